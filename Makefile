@@ -1,0 +1,45 @@
+# make demo, make test: each sets up all it needs in .venv. PYTHON picks the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*)
+
+.PHONY: demo test lint test-peers exactness bench clean
+
+# The package is installed in place (editable), so that the compiled modules lie beside their sources.
+$(VENV)/.pip: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.pip $(SOURCES)
+	$(PY) -m pip install --quiet --editable '.[cli]'
+	touch $@
+
+$(VENV)/.%-group: $(VENV)/.installed
+	$(PY) -m pip install --quiet --group $*
+	touch $@
+
+demo: $(VENV)/.installed
+	$(PY) -m cylosses demo
+
+test: $(VENV)/.installed $(VENV)/.test-group
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed $(VENV)/.lint-group
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses   # it calls pycodestyle by name
+	$(VENV)/bin/mypy
+
+test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
+	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
+
+exactness: $(VENV)/.installed $(VENV)/.test-group
+	$(PY) -m tests.exactness
+
+bench: $(VENV)/.installed $(VENV)/.peers-group
+	$(PY) -m benchmarks.side_by_side
+
+clean:
+	rm -rf build dist *.egg-info cylosses/_kernels/*.so

@@ -1,0 +1,43 @@
+from typing import Any, TypedDict
+
+import numpy as np
+
+class BuildInfo(TypedDict):
+    isa: str
+    openmp: int
+    compiler: str
+    flags: str
+
+class ExactSum:
+    def merge(self, other: ExactSum) -> None: ...
+    def round_quotient(self, divisor: ExactSum | None, count: int, dtype: np.dtype[Any]) -> Any: ...
+
+def set_threads(n: int) -> None: ...
+def get_threads() -> int: ...
+def build_info() -> BuildInfo: ...
+def plain_value(loss: int, parameter: float, input: object, target: object, divide: bool) -> Any | None: ...
+def execute(
+    loss: int,
+    parameter: float,
+    *,
+    shape: tuple[int, ...],
+    outer: int,
+    single: bool,
+    input: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any],
+    dtype: np.dtype[Any],
+    curvature: int = 0,
+    weight: np.ndarray[Any, Any] | None = None,
+    where: np.ndarray[Any, Any] | None = None,
+    grad_output: np.ndarray[Any, Any] | None = None,
+    value: np.ndarray[Any, Any] | None = None,
+    gradient: np.ndarray[Any, Any] | None = None,
+    hessian: np.ndarray[Any, Any] | None = None,
+    scale: float = 1.0,
+    summed: str = "",
+    divide: bool = False,
+    result: np.ndarray[Any, Any] | None = None,
+    total: ExactSum | None = None,
+    weights: ExactSum | None = None,
+    n_threads: int = 0,
+) -> int: ...

@@ -1,0 +1,368 @@
+"""From checked Python objects to the loops and back: the build that runs, the number of threads, plans for any layout, fork.
+
+`plain_value` and its sisters are the fast path of a plain call (two C-contiguous arrays of one shape and working dtype): they create
+no array and return None for anything else, which then takes the general path, `execute`.
+"""
+import os
+
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.string cimport memset
+
+from cylosses._kernels.exact cimport Exact, Format, clear, finish, merge
+from cylosses._kernels.job cimport (
+    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32, UINT64, VALUES,
+    Job, Operand, Run,
+)
+from cylosses._kernels.staging cimport format_of
+
+from cylosses._kernels import passes
+
+cdef extern from "numpy/arrayobject.h":
+    object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
+
+cnp.import_array()
+
+cdef enum:
+    WORTH_THREADS = 131072      # elements; below, waking a thread costs about what it saves
+    RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
+    OPERANDS = 8
+
+
+# ---- the build and its threads ---------------------------------------------------------------------------------------------------
+
+cdef Run run
+cdef int threads_in_use = 1
+
+_capsule = passes.__pyx_capi__["run"]
+run = <Run> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=passes.release_threads)
+
+
+def set_threads(int n):
+    """The number of threads for calls without `n_threads`."""
+    global threads_in_use
+    threads_in_use = n
+
+
+def get_threads():
+    return threads_in_use
+
+
+def build_info():
+    """How the loops that run here were compiled."""
+    return passes.build_info()
+
+
+cdef int choose_threads(int asked, Py_ssize_t elements) noexcept:
+    """A thread for each block at most; by default, only where the work is worth waking them."""
+    cdef int threads = asked
+    cdef Py_ssize_t blocks = elements // 1024 + 1
+    if asked <= 0:
+        threads = threads_in_use if elements >= WORTH_THREADS else 1
+    return threads if threads < blocks else <int> blocks
+
+
+cdef void run_job(Job* job):
+    if job.slices * job.size < RELEASE_GIL:
+        run(job)
+    else:
+        with nogil:
+            run(job)
+
+
+# ---- exact totals ----------------------------------------------------------------------------------------------------------------
+
+cdef class ExactSum:
+    """An exact sum that grows by jobs and by merging: the integer state behind `StreamingLoss`."""
+    cdef Exact exact
+
+    def __cinit__(self):
+        clear(&self.exact)
+
+    def merge(self, ExactSum other):
+        """Add the other sum; it keeps its value."""
+        cdef Exact copy = other.exact
+        merge(&self.exact, &copy)
+
+    def round_quotient(self, ExactSum divisor, unsigned long long count, cnp.dtype dtype):
+        """RN(sum / divisor), or RN(sum / count) if divisor is None, as a scalar of the dtype."""
+        cdef Exact copy = self.exact
+        cdef Exact divisor_copy
+        cdef Format target = format_of(storage_of(dtype))
+        if divisor is None:
+            return (<object> dtype).type(finish(&copy, count, NULL, target))
+        divisor_copy = divisor.exact
+        return (<object> dtype).type(finish(&copy, count, &divisor_copy, target))
+
+
+# ---- the fast path ---------------------------------------------------------------------------------------------------------------
+
+cdef inline bint is_plain(object x, object y):
+    """Two ndarrays of one shape and one working dtype, C-contiguous, aligned, native."""
+    cdef int k
+    if not (type(x) is cnp.ndarray and type(y) is cnp.ndarray):
+        return False
+    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray> x), ndim = cnp.PyArray_NDIM(<cnp.ndarray> x)
+    if not (
+        (number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64)
+        and number == cnp.PyArray_TYPE(<cnp.ndarray> y)
+        and ndim == cnp.PyArray_NDIM(<cnp.ndarray> y)
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> x)
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> y)
+    ):
+        return False
+    for k in range(ndim):
+        if cnp.PyArray_DIM(<cnp.ndarray> x, k) != cnp.PyArray_DIM(<cnp.ndarray> y, k):
+            return False
+    return True
+
+
+cdef inline void set_direct(Operand* operand, cnp.ndarray array, Py_ssize_t* strides):
+    operand.data = <char*> cnp.PyArray_DATA(array)
+    operand.strides = strides
+    operand.direct = True
+    operand.swapped = False
+
+
+def plain_value(int loss, double parameter, object input, object target, bint divide):
+    """Mean or sum of a plain pair as a NumPy scalar; None if the pair is not plain or the parameter not positive."""
+    cdef Job job
+    cdef Py_ssize_t size, stride
+    cdef float narrow
+    cdef double wide
+    if not (parameter >= 0 and is_plain(input, target)):
+        return None
+    size = cnp.PyArray_SIZE(<cnp.ndarray> input)
+    memset(&job, 0, sizeof(Job))
+    job.loss = loss
+    job.single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
+    job.parameter = <double> <float> parameter if job.single else parameter
+    job.narrow = -1
+    job.ndim = 1
+    job.shape = &size
+    job.slices = 1
+    job.size = size
+    stride = 4 if job.single else 8
+    set_direct(&job.input, <cnp.ndarray> input, &stride)
+    set_direct(&job.target, <cnp.ndarray> target, &stride)
+    job.term = VALUES
+    job.divide = divide
+    job.result_storage = FLOAT32 if job.single else FLOAT64
+    job.result = <char*> &narrow if job.single else <char*> &wide
+    job.threads = choose_threads(0, size)
+    run_job(&job)
+    return scalar_from(job.result, cnp.PyArray_DESCR(<cnp.ndarray> input), None)
+
+
+# ---- the general path ------------------------------------------------------------------------------------------------------------
+
+cdef struct Plan:
+    # A job with room for its shape and strides.
+    Job job
+    Py_ssize_t shape[MAX_DIMS]
+    Py_ssize_t strides[OPERANDS][MAX_DIMS]
+    Operand* operand[OPERANDS]      # those that are there
+    int operands
+
+
+cdef int storage_of(cnp.dtype dtype) except -1:
+    cdef int number = dtype.type_num
+    if number == cnp.NPY_FLOAT32:
+        return FLOAT32
+    if number == cnp.NPY_FLOAT64:
+        return FLOAT64
+    if number == cnp.NPY_FLOAT16:
+        return FLOAT16
+    if dtype.kind == c"b" or dtype.kind == c"u":
+        return {1: UINT8, 2: UINT16, 4: UINT32, 8: UINT64}[dtype.itemsize]
+    if dtype.kind == c"i":
+        return {1: INT8, 2: INT16, 4: INT32, 8: INT64}[dtype.itemsize]
+    if dtype.name == "bfloat16":
+        return BFLOAT16
+    raise TypeError(f"unexpected dtype {dtype}")        # _call.py lets none of these through
+
+
+cdef int add_operand(Plan* plan, Operand* operand, object array) except -1:
+    """Enter an array that broadcasts to the plan's shape; None leaves the operand out."""
+    cdef cnp.ndarray x
+    cdef Py_ssize_t* strides = plan.strides[plan.operands]
+    cdef int k, missing
+    if array is None:
+        return 0
+    x = array
+    missing = plan.job.ndim - cnp.PyArray_NDIM(x)
+    for k in range(plan.job.ndim):
+        strides[k] = 0
+        if k >= missing and cnp.PyArray_DIM(x, k - missing) != 1:
+            strides[k] = cnp.PyArray_STRIDE(x, k - missing)
+    operand.data = <char*> cnp.PyArray_DATA(x)
+    operand.strides = strides
+    operand.storage = storage_of(x.dtype)
+    operand.swapped = cnp.PyArray_ISBYTESWAPPED(x)
+    operand.direct = cnp.PyArray_ISALIGNED(x)       # so far; settle_direct knows the rest
+    plan.operand[plan.operands] = operand
+    plan.operands += 1
+    return 0
+
+
+cdef void move_dimension(Plan* plan, int source, int to) noexcept:
+    """Take the dimension at source out and put it in at `to` <= source."""
+    cdef Py_ssize_t held = plan.shape[source]
+    cdef int k, m
+    for k in range(source, to, -1):
+        plan.shape[k] = plan.shape[k - 1]
+    plan.shape[to] = held
+    for m in range(plan.operands):
+        held = plan.strides[m][source]
+        for k in range(source, to, -1):
+            plan.strides[m][k] = plan.strides[m][k - 1]
+        plan.strides[m][to] = held
+
+
+cdef void drop_dimension(Plan* plan, int at) noexcept:
+    cdef int k, m
+    plan.job.ndim -= 1
+    for k in range(at, plan.job.ndim):
+        plan.shape[k] = plan.shape[k + 1]
+        for m in range(plan.operands):
+            plan.strides[m][k] = plan.strides[m][k + 1]
+
+
+cdef bint belongs_outside(Plan* plan, int a, int b) noexcept:
+    """Whether dimension a should enclose b: the first operand that tells their strides apart decides."""
+    cdef Py_ssize_t of_a, of_b
+    cdef int m
+    for m in range(plan.operands):
+        of_a = abs(plan.strides[m][a])
+        of_b = abs(plan.strides[m][b])
+        if of_a and of_b and of_a != of_b:
+            return of_a > of_b
+    return a < b
+
+
+cdef void flip_backward(Plan* plan, int k) noexcept:
+    """Walk dimension k the other way if every operand does so backward: the order of elements does not matter."""
+    cdef bint backward = False
+    cdef int m
+    for m in range(plan.operands):
+        if plan.strides[m][k] > 0:
+            return
+        backward = backward or plan.strides[m][k] < 0
+    if backward:
+        for m in range(plan.operands):
+            plan.operand[m].data += plan.strides[m][k] * (plan.shape[k] - 1)
+            plan.strides[m][k] = -plan.strides[m][k]
+
+
+cdef bint continues(Plan* plan, int k) noexcept:
+    """Whether dimensions k and k + 1 are one for every operand."""
+    cdef int m
+    for m in range(plan.operands):
+        if plan.strides[m][k] != plan.strides[m][k + 1] * plan.shape[k + 1]:
+            return False
+    return True
+
+
+cdef void settle_direct(Plan* plan) noexcept:
+    """Mark the operands that need no staging."""
+    cdef Py_ssize_t expected
+    cdef Operand* operand
+    cdef int k, m, wanted = FLOAT32 if plan.job.single else FLOAT64
+    for m in range(plan.operands):
+        operand = plan.operand[m]
+        expected = 4 if plan.job.single else 8
+        operand.direct = operand.direct and operand.storage == wanted and not operand.swapped
+        for k in range(plan.job.ndim - 1, plan.job.outer - 1, -1):
+            operand.direct = operand.direct and (operand.strides[k] == expected or plan.shape[k] == 1)
+            expected *= plan.shape[k]
+
+
+cdef void simplify(Plan* plan) noexcept:
+    """Order the inner dimensions by stride, turn backward ones round and join those that continue each other."""
+    cdef int k, j
+    cdef Py_ssize_t n
+    plan.job.slices = 1
+    plan.job.size = 1
+    for k in range(plan.job.ndim):
+        n = plan.shape[k]
+        if k < plan.job.outer:
+            plan.job.slices *= n
+        else:
+            plan.job.size *= n
+    if plan.job.slices * plan.job.size > 0:
+        for k in range(plan.job.ndim - 1, plan.job.outer - 1, -1):
+            if plan.shape[k] == 1:
+                drop_dimension(plan, k)
+            else:
+                flip_backward(plan, k)
+        for k in range(plan.job.outer + 1, plan.job.ndim):
+            j = k
+            while j > plan.job.outer and belongs_outside(plan, k, j - 1):
+                j -= 1
+            move_dimension(plan, k, j)
+        for k in range(plan.job.ndim - 2, plan.job.outer - 1, -1):
+            if continues(plan, k):
+                plan.shape[k + 1] *= plan.shape[k]
+                drop_dimension(plan, k)
+    if plan.job.ndim == plan.job.outer:         # there is always an inner dimension
+        plan.shape[plan.job.ndim] = 1
+        for j in range(plan.operands):
+            plan.strides[j][plan.job.ndim] = 0
+        plan.job.ndim += 1
+    settle_direct(plan)
+
+
+def execute(
+    int loss, double parameter, *, tuple shape, int outer, bint single, input, target, cnp.dtype dtype, int curvature=0,
+    weight=None, where=None, grad_output=None, value=None, gradient=None, hessian=None, double scale=1.0,
+    str summed="", bint divide=False, cnp.ndarray result=None, ExactSum total=None, ExactSum weights=None, int n_threads=0,
+):
+    """Run one job on checked arrays that broadcast to `shape`, and return the number of selected elements.
+
+    The first `outer` dimensions of the shape have a sum each, which goes to `result`. `dtype` is that of the results. A bad weight
+    is a ValueError.
+    """
+    cdef Plan plan
+    cdef Job* job = &plan.job
+    cdef int k, storage = storage_of(dtype)
+    if len(shape) >= MAX_DIMS:
+        raise ValueError(f"input and target have {len(shape)} dimensions; at most {MAX_DIMS - 1} are supported")
+    memset(job, 0, sizeof(Job))
+    plan.operands = 0
+    job.ndim = len(shape)
+    job.outer = outer
+    job.shape = plan.shape
+    for k in range(job.ndim):
+        plan.shape[k] = shape[k]
+    job.loss = loss
+    job.single = single
+    job.parameter = <double> <float> parameter if single else parameter
+    job.narrow = storage if storage in (FLOAT16, BFLOAT16) else -1
+    job.curvature = curvature
+    add_operand(&plan, &job.input, input)
+    add_operand(&plan, &job.target, target)
+    add_operand(&plan, &job.value, value)
+    add_operand(&plan, &job.gradient, gradient)
+    add_operand(&plan, &job.hessian, hessian)
+    add_operand(&plan, &job.weight, weight)
+    add_operand(&plan, &job.where, where)
+    add_operand(&plan, &job.grad_output, grad_output)
+    simplify(&plan)
+    job.scale = scale
+    job.term = {"": NOTHING, "value": VALUES, "gradient": GRADIENTS}[summed]
+    job.divide = divide
+    job.weigh = weights is not None
+    if result is not None:
+        job.result = <char*> cnp.PyArray_DATA(result)
+        job.result_storage = storage
+    if total is not None:
+        job.total = &total.exact
+    if weights is not None:
+        job.weights = &weights.exact
+    job.threads = choose_threads(n_threads, job.slices * job.size)
+    run_job(job)
+    if job.bad_weight:
+        raise ValueError("weight must be finite and not negative, where it is selected")
+    return job.count

@@ -1,0 +1,503 @@
+# The exact accumulator: sums of float32 and float64 terms, and of products of two float64, without any rounding until the end.
+#
+# Decisions, with their reasons:
+# (a) The total is one long fixed-point integer in units of 2**-BIAS: 32-bit digits in 64-bit limbs, so that deposits need no carry
+#     propagation; carries are released once in RELEASE deposits. It reaches below 2**-2148, the last place of a product of two
+#     float64, and above the sum of 2**63 of the largest products. Integers add in any order: threads, chunks and machines merge.
+# (b) Depositing each term would cost nanoseconds. A block of BLOCK terms is summed in float64 first, in one or two "bins" (grids of
+#     2**g): h = (t + C) - C with C = 1.5 * 2**(g + 52) is t rounded to the grid, t - h the exact rest; both are summed over the block.
+#     Every addition is exact in any order, because all partial sums are multiples of the grid (of the smallest term's last place)
+#     below 2**53 of them. That needs a bound on the spread between the largest and the smallest nonzero term, which is measured
+#     first: without this guard results would be silently inexact.
+# (c) The block is in cache (a buffer of the caller), so measuring and summing are two short loops, and a block with a narrow spread
+#     takes the shorter one.
+# (d) Bit tricks instead of ldexp and frexp: those are SSE code in libm, and calling them after AVX loops costs microseconds.
+# (e) One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through
+#     float64 would round twice.
+
+from cython cimport floating
+from libc.math cimport INFINITY, NAN, fabs
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #define CYLOSSES_LOW_32 INT64_C(0xffffffff)
+    #define CYLOSSES_FRACTION INT64_C(0xfffffffffffff)
+    #define CYLOSSES_IMPLICIT INT64_C(0x10000000000000)
+    #define CYLOSSES_TOP_BIT (UINT64_C(1) << 63)
+    """
+    const int64_t LOW_32 "CYLOSSES_LOW_32"
+    const int64_t FRACTION "CYLOSSES_FRACTION"
+    const int64_t IMPLICIT "CYLOSSES_IMPLICIT"
+    const uint64_t TOP_BIT "CYLOSSES_TOP_BIT"
+
+
+cdef enum:
+    BLOCK = 1024            # terms whose sums stay exact in one float64 bin
+    BLOCK_BITS = 10
+    LANES = 32              # independent partial sums, enough for compilers to vectorise the loops over them
+    LANE_BITS = 5           # BLOCK / LANES terms add LANE_BITS bits
+    LIMBS = 136             # 32-bit digits
+    BIAS = 2176             # digit k weighs 2**(32 k - BIAS); a multiple of 32, above 2148
+    RELEASE = 1 << 20       # deposits between two releases of carries; each adds less than 2**33 to a limb, which holds 2**63
+    # Binades between the largest and the smallest nonzero term that fit, for terms of 24 and of 53 bits:
+    SPREAD_LANES_24 = 23    # 53 - 24 - LANE_BITS - 1
+    SPREAD_TWO_24 = 63      # 2 (54 - BLOCK_BITS) - 1 - 24
+    SPREAD_TWO_53 = 34
+    SPREAD_THREE_53 = 78
+
+cdef enum Special:
+    NOT_A_NUMBER = 1
+    PLUS_INFINITY = 2
+    MINUS_INFINITY = 4
+
+
+cdef union Bits32:
+    float f
+    uint32_t u
+
+cdef union Bits64:
+    double f
+    int64_t i
+
+
+cdef struct Exact:
+    int64_t limb[LIMBS]
+    int low                 # limbs outside [low, high] are zero
+    int high
+    int pending             # deposits since carries were released
+    int special             # which of NaN and the infinities were met
+
+
+cdef inline int exponent(double v) noexcept nogil:
+    """floor(log2 |v|) of a normal number; -1023 for zero and subnormals."""
+    cdef Bits64 b
+    b.f = v
+    return <int> ((b.i >> 52) & 2047) - 1023
+
+
+cdef inline double power_of_two(int e) noexcept nogil:
+    """2**e for -1022 <= e <= 1023."""
+    cdef Bits64 b
+    b.i = <int64_t> (e + 1023) << 52
+    return b.f
+
+
+cdef inline void clear(Exact* total) noexcept nogil:
+    memset(total, 0, sizeof(Exact))
+    total.low = LIMBS
+
+
+# ---- depositing ------------------------------------------------------------------------------------------------------------------
+
+cdef inline void release_carries(Exact* total) noexcept nogil:
+    """Make every limb below the highest a 32-bit digit; the highest keeps the sign and stays below 2**32 in magnitude."""
+    cdef int64_t carry = 0, t
+    cdef int k
+    total.pending = 0
+    for k in range(total.low, total.high):
+        t = total.limb[k] + carry
+        carry = t >> 32
+        total.limb[k] = t & LOW_32
+    if total.low <= total.high:
+        t = total.limb[total.high] + carry
+        while t > LOW_32 or t < -LOW_32:
+            total.limb[total.high] = t & LOW_32
+            total.high += 1
+            t >>= 32
+        total.limb[total.high] = t
+
+
+cdef inline void count_deposits(Exact* total, int n) noexcept nogil:
+    total.pending += n
+    if total.pending >= RELEASE:
+        release_carries(total)
+
+
+cdef inline void place(Exact* total, int64_t m, int position) noexcept nogil:
+    """Add m * 2**(position - BIAS), |m| < 2**54: in two halves, so that a shift by up to 31 fits in 64 bits."""
+    cdef int k = position >> 5
+    cdef int64_t part = (m & 0x7ffffff) * (<int64_t> 1 << (position & 31))
+    if k < total.low:
+        total.low = k
+    total.limb[k] += part & LOW_32
+    total.limb[k + 1] += part >> 32
+    position += 27
+    k = position >> 5
+    part = (m >> 27) * (<int64_t> 1 << (position & 31))
+    total.limb[k] += part & LOW_32
+    total.limb[k + 1] += part >> 32
+    if k + 1 > total.high:
+        total.high = k + 1
+    count_deposits(total, 1)
+
+
+cdef inline bint note_special(Exact* total, double v) noexcept nogil:
+    """Remember a NaN or an infinity; false for finite values."""
+    if v - v == 0:
+        return False
+    total.special |= NOT_A_NUMBER if v != v else (PLUS_INFINITY if v > 0 else MINUS_INFINITY)
+    return True
+
+
+cdef inline int64_t significand(double v, int* place_of_unit) noexcept nogil:
+    """v = significand * 2**place_of_unit, for finite v."""
+    cdef Bits64 b
+    cdef int field
+    cdef int64_t m
+    b.f = v
+    field = <int> ((b.i >> 52) & 2047)
+    m = b.i & FRACTION
+    if field:
+        m |= IMPLICIT
+    else:
+        field = 1
+    place_of_unit[0] = field - 1075
+    return -m if b.i < 0 else m
+
+
+cdef inline void deposit(Exact* total, double v) noexcept nogil:
+    """Add v exactly, whatever it is."""
+    cdef int unit
+    cdef int64_t m
+    if v == 0 or note_special(total, v):
+        return
+    m = significand(v, &unit)
+    place(total, m, unit + BIAS)
+
+
+cdef inline void deposit_product(Exact* total, double a, double b) noexcept nogil:
+    """Add a * b exactly, as integers: no underflow, no overflow."""
+    cdef int unit_a, unit_b, unit
+    cdef int64_t m_a, m_b, high_a, high_b, low_a, low_b
+    if not (a - a == 0 and b - b == 0):
+        note_special(total, a * b)
+        return
+    if a == 0 or b == 0:
+        return
+    m_a = significand(a, &unit_a)
+    m_b = significand(b, &unit_b)
+    unit = unit_a + unit_b + BIAS
+    high_a, low_a = m_a >> 27, m_a & 0x7ffffff
+    high_b, low_b = m_b >> 27, m_b & 0x7ffffff
+    place(total, low_a * low_b, unit)
+    place(total, high_a * low_b, unit + 27)
+    place(total, low_a * high_b, unit + 27)
+    place(total, high_a * high_b, unit + 54)
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------------------
+
+cdef struct Spread:
+    int top                 # exponent of the largest term
+    int bottom              # exponent of the smallest nonzero term, at least that of the smallest normal number
+    bint binnable           # false: zeros only, or something that only single deposits handle
+
+
+cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
+    """The exponents that n terms span; n is a multiple of LANES."""
+    cdef Spread spread
+    cdef Bits32 bits
+    cdef uint32_t word, most = 0, least = 0x7fffffff
+    cdef double largest[LANES]
+    cdef double smallest[LANES]
+    cdef double size, top = 0, bottom = 1.7976931348623157e308
+    cdef Py_ssize_t i
+    cdef int j
+    if floating is float:
+        for i in range(n):
+            bits.f = terms[i]
+            word = bits.u & 0x7fffffffu
+            most = word if word > most else most
+            word = word - 1                 # zero wraps to the top
+            least = word if word < least else least
+        spread.binnable = 0 < most < 0x7f800000u
+        most >>= 23
+        least = (least + 1) >> 23
+        spread.top = <int> (most if most > 1 else 1) - 127
+        spread.bottom = <int> (least if least > 1 else 1) - 127
+    else:
+        for j in range(LANES):
+            largest[j] = 0
+            smallest[j] = bottom
+        for i in range(n // LANES):
+            for j in range(LANES):
+                size = fabs(terms[i * LANES + j])
+                largest[j] = size if size > largest[j] else largest[j]
+                size = size if size != 0 else 1.7976931348623157e308
+                smallest[j] = size if size < smallest[j] else smallest[j]
+        for j in range(LANES):
+            top = largest[j] if largest[j] > top else top
+            bottom = smallest[j] if smallest[j] < bottom else bottom
+        spread.top = exponent(top)
+        spread.bottom = exponent(bottom) if bottom >= 2.2250738585072014e-308 else -1022
+        # Outside these bounds the grids leave float64's range. NaN is not seen here; it shows in the sums.
+        spread.binnable = -960 < spread.top < 1000
+    return spread
+
+
+cdef inline void deposit_each(Exact* total, const floating* terms, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        deposit(total, terms[i])
+
+
+cdef inline void add_block(Exact* total, const floating* terms, Py_ssize_t n) noexcept nogil:
+    """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros)."""
+    cdef double high[LANES]
+    cdef double middle[LANES]
+    cdef double low[LANES]
+    cdef double grid, finer_grid, t, h, high_sum = 0, middle_sum = 0, low_sum = 0
+    cdef Spread spread = measure(terms, n)
+    cdef int width = spread.top - spread.bottom, bins, j
+    cdef Py_ssize_t i
+    if floating is float:
+        bins = 1 if width <= SPREAD_LANES_24 else (2 if width <= SPREAD_TWO_24 else 4)
+    else:
+        bins = 2 if width <= SPREAD_TWO_53 else (3 if width <= SPREAD_THREE_53 else 4)
+    if bins == 4 or not spread.binnable:
+        deposit_each(total, terms, n)
+        return
+    grid = 1.5 * power_of_two(spread.top + BLOCK_BITS)
+    finer_grid = 1.5 * power_of_two(spread.top + 2 * BLOCK_BITS - 54)
+    for j in range(LANES):
+        high[j] = 0
+        middle[j] = 0
+        low[j] = 0
+    if bins == 1:
+        for i in range(n // LANES):
+            for j in range(LANES):
+                high[j] += terms[i * LANES + j]
+    elif bins == 2:
+        for i in range(n // LANES):
+            for j in range(LANES):
+                t = terms[i * LANES + j]
+                h = (t + grid) - grid
+                high[j] += h
+                low[j] += t - h
+    else:
+        for i in range(n // LANES):
+            for j in range(LANES):
+                t = terms[i * LANES + j]
+                h = (t + grid) - grid
+                high[j] += h
+                t = t - h
+                h = (t + finer_grid) - finer_grid
+                middle[j] += h
+                low[j] += t - h
+    for j in range(LANES):          # lane sums that are not on the grid yet (one bin) are split here
+        h = (high[j] + grid) - grid
+        high_sum += h
+        middle_sum += middle[j]
+        low_sum += (high[j] - h) + low[j]
+    if low_sum - low_sum != 0:      # NaN among the terms poisons every bin
+        deposit_each(total, terms, n)
+        return
+    deposit(total, high_sum)
+    deposit(total, middle_sum)
+    deposit(total, low_sum)
+
+
+# ---- merging and finishing -------------------------------------------------------------------------------------------------------
+
+cdef inline void merge(Exact* total, Exact* other) noexcept nogil:
+    """Add other to total; releases the carries of both."""
+    cdef int k
+    total.special |= other.special
+    if other.low > other.high:
+        return
+    release_carries(total)
+    release_carries(other)
+    for k in range(other.low, other.high + 1):
+        total.limb[k] += other.limb[k]
+    if other.low < total.low:
+        total.low = other.low
+    if other.high > total.high:
+        total.high = other.high
+
+
+cdef inline void add_count(Exact* total, uint64_t n) noexcept nogil:
+    """Add the integer n."""
+    place(total, <int64_t> (n & 0xffffffffu), BIAS)
+    place(total, <int64_t> (n >> 32), BIAS + 32)
+
+
+cdef inline bint make_magnitude(Exact* total) noexcept nogil:
+    """Leave |total| as 32-bit digits between total.low and a nonzero digit at total.high; return whether total was negative.
+
+    A zero total gets high < low.
+    """
+    cdef bint negative = False
+    cdef int k
+    release_carries(total)
+    while total.high >= total.low and total.limb[total.high] == 0:
+        total.high -= 1
+    if total.high >= total.low and total.limb[total.high] < 0:
+        negative = True
+        for k in range(total.low, total.high + 1):
+            total.limb[k] = -total.limb[k]
+        release_carries(total)
+        while total.limb[total.high] == 0:
+            total.high -= 1
+    if total.high >= total.low and total.limb[total.high] > LOW_32:
+        total.limb[total.high + 1] = total.limb[total.high] >> 32
+        total.limb[total.high] &= LOW_32
+        total.high += 1
+    return negative
+
+
+cdef struct Format:
+    # A binary floating-point format.
+    int precision           # bits of the significand
+    int least               # exponent of the smallest normal number
+    int greatest            # exponent of the largest number
+
+
+cdef inline double round_to(uint64_t q, int unit, bint sticky, Format target) noexcept nogil:
+    """q * 2**unit, plus a little if sticky, rounded to nearest-even in the target format; the top bit of q is set."""
+    cdef int keep = target.precision, drop
+    cdef uint64_t kept, rest, half
+    cdef double v
+    if unit + 63 < target.least:
+        keep -= target.least - (unit + 63)
+    if keep < 0:
+        return 0
+    drop = 64 - keep
+    kept = q >> drop if drop < 64 else 0
+    rest = q - (kept << drop) if drop < 64 else q
+    half = <uint64_t> 1 << (drop - 1)
+    if rest > half or (rest == half and (sticky or (kept & 1))):
+        kept += 1
+    unit += drop
+    v = <double> kept
+    if v >= power_of_two(keep):     # rounded up into the next binade
+        v *= 0.5
+        unit += 1
+    if unit + keep - 1 > target.greatest:
+        return INFINITY
+    if unit < -1000:                # in two exact steps: 2**unit itself may be too small for a normal number
+        return v * power_of_two(-500) * power_of_two(unit + 500)
+    return v * power_of_two(unit)
+
+
+cdef inline uint64_t divide_small(const Exact* total, uint64_t divisor, int* unit, bint* sticky) noexcept nogil:
+    """The leading 64 bits of |total| / divisor, 0 < divisor < 2**32, by schoolbook division."""
+    cdef uint64_t remainder = 0, q = 0, part, digit
+    cdef int k = total.high + 1, found = 0, shift = 0
+    while found < 3:                # three digits from the first nonzero one on hold 64 bits
+        k -= 1
+        part = (remainder << 32) | (<uint64_t> total.limb[k] if k >= total.low else 0)
+        digit = part // divisor
+        remainder = part - digit * divisor
+        if found == 0 and digit == 0:
+            continue
+        found += 1
+        if found < 3:
+            q = (q << 32) | digit
+    while not (q << shift) & TOP_BIT:
+        shift += 1
+    unit[0] = 32 * (k + 1) - BIAS - shift
+    sticky[0] = remainder != 0
+    if shift:
+        q = (q << shift) | (digit >> (32 - shift))
+        digit = (digit << shift) & 0xffffffffu
+    if digit:
+        sticky[0] = True
+    while not sticky[0] and k > total.low:
+        k -= 1
+        sticky[0] = total.limb[k] != 0
+    return q
+
+
+cdef inline int leading_zeros(int64_t digit) noexcept nogil:
+    """Zero bits above a nonzero 32-bit digit."""
+    cdef int n = 0
+    while not (digit << n) & 0x80000000u:
+        n += 1
+    return n
+
+
+cdef inline int align(const Exact* total, int64_t* digits, int n) noexcept nogil:
+    """Write |total| into n digits, the top bit of digits[n - 1] set, and a zero above them; return the shift that this took."""
+    cdef int shift = leading_zeros(total.limb[total.high]), source = total.high - n + 1, k
+    cdef int64_t wide, above = 0
+    for k in range(n):
+        wide = (total.limb[source + k] if source + k >= total.low else 0) << shift
+        digits[k] = (wide & LOW_32) | above
+        above = wide >> 32
+    digits[n] = 0
+    return shift
+
+
+cdef inline uint64_t divide_large(const Exact* total, const Exact* divisor, int* unit, bint* sticky) noexcept nogil:
+    """The leading 64 bits of |total| / |divisor|, bit by bit; both as make_magnitude leaves them, not zero."""
+    cdef int64_t a[LIMBS + 1]
+    cdef int64_t b[LIMBS + 1]
+    cdef int64_t t, carry
+    cdef int n = total.high - total.low + 1, k, weight
+    cdef uint64_t q = 0
+    cdef bint fits
+    if divisor.high - divisor.low + 1 > n:
+        n = divisor.high - divisor.low + 1
+    weight = 32 * (total.high - divisor.high) + 1
+    weight -= align(total, a, n)
+    weight += align(divisor, b, n)
+    while not q & TOP_BIT:          # invariant: a < 2 b
+        weight -= 1
+        fits = True
+        for k in range(n, -1, -1):
+            if a[k] != b[k]:
+                fits = a[k] > b[k]
+                break
+        q <<= 1
+        carry = 0
+        if fits:
+            q |= 1
+            for k in range(n + 1):
+                t = a[k] - b[k] + carry
+                carry = t >> 32
+                a[k] = t & LOW_32
+        carry = 0
+        for k in range(n + 1):
+            t = (a[k] << 1) | carry
+            carry = t >> 32
+            a[k] = t & LOW_32
+    unit[0] = weight
+    sticky[0] = False
+    for k in range(n + 1):
+        if a[k]:
+            sticky[0] = True
+    return q
+
+
+cdef inline double finish(Exact* total, uint64_t count, Exact* weights, Format target) noexcept nogil:
+    """RN(total / count), or RN(total / weights) if weights is not NULL. Leaves total and weights as magnitudes: call it once."""
+    cdef Exact divisor
+    cdef uint64_t q
+    cdef int unit = 0
+    cdef bint sticky = False, negative
+    cdef double v
+    if weights is not NULL:
+        make_magnitude(weights)
+    if count == 0 if weights is NULL else weights.high < weights.low:
+        return NAN
+    if total.special:
+        if total.special == PLUS_INFINITY:
+            return INFINITY
+        return -INFINITY if total.special == MINUS_INFINITY else NAN
+    negative = make_magnitude(total)
+    if total.high < total.low:
+        return 0
+    if weights is not NULL:
+        q = divide_large(total, weights, &unit, &sticky)
+    elif count <= 0xffffffffu:
+        q = divide_small(total, count, &unit, &sticky)
+    else:
+        clear(&divisor)
+        add_count(&divisor, count)
+        make_magnitude(&divisor)
+        q = divide_large(total, &divisor, &unit, &sticky)
+    v = round_to(q, unit, sticky, target)
+    return -v if negative else v

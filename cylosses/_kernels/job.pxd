@@ -1,0 +1,83 @@
+# What a pass over the data is told (a Job), and the type of the one function that carries it out.
+
+from libc.stdint cimport uint64_t
+
+from cylosses._kernels.exact cimport Exact
+
+cdef enum:
+    MAX_DIMS = 64           # NumPy's limit
+
+cdef enum Storage:
+    # How elements lie in memory; _call.py maps dtypes to these.
+    FLOAT32
+    FLOAT64
+    FLOAT16
+    BFLOAT16
+    INT8
+    INT16
+    INT32
+    INT64
+    UINT8
+    UINT16
+    UINT32
+    UINT64
+
+cdef enum Curvature:
+    EXACT_CURVATURE
+    MM_CURVATURE
+    UNIT_CURVATURE
+
+cdef enum Term:
+    # What is summed.
+    NOTHING
+    VALUES
+    GRADIENTS
+
+cdef struct Operand:
+    # One array of a job, seen at the job's shape.
+    char* data              # NULL: not there
+    Py_ssize_t* strides     # bytes per step of each dimension of the job; 0 where it is broadcast
+    int storage
+    bint swapped            # not in the machine's byte order
+    bint direct             # in the working type, native, and contiguous over the inner dimensions: no staging
+
+cdef struct Job:
+    int loss                # LossCode
+    double parameter        # already rounded to the working type
+    bint single             # the working type is float32, else float64
+    int narrow              # FLOAT16 or BFLOAT16: terms are rounded to it before they are summed; else -1
+    int curvature
+
+    # The shape. The first `outer` dimensions enumerate slices, each with a sum of its own; the rest are summed over.
+    int ndim
+    int outer
+    Py_ssize_t* shape
+    Py_ssize_t slices       # product of the outer dimensions
+    Py_ssize_t size         # of one slice
+
+    Operand input
+    Operand target
+    Operand weight
+    Operand where           # UINT8; nonzero: selected
+    Operand grad_output     # per element; or no data, and `scale` says it all
+
+    # Elementwise results; those with no data are not computed.
+    Operand value
+    Operand gradient
+    Operand hessian
+    double scale            # factor of gradient and Hessian
+
+    # Sums.
+    int term
+    bint divide             # by the number of elements, or by the sum of the weights
+    char* result            # one element a slice, C-contiguous; NULL: leave the sums in total, weights and count
+    int result_storage
+    Exact* total            # caller's accumulators, used if result is NULL (then there is one slice)
+    Exact* weights
+    bint weigh              # sum the weights too, even if nothing is divided
+    uint64_t count          # out: elements selected
+
+    int threads
+    bint bad_weight         # out: a selected weight was negative, NaN or infinite
+
+ctypedef void (*Run)(Job* job) noexcept nogil

@@ -1,0 +1,479 @@
+"""ALL the loops: elementwise results and exact sums, block by block, one pass over the data.
+
+Decisions, with their reasons:
+
+(a) Work goes in blocks of 1024 elements whose intermediate arrays (differences' losses, gradients, weights) stay in the L1 cache.
+    The loops over a block are short and plain, so that compilers vectorise them; only the first of them depends on the loss.
+(b) The loss is picked once a block, by one row of a table (`fill`), never per element.
+(c) Blocks are fixed by element index and sums are exact, so results do not depend on threads, layout or instruction set.
+(d) Layouts and dtypes other than the direct one are staged through buffers of one block.
+(e) A serial branch stands beside each parallel one: entering the OpenMP runtime costs more than a small call.
+(f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise; each pass sets the
+    default mode and puts the old one back.
+"""
+from cython cimport floating
+from cython.parallel cimport prange
+from libc.math cimport fma
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from cylosses._kernels.exact cimport (
+    BLOCK, LANES, Exact, Spread, add_block, clear, deposit_product, finish, measure, merge,
+)
+from cylosses._kernels.formulas cimport (
+    L1, SMOOTH_L1, Loss, derivative, make_l1, make_smooth_l1, second_derivative, value,
+)
+from cylosses._kernels.job cimport (
+    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, INT8, INT16, UINT8, UINT16, UNIT_CURVATURE, VALUES,
+    Job, Operand,
+)
+from cylosses._kernels.staging cimport (
+    float_to_odd, format_of, gather, narrowed, product_to_odd, put_run, scatter, size_of, slice_start,
+)
+
+cdef extern from *:
+    """
+    #ifdef __FAST_MATH__
+    #error "cylosses cannot be exact under -ffast-math: build it without"
+    #endif
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define CYLOSSES_OPENMP _OPENMP
+    #if _OPENMP >= 201811
+    #define CYLOSSES_RELEASE_THREADS() omp_pause_resource_all(omp_pause_hard)
+    #else
+    #define CYLOSSES_RELEASE_THREADS() ((void)0)
+    #endif
+    #else
+    #define CYLOSSES_OPENMP 0
+    #define CYLOSSES_RELEASE_THREADS() ((void)0)
+    #endif
+    #ifndef CYLOSSES_FLAGS
+    #define CYLOSSES_FLAGS "unknown"
+    #endif
+    #if defined(__AVX512F__)
+    #define CYLOSSES_ISA "x86-64-v4"
+    #elif defined(__AVX2__)
+    #define CYLOSSES_ISA "x86-64-v3"
+    #elif defined(__SSE4_2__)
+    #define CYLOSSES_ISA "x86-64-v2"
+    #else
+    #define CYLOSSES_ISA "baseline"
+    #endif
+    #if defined(__VERSION__)
+    #if defined(__clang__)
+    #define CYLOSSES_COMPILER __VERSION__
+    #else
+    #define CYLOSSES_COMPILER "gcc " __VERSION__
+    #endif
+    #elif defined(_MSC_VER)
+    #define CYLOSSES_COMPILER "msvc"
+    #else
+    #define CYLOSSES_COMPILER "unknown"
+    #endif
+
+    /* The floating-point mode: round to nearest, keep subnormals, trap nothing. Status flags are left alone. */
+    #if defined(__x86_64__) || defined(_M_X64)
+    #include <xmmintrin.h>
+    typedef unsigned int cylosses_mode;
+    static inline cylosses_mode cylosses_set_default_mode(void) {
+        cylosses_mode old = _mm_getcsr(), mode = (old & 0x3fu) | 0x1f80u;
+        if (old != mode) _mm_setcsr(mode);
+        return old;
+    }
+    static inline void cylosses_restore_mode(cylosses_mode old) {
+        cylosses_mode now = _mm_getcsr();
+        if ((now ^ old) & ~0x3fu) _mm_setcsr((old & ~0x3fu) | (now & 0x3fu));
+    }
+    #elif defined(__aarch64__)
+    typedef unsigned long cylosses_mode;
+    static inline cylosses_mode cylosses_set_default_mode(void) {
+        cylosses_mode old, mode = 0;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+        if (old != mode) __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+        return old;
+    }
+    static inline void cylosses_restore_mode(cylosses_mode old) {
+        if (old) __asm__ volatile("msr fpcr, %0" : : "r"(old));
+    }
+    #else
+    typedef int cylosses_mode;
+    static inline cylosses_mode cylosses_set_default_mode(void) { return 0; }
+    static inline void cylosses_restore_mode(cylosses_mode old) { (void)old; }
+    #endif
+    """
+    ctypedef unsigned long cylosses_mode
+    cylosses_mode set_default_mode "cylosses_set_default_mode"() noexcept nogil
+    void restore_mode "cylosses_restore_mode"(cylosses_mode old) noexcept nogil
+    const long OPENMP "CYLOSSES_OPENMP"
+    void CYLOSSES_RELEASE_THREADS() noexcept nogil
+    const char* ISA "CYLOSSES_ISA"
+    const char* COMPILER "CYLOSSES_COMPILER"
+    const char* FLAGS "CYLOSSES_FLAGS"
+
+
+# ---- the only loops that depend on the loss --------------------------------------------------------------------------------------
+
+cdef enum Quantity:
+    VALUE
+    DERIVATIVE
+    SECOND_DERIVATIVE
+
+
+cdef void fill_loss(
+    Loss loss, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    if quantity == VALUE:
+        for i in range(n):
+            out[i] = value(loss, input[i] - target[i])
+    elif quantity == DERIVATIVE:
+        for i in range(n):
+            out[i] = derivative(loss, input[i] - target[i])
+    else:
+        for i in range(n):
+            out[i] = second_derivative(loss, input[i] - target[i])
+
+
+cdef void fill(
+    const Job* job, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
+) noexcept nogil:
+    """The dispatch table: one row a loss."""
+    cdef double parameter = job.parameter
+    if job.loss == SMOOTH_L1 and parameter > 0:
+        fill_loss(make_smooth_l1(parameter), quantity, input, target, out, n)
+    elif job.loss == L1 or job.loss == SMOOTH_L1:
+        fill_loss(make_l1(), quantity, input, target, out, n)
+
+
+# ---- one block -------------------------------------------------------------------------------------------------------------------
+
+cdef struct Part:
+    # What one thread has summed.
+    Exact total
+    Exact weights
+    uint64_t count
+    bint bad_weight
+
+
+cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
+    clear(&part.total)
+    if job.weight.data is not NULL:
+        clear(&part.weights)
+    part.count = 0
+    part.bad_weight = False
+
+
+cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
+    """Fill up with zeros to a multiple of LANES."""
+    cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES
+    memset(terms + n, 0, (padded - n) * sizeof(floating))
+    return padded
+
+
+cdef inline const floating* stage(
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* buffer
+) noexcept nogil:
+    """Elements start .. start + n as a contiguous array: in place if possible."""
+    if operand.direct:
+        return <const floating*> data + start
+    gather(job, operand, data, start, n, buffer)
+    return buffer
+
+
+cdef inline bint fits_24_bits(int storage) noexcept nogil:
+    """Products of such weights with float32 are exact in float64."""
+    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, UINT8, UINT16)
+
+
+cdef inline void keep_selected(const floating* selected, floating* values, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        values[i] = values[i] if selected[i] != 0 else <floating> 0
+
+
+cdef void add_products(
+    const Job* job, Exact* total, floating* terms, double* weights, Py_ssize_t n
+) noexcept nogil:
+    """Add terms * weights exactly."""
+    cdef double product[BLOCK]
+    cdef double rest[BLOCK]
+    cdef Spread of_terms, of_weights
+    cdef Py_ssize_t i, padded = pad(terms, n)
+    pad(weights, n)
+    if floating is float:
+        if fits_24_bits(job.weight.storage):
+            for i in range(padded):
+                product[i] = <double> terms[i] * weights[i]
+            add_block(total, product, padded)
+            return
+    of_terms = measure(terms, padded)
+    of_weights = measure(weights, padded)
+    if of_terms.top + of_weights.top < 1000 and of_terms.bottom + of_weights.bottom > -900:
+        for i in range(padded):
+            product[i] = terms[i] * weights[i]
+            rest[i] = fma(terms[i], weights[i], -product[i])
+        add_block(total, product, padded)
+        add_block(total, rest, padded)
+    else:                           # a product, or its last place, may leave float64's range
+        for i in range(n):
+            deposit_product(total, terms[i], weights[i])
+
+
+cdef inline void weigh_values(const Job* job, floating* values, const double* weights, Py_ssize_t n) noexcept nogil:
+    """values * weights, rounded once to the type of the result."""
+    cdef Py_ssize_t i
+    if floating is float:
+        if job.narrow >= 0:
+            for i in range(n):
+                values[i] = narrowed(float_to_odd(product_to_odd(values[i], weights[i])), job.narrow)
+        elif not fits_24_bits(job.weight.storage):
+            for i in range(n):
+                values[i] = <float> product_to_odd(values[i], weights[i])
+        else:
+            for i in range(n):
+                values[i] = <float> (values[i] * weights[i])
+    else:
+        for i in range(n):
+            values[i] = values[i] * weights[i]
+
+
+cdef inline void scale_by(const Job* job, floating* values, const double* factors, Py_ssize_t n) noexcept nogil:
+    """values * scale, or values * factors if there are any; float32 values are multiplied in float64 and rounded once."""
+    cdef Py_ssize_t i
+    cdef double scale = job.scale
+    if factors is not NULL:
+        for i in range(n):
+            values[i] = <floating> (values[i] * factors[i])
+    elif scale != 1:
+        for i in range(n):
+            values[i] = <floating> (values[i] * scale)
+
+
+cdef inline void narrow_block(const Job* job, floating* values, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    if job.narrow >= 0:
+        for i in range(n):
+            values[i] = narrowed(<float> values[i], job.narrow)
+
+
+cdef void walk(
+    Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
+) noexcept nogil:
+    """Elements start .. stop of slice `number`; of working_type only the type is used."""
+    cdef floating input_buffer[BLOCK]
+    cdef floating target_buffer[BLOCK]
+    cdef floating selected[BLOCK]
+    cdef floating values[BLOCK]
+    cdef floating gradients[BLOCK]
+    cdef floating hessians[BLOCK]
+    cdef double weights[BLOCK]
+    cdef double factors[BLOCK]
+    cdef const floating* input
+    cdef const floating* target
+    cdef const double* factor
+    cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
+    cdef bint scaled_each = weighted or job.grad_output.data is not NULL
+    cdef bint want_gradient = job.gradient.data is not NULL or job.term == GRADIENTS
+    cdef bint want_hessian = job.hessian.data is not NULL
+    cdef bint want_value = job.value.data is not NULL or job.term == VALUES
+    cdef Py_ssize_t n, i, padded, count
+    cdef char* input_data = slice_start(job, &job.input, number)
+    cdef char* target_data = slice_start(job, &job.target, number)
+    cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
+    cdef char* where_data = slice_start(job, &job.where, number) if masked else NULL
+    cdef char* grad_output_data = slice_start(job, &job.grad_output, number) if job.grad_output.data is not NULL else NULL
+    cdef int bad
+    while start < stop:
+        n = stop - start if stop - start < BLOCK else BLOCK
+        if want_value or want_gradient or want_hessian:
+            input = stage(job, &job.input, input_data, start, n, <floating*> input_buffer)
+            target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer)
+            # All results are in buffers before the first is stored: an output may be the memory of an input.
+            if want_value:
+                fill(job, VALUE, input, target, <floating*> values, n)
+                narrow_block(job, <floating*> values, n)
+            if want_gradient:
+                fill(job, DERIVATIVE, input, target, <floating*> gradients, n)
+            if want_hessian:
+                if job.curvature == UNIT_CURVATURE:
+                    for i in range(n):
+                        hessians[i] = 1
+                else:
+                    fill(job, SECOND_DERIVATIVE, input, target, <floating*> hessians, n)
+
+        count = n
+        if masked:
+            gather(job, &job.where, where_data, start, n, <floating*> selected)
+            count = 0
+            for i in range(n):
+                count += selected[i] != 0
+        if weighted:
+            gather(job, &job.weight, weight_data, start, n, <double*> weights)
+            if masked:
+                for i in range(n):
+                    weights[i] = weights[i] if selected[i] != 0 else 0
+            bad = 0
+            for i in range(n):
+                bad |= not 0 <= weights[i] <= 1.7976931348623157e308
+            if bad:
+                part.bad_weight = True
+                return
+            for i in range(n):      # weight 0 is removal
+                selected[i] = weights[i] != 0
+        part.count += count
+
+        if scaled_each:
+            if grad_output_data is not NULL:
+                gather(job, &job.grad_output, grad_output_data, start, n, <double*> factors)
+            else:
+                for i in range(n):
+                    factors[i] = job.scale
+            if weighted:
+                for i in range(n):
+                    factors[i] = factors[i] * weights[i]
+        factor = <const double*> factors if scaled_each else NULL
+        if want_gradient:
+            scale_by(job, <floating*> gradients, factor, n)
+            narrow_block(job, <floating*> gradients, n)
+        if want_hessian:
+            scale_by(job, <floating*> hessians, factor, n)
+        if masked or weighted:
+            if want_value:
+                keep_selected(<floating*> selected, <floating*> values, n)
+            if want_gradient:
+                keep_selected(<floating*> selected, <floating*> gradients, n)
+            if want_hessian:
+                keep_selected(<floating*> selected, <floating*> hessians, n)
+
+        if job.term == VALUES:
+            if weighted:
+                add_products(job, &part.total, <floating*> values, <double*> weights, n)
+            else:
+                padded = pad(<floating*> values, n)
+                add_block(&part.total, <floating*> values, padded)
+        elif job.term == GRADIENTS:
+            padded = pad(<floating*> gradients, n)
+            add_block(&part.total, <floating*> gradients, padded)
+        if weighted and (job.divide or job.weigh):
+            padded = pad(<double*> weights, n)
+            add_block(&part.weights, <double*> weights, padded)
+
+        if job.value.data is not NULL:
+            if weighted:
+                weigh_values(job, <floating*> values, <double*> weights, n)
+            scatter(job, &job.value, slice_start(job, &job.value, number), start, n, <floating*> values)
+        if job.gradient.data is not NULL:
+            scatter(job, &job.gradient, slice_start(job, &job.gradient, number), start, n, <floating*> gradients)
+        if want_hessian:
+            scatter(job, &job.hessian, slice_start(job, &job.hessian, number), start, n, <floating*> hessians)
+        start += n
+
+
+# ---- slices and threads ----------------------------------------------------------------------------------------------------------
+
+cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part) noexcept nogil:
+    cdef cylosses_mode mode = set_default_mode()
+    if job.single:
+        walk(job, number, start, stop, part, <const float*> NULL)
+    else:
+        walk(job, number, start, stop, part, <const double*> NULL)
+    restore_mode(mode)
+
+
+cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
+    """Round the sum of a slice into its place of the result."""
+    cdef double v
+    cdef Exact* divisor = &part.weights if job.divide and job.weight.data is not NULL else NULL
+    if job.result is NULL:
+        return
+    v = finish(&part.total, part.count if job.divide else 1, divisor, format_of(job.result_storage))
+    put_run(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
+
+
+cdef void run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weight) noexcept nogil:
+    """Whole slices, one after the other."""
+    cdef Part part
+    cdef Py_ssize_t number
+    for number in range(first, last):
+        clear_part(&part, job)
+        walk_range(job, number, 0, job.size, &part)
+        if part.bad_weight:
+            bad_weight[0] = 1
+            return
+        finish_slice(job, number, &part)
+
+
+cdef void merge_part(Job* job, Part* part, Part* other) noexcept nogil:
+    merge(&part.total, &other.total)
+    if job.weight.data is not NULL:
+        merge(&part.weights, &other.weights)
+    part.count += other.count
+    part.bad_weight = part.bad_weight or other.bad_weight
+
+
+cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
+    """One slice, cut between the threads; parts has room for each of them."""
+    cdef Py_ssize_t blocks = (job.size + BLOCK - 1) // BLOCK, stop
+    cdef int threads = job.threads, t
+    if threads == 1:
+        clear_part(parts, job)
+        walk_range(job, number, 0, job.size, parts)
+    else:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            clear_part(&parts[t], job)
+            walk_range(
+                job, number, blocks * t // threads * BLOCK,
+                job.size if t == threads - 1 else blocks * (t + 1) // threads * BLOCK, &parts[t],
+            )
+        for t in range(1, threads):
+            merge_part(job, parts, &parts[t])
+    job.bad_weight = job.bad_weight or parts.bad_weight
+    if not parts.bad_weight:
+        finish_slice(job, number, parts)
+
+
+cdef void run(Job* job) noexcept nogil:
+    """Carry out a job. With job.result NULL (one slice only) the sums are added to job.total and job.weights."""
+    cdef Part single
+    cdef Part* parts = &single
+    cdef Py_ssize_t number, chunk
+    cdef int bad_weight = 0, threads = job.threads
+    job.bad_weight = False
+    job.count = 0
+    if job.slices > 1 and (threads == 1 or job.slices >= 4 * threads):
+        if threads == 1:
+            run_slices(job, 0, job.slices, &bad_weight)
+        else:
+            chunk = job.slices // (threads * 8) + 1
+            for number in prange(0, job.slices, chunk, num_threads=threads, schedule="dynamic"):
+                run_slices(job, number, number + chunk if number + chunk < job.slices else job.slices, &bad_weight)
+        job.bad_weight = bad_weight
+        return
+    if threads > 1:
+        parts = <Part*> malloc(threads * sizeof(Part))
+        if parts is NULL:
+            parts = &single
+            job.threads = 1
+    for number in range(job.slices):
+        run_slice(job, number, parts)
+        if job.bad_weight:
+            break
+    job.count = parts.count
+    if job.total is not NULL and not job.bad_weight:
+        merge(job.total, &parts.total)
+        if job.weights is not NULL and job.weight.data is not NULL:
+            merge(job.weights, &parts.weights)
+    if parts is not &single:
+        free(parts)
+
+
+def release_threads():
+    """End the OpenMP worker threads: called before a fork, since the child would wait for threads that it does not have."""
+    CYLOSSES_RELEASE_THREADS()
+
+
+def build_info():
+    """How this module was compiled."""
+    return {"isa": ISA.decode(), "openmp": OPENMP, "compiler": COMPILER.decode(), "flags": FLAGS.decode()}

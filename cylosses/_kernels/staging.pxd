@@ -1,0 +1,292 @@
+# Moving one block of elements between any memory layout and a contiguous buffer of the working type.
+#
+# Every layout and dtype that is not the direct one comes through here, block by block, so that no temporary grows with the input.
+# Elements are read and written by memcpy: arrays may be unaligned.
+
+from cython cimport floating
+from libc.math cimport fma
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from cylosses._kernels.exact cimport Bits32, Bits64, Format
+from cylosses._kernels.job cimport (
+    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, MAX_DIMS, UINT8, UINT16, UINT32, UINT64, Job, Operand,
+)
+
+ctypedef fused Element:
+    float
+    double
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+
+# ---- formats -------------------------------------------------------------------------------------------------------------------
+
+cdef inline Format format_of(int storage) noexcept nogil:
+    cdef Format target
+    target.precision, target.least, target.greatest = 53, -1022, 1023
+    if storage == FLOAT32:
+        target.precision, target.least, target.greatest = 24, -126, 127
+    elif storage == FLOAT16:
+        target.precision, target.least, target.greatest = 11, -14, 15
+    elif storage == BFLOAT16:
+        target.precision, target.least, target.greatest = 8, -126, 127
+    return target
+
+
+cdef inline int size_of(int storage) noexcept nogil:
+    return 8 if storage == FLOAT64 else (4 if storage == FLOAT32 else 2)
+
+
+# ---- half precision --------------------------------------------------------------------------------------------------------------
+
+cdef inline float from_float16(uint16_t half) noexcept nogil:
+    cdef Bits32 b, scale
+    b.u = (<uint32_t> (half & 0x7fff)) << 13
+    if b.u >= 0x0f800000u:          # infinity or NaN
+        b.u |= 0x7f800000u
+    else:                           # the exponents differ by 112; the product is exact and normalises subnormals
+        scale.u = (127 + 112) << 23
+        b.f = b.f * scale.f
+    b.u |= (<uint32_t> (half & 0x8000)) << 16
+    return b.f
+
+
+cdef inline uint16_t to_float16(float v) noexcept nogil:
+    """Rounded to nearest-even."""
+    cdef Bits32 b, magic
+    cdef uint32_t sign
+    b.f = v
+    sign = b.u & 0x80000000u
+    b.u ^= sign
+    sign >>= 16
+    if b.u > 0x7f800000u:
+        return <uint16_t> (sign | 0x7e00)
+    if b.u >= 0x477ff000u:          # 65520 and more round to infinity
+        return <uint16_t> (sign | 0x7c00)
+    if b.u < 0x38800000u:           # subnormal: adding 0.5 rounds at 2**-24, the last place
+        magic.f = 0.5
+        b.f = b.f + magic.f
+        return <uint16_t> (sign | (b.u - magic.u))
+    b.u += 0xfff + ((b.u >> 13) & 1)
+    return <uint16_t> (sign | ((b.u - (112u << 23)) >> 13))
+
+
+cdef inline float from_bfloat16(uint16_t half) noexcept nogil:
+    cdef Bits32 b
+    b.u = (<uint32_t> half) << 16
+    return b.f
+
+
+cdef inline uint16_t to_bfloat16(float v) noexcept nogil:
+    """Rounded to nearest-even."""
+    cdef Bits32 b
+    b.f = v
+    if v != v:
+        return <uint16_t> ((b.u >> 16) | 0x40)
+    return <uint16_t> ((b.u + 0x7fff + ((b.u >> 16) & 1)) >> 16)
+
+
+cdef inline float narrowed(float v, int storage) noexcept nogil:
+    """v rounded to float16 or bfloat16."""
+    if storage == FLOAT16:
+        return from_float16(to_float16(v))
+    return from_bfloat16(to_bfloat16(v))
+
+
+# ---- products rounded once -------------------------------------------------------------------------------------------------------
+
+cdef inline double product_to_odd(double a, double b) noexcept nogil:
+    """a * b rounded to odd: a second rounding to 51 bits or fewer then gives the correctly rounded product."""
+    cdef Bits64 p
+    cdef double rest
+    p.f = a * b
+    rest = fma(a, b, -p.f)
+    if rest - rest == 0 and rest != 0 and not p.i & 1:
+        p.i += 1 if (rest > 0) == (p.f > 0) else -1
+    return p.f
+
+
+cdef inline float float_to_odd(double v) noexcept nogil:
+    """v rounded to odd in float32, on the way to a still shorter format."""
+    cdef Bits32 f
+    f.f = <float> v
+    if f.f - f.f == 0 and <double> f.f != v and not f.u & 1:
+        f.u += 1 if (v > <double> f.f) == (v > 0) else <uint32_t> -1
+    return f.f
+
+
+# ---- runs of elements at one stride ----------------------------------------------------------------------------------------------
+
+cdef inline void load(Element* element, const char* source, bint swapped) noexcept nogil:
+    cdef char* to = <char*> element
+    cdef int k
+    if swapped:
+        for k in range(<int> sizeof(Element)):
+            to[k] = source[<int> sizeof(Element) - 1 - k]
+    else:
+        memcpy(element, source, sizeof(Element))
+
+
+cdef inline void take(Element element, const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, floating* to) noexcept nogil:
+    """to[i] = source[i] for one run; the value of `element` is not used, only its type."""
+    cdef Py_ssize_t i
+    if swapped:
+        for i in range(n):
+            load(&element, source + i * stride, True)
+            to[i] = <floating> element
+    elif stride == sizeof(Element):
+        for i in range(n):
+            load(&element, source + i * <Py_ssize_t> sizeof(Element), False)
+            to[i] = <floating> element
+    else:
+        for i in range(n):
+            load(&element, source + i * stride, False)
+            to[i] = <floating> element
+
+
+cdef inline void take_half(const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, int storage, floating* to) noexcept nogil:
+    cdef uint16_t half = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        load(&half, source + i * stride, swapped)
+        to[i] = from_float16(half) if storage == FLOAT16 else from_bfloat16(half)
+
+
+cdef inline void take_run(
+    int storage, const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, floating* to
+) noexcept nogil:
+    if storage == FLOAT32:
+        take(<float> 0, source, stride, swapped, n, to)
+    elif storage == FLOAT64:
+        take(<double> 0, source, stride, swapped, n, to)
+    elif storage == INT8:
+        take(<int8_t> 0, source, stride, False, n, to)
+    elif storage == INT16:
+        take(<int16_t> 0, source, stride, swapped, n, to)
+    elif storage == INT32:
+        take(<int32_t> 0, source, stride, swapped, n, to)
+    elif storage == INT64:
+        take(<int64_t> 0, source, stride, swapped, n, to)
+    elif storage == UINT8:
+        take(<uint8_t> 0, source, stride, False, n, to)
+    elif storage == UINT16:
+        take(<uint16_t> 0, source, stride, swapped, n, to)
+    elif storage == UINT32:
+        take(<uint32_t> 0, source, stride, swapped, n, to)
+    elif storage == UINT64:
+        take(<uint64_t> 0, source, stride, swapped, n, to)
+    else:
+        take_half(source, stride, swapped, n, storage, to)
+
+
+cdef inline void store(Element* element, char* target, bint swapped) noexcept nogil:
+    cdef const char* source = <const char*> element
+    cdef int k
+    if swapped:
+        for k in range(<int> sizeof(Element)):
+            target[k] = source[<int> sizeof(Element) - 1 - k]
+    else:
+        memcpy(target, element, sizeof(Element))
+
+
+cdef inline void put_run(
+    int storage, char* target, Py_ssize_t stride, bint swapped, Py_ssize_t n, const floating* source
+) noexcept nogil:
+    cdef float single
+    cdef double wide
+    cdef uint16_t half
+    cdef Py_ssize_t i
+    for i in range(n):
+        if storage == FLOAT32:
+            single = <float> source[i]
+            store(&single, target + i * stride, swapped)
+        elif storage == FLOAT64:
+            wide = source[i]
+            store(&wide, target + i * stride, swapped)
+        else:
+            half = to_float16(<float> source[i]) if storage == FLOAT16 else to_bfloat16(<float> source[i])
+            store(&half, target + i * stride, swapped)
+
+
+# ---- blocks of a slice -----------------------------------------------------------------------------------------------------------
+
+cdef struct Cursor:
+    # Where an operand's element `start` of a slice lies, and the position along each inner dimension.
+    char* data
+    Py_ssize_t index[MAX_DIMS]
+
+
+cdef inline char* slice_start(const Job* job, const Operand* operand, Py_ssize_t number) noexcept nogil:
+    """The operand's first element in slice `number`."""
+    cdef char* data = operand.data
+    cdef int k
+    for k in range(job.outer - 1, -1, -1):
+        data += (number % job.shape[k]) * operand.strides[k]
+        number = number // job.shape[k]
+    return data
+
+
+cdef inline void seek(Cursor* at, const Job* job, const Operand* operand, char* data, Py_ssize_t start) noexcept nogil:
+    cdef int k
+    for k in range(job.ndim - 1, job.outer - 1, -1):
+        at.index[k] = start % job.shape[k]
+        start = start // job.shape[k]
+        data += at.index[k] * operand.strides[k]
+    at.data = data
+
+
+cdef inline void advance(Cursor* at, const Job* job, const Operand* operand, Py_ssize_t run) noexcept nogil:
+    """Step by a run that ends within the last dimension or at its end."""
+    cdef int k = job.ndim - 1
+    at.index[k] += run
+    at.data += run * operand.strides[k]
+    while at.index[k] == job.shape[k] and k > job.outer:
+        at.data -= job.shape[k] * operand.strides[k]
+        at.index[k] = 0
+        k -= 1
+        at.index[k] += 1
+        at.data += operand.strides[k]
+
+
+cdef inline Py_ssize_t run_length(const Cursor* at, const Job* job, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t left = job.shape[job.ndim - 1] - at.index[job.ndim - 1]
+    return n if n < left else left
+
+
+cdef inline void gather(
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* to
+) noexcept nogil:
+    """Copy elements start .. start + n of the slice that begins at data."""
+    cdef Cursor at
+    cdef Py_ssize_t run
+    seek(&at, job, operand, data, start)
+    while n:
+        run = run_length(&at, job, n)
+        take_run(operand.storage, at.data, operand.strides[job.ndim - 1], operand.swapped, run, to)
+        to += run
+        n -= run
+        advance(&at, job, operand, run)
+
+
+cdef inline void scatter(
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, const floating* source
+) noexcept nogil:
+    cdef Cursor at
+    cdef Py_ssize_t run
+    if operand.direct:
+        memcpy(data + start * <Py_ssize_t> sizeof(floating), source, n * sizeof(floating))
+        return
+    seek(&at, job, operand, data, start)
+    while n:
+        run = run_length(&at, job, n)
+        put_run(operand.storage, at.data, operand.strides[job.ndim - 1], operand.swapped, run, source)
+        source += run
+        n -= run
+        advance(&at, job, operand, run)

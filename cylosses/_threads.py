@@ -1,0 +1,89 @@
+"""How many threads a call may use: set by the program, else by the environment, else by what the process may run on."""
+
+import operator
+import os
+from pathlib import Path
+
+from cylosses._kernels import dispatch
+
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def check_threads(name: str, value: object) -> int:
+    """Return a number of threads as an int >= 1."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an int of at least 1 or None, got {value!r}")
+    try:
+        n = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an int of at least 1 or None, got {value!r}") from None
+    if n < 1:
+        raise ValueError(f"{name} must be at least 1, got {n}")
+    return min(n, 1024)
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set the number of threads of calls that do not say ``n_threads``.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1. None restores the default: ``OMP_NUM_THREADS`` if it is set, else the number of CPUs that this process may use
+        (its affinity mask and, on Linux, its cgroup quota).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an int of at least 1 or None.
+
+    Notes
+    -----
+    Threads change the time of a call, never a bit of its result. Small calls use one thread whatever is set here.
+
+    Examples
+    --------
+    >>> import cylosses
+    >>> cylosses.set_num_threads(1)
+    >>> cylosses.get_num_threads()
+    1
+    >>> cylosses.set_num_threads(None)
+    """
+    dispatch.set_threads(default_threads() if n is None else check_threads("n", n))
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that a large call uses at most.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` set, or the default described there.
+
+    Examples
+    --------
+    >>> import cylosses
+    >>> cylosses.get_num_threads() >= 1
+    True
+    """
+    return int(dispatch.get_threads())
+
+
+def default_threads() -> int:
+    """Return ``OMP_NUM_THREADS``, else the CPUs of the affinity mask capped by the cgroup's quota."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdecimal() and int(asked) > 0:
+        return min(int(asked), 1024)
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cpus, cgroup_cpus() or cpus))
+
+
+def cgroup_cpus() -> int | None:
+    """Return the CPUs that the cgroup's quota pays for, rounded up; None without a quota."""
+    try:
+        quota, period = CGROUP_QUOTA.read_text().split()
+        return -(-int(quota) // int(period))
+    except (OSError, ValueError):  # no cgroup v2 here, or "max": no quota
+        return None
+
+
+set_num_threads(None)

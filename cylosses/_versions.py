@@ -1,0 +1,47 @@
+"""What is installed and how it was built, for bug reports."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy
+
+from cylosses._kernels import dispatch
+from cylosses._threads import get_num_threads
+
+try:
+    __version__ = version("cylosses")
+except PackageNotFoundError:  # imported from a source tree that was never installed
+    __version__ = "0+unknown"
+
+OPENMP_VERSIONS = {201107: "3.1", 201307: "4.0", 201511: "4.5", 201811: "5.0", 202011: "5.1", 202111: "5.2", 202411: "6.0"}
+
+
+def versions() -> dict[str, str]:
+    """Return what `show_versions` prints, by name."""
+    build = dispatch.build_info()
+    openmp = build["openmp"]
+    return {
+        "cylosses": __version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "instruction set": build["isa"],
+        "OpenMP": OPENMP_VERSIONS.get(openmp, str(openmp)) if openmp else "none: one thread",
+        "threads": str(get_num_threads()),
+        "compiler": build["compiler"],
+        "flags": build["flags"],
+    }
+
+
+def show_versions() -> None:
+    """Print the versions, the instruction set, the OpenMP runtime, the threads, the compiler and its flags.
+
+    Examples
+    --------
+    >>> import cylosses
+    >>> cylosses.show_versions()  # doctest: +ELLIPSIS
+    cylosses         ...
+    """
+    for name, text in versions().items():
+        sys.stdout.write(f"{name:<16} {text}\n")

@@ -1,0 +1,165 @@
+"""Files that the command line writes: complete under their own name, or not there at all."""
+
+import math
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cylosses._readers import Array, InputError, Window, one_line
+
+
+def output_path(option: str, text: str, suffix: str) -> Path:
+    """Check the name of a file to be written, before any work is done for it.
+
+    Parameters
+    ----------
+    option : str
+        The option that carries the name, for the message.
+    text : str
+        What the user typed.
+    suffix : str
+        The suffix that the name must have.
+
+    Returns
+    -------
+    pathlib.Path
+        The file itself, symbolic links followed.
+
+    Raises
+    ------
+    InputError
+        If the suffix differs or the name is taken by something that is not a regular file.
+    """
+    if Path(text).suffix.lower() != suffix:
+        raise InputError(f"{option}: {text!r} must end in {suffix}")
+    # A link is followed here, so that the rename replaces the file and keeps the link.
+    path = Path(os.path.realpath(text))
+    if path.exists() and not path.is_file():
+        raise InputError(f"{option}: {text!r} is not a regular file")
+    return path
+
+
+@contextmanager
+def replacing(option: str, path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the place of `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    option : str
+        The option that carries the name, for the message.
+    path : pathlib.Path
+        The file to write, as `output_path` returns it.
+
+    Yields
+    ------
+    file
+        The temporary file, in the same folder, opened for binary reading and writing.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be created, written out or renamed. After this and after any other exception of the block,
+        Ctrl-C included, the temporary file is gone and an older `path` is as it was.
+    """
+    temporary = path.with_name(f".cylosses-{secrets.token_hex(6)}.tmp")
+    try:
+        with _write_errors(option, path):
+            file = temporary.open("xb+")
+        try:
+            yield file
+        finally:
+            # Closing writes out the last buffer, which may fail as any other write.
+            with _write_errors(option, path):
+                file.close()
+        with _write_errors(option, path):
+            if path.exists():
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+            temporary.replace(path)
+    finally:
+        _remove(temporary)
+
+
+class NpyWriter:
+    """A `.npy` file that is written window by window.
+
+    Parameters
+    ----------
+    option : str
+        The option that carries the name, for messages.
+    path : pathlib.Path
+        The file that the user named, for messages.
+    file : file
+        The temporary file of `replacing`.
+    shape : tuple of int
+        Shape of the whole array.
+    dtype : numpy.dtype
+        Type of its elements.
+    order : {"C", "F"}
+        Its memory order. Windows that are plain slices come in ascending memory order, without gaps.
+    """
+
+    def __init__(self, option: str, path: Path, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> None:
+        self._option, self._path, self._file = option, path, file
+        self._shape, self._dtype, self._order = shape, dtype, order
+        header = {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": order == "F" and len(shape) > 1,
+            "shape": shape,
+        }
+        with _write_errors(option, path):
+            np.lib.format.write_array_header_1_0(file, header)
+        self._offset = file.tell()
+        self._reserved = False
+
+    def write(self, window: Window, values: Array) -> None:
+        """Write the elements of one window.
+
+        Parameters
+        ----------
+        window : slice or tuple of slice
+            A run of elements in memory order, or a block with one slice per axis.
+        values : numpy.ndarray
+            The elements, in the shape of the window.
+        """
+        with _write_errors(self._option, self._path):
+            if isinstance(window, slice):
+                self._file.write(memoryview(np.ascontiguousarray(values)).cast("B") if values.size else b"")
+            else:
+                self._write_block(window, values)
+
+    def _write_block(self, window: tuple[slice, ...], values: Array) -> None:
+        if not self._reserved:
+            self._reserve()
+        order: Any = self._order
+        np.memmap(self._file, self._dtype, "r+", self._offset, self._shape, order)[window] = values
+
+    def _reserve(self) -> None:
+        """Give the file its full length: a full disk is an error here, but kills a process that writes to a map."""
+        self._file.flush()
+        length = math.prod(self._shape) * self._dtype.itemsize
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file.fileno(), self._offset, length)
+        else:
+            self._file.truncate(self._offset + length)
+        self._reserved = True
+
+
+@contextmanager
+def _write_errors(option: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{option}: cannot write {str(path)!r}: {error.strerror or one_line(error)}") from None
+
+
+def _remove(temporary: Path) -> None:
+    try:
+        temporary.unlink()
+    except OSError:
+        pass  # renamed, or never created

@@ -1,0 +1,274 @@
+"""`cylosses demo`: what a robust loss does to real data with outliers.
+
+The stack loss data are fitted twice, by least squares and by smooth L1. The fitted values go into a CSV file and are
+scored by the code of `cylosses score`, so that the figures of the demo are those that the command prints.
+"""
+
+import csv
+import io
+import shlex
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from scipy.optimize import minimize
+
+from cylosses import SmoothL1Loss
+from cylosses._demo_picture import draw
+from cylosses._readers import open_source
+from cylosses._score import Request, score
+from cylosses._writers import output_path, replacing
+
+Vector = npt.NDArray[np.float64]
+
+# Huber's tuning constant times the scale of the published M-estimate, so that the fit is that estimate.
+BETA = 3.2825210439
+SWEEP = (0.1, 1.0, BETA, 10.0, 100.0)
+OUTLIERS = (1, 3, 4, 21)
+PREDICTORS = ("air_flow", "water_temperature", "acid_concentration")
+RESPONSE = "stack_loss"
+
+
+@dataclass(frozen=True)
+class StackLoss:
+    """The stack loss data.
+
+    Parameters
+    ----------
+    predictors : numpy.ndarray
+        Shape (21, 3): air flow, water temperature and acid concentration.
+    response : numpy.ndarray
+        Shape (21,): the stack loss.
+    """
+
+    predictors: Vector
+    response: Vector
+
+    @property
+    def outliers(self) -> npt.NDArray[np.bool_]:
+        """Which observations are known outliers, shape (21,)."""
+        return np.isin(np.arange(1, len(self.response) + 1), OUTLIERS)
+
+
+def load_stackloss() -> StackLoss:
+    """Read the stack loss data that come with the package, with the reader of `cylosses score`.
+
+    Returns
+    -------
+    StackLoss
+        21 observations of 3 predictors and a response.
+    """
+    with as_file(files("cylosses") / "data" / "stackloss.csv") as path:
+        columns = [_column(f"{path}:{name}") for name in (*PREDICTORS, RESPONSE)]
+    return StackLoss(np.column_stack(columns[:-1]), columns[-1])
+
+
+def fit_least_squares(data: StackLoss) -> Vector:
+    """Fit the linear model by least squares.
+
+    Parameters
+    ----------
+    data : StackLoss
+        The data.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (4,): intercept, then one coefficient per predictor.
+    """
+    design = np.column_stack([np.ones(len(data.response)), data.predictors])
+    return np.asarray(np.linalg.lstsq(design, data.response)[0], np.float64)
+
+
+def fit_smooth_l1(data: StackLoss, beta: float = BETA) -> Vector:
+    """Fit the linear model by the smooth L1 loss: Huber's M-estimate with its scale held fixed.
+
+    Parameters
+    ----------
+    data : StackLoss
+        The data.
+    beta : float, default BETA
+        Where the loss turns from square to linear.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (4,): intercept, then one coefficient per predictor.
+    """
+    loss = SmoothL1Loss(reduction="mean", beta=beta)
+    # Orthogonal columns: on the raw ones, of very different size and offset, L-BFGS would creep.
+    basis, back = np.linalg.qr(np.column_stack([np.ones(len(data.response)), data.predictors]))
+
+    def value_and_gradient(weights: Vector) -> tuple[float, Vector]:
+        value, grad = loss.value_and_grad(basis @ weights, data.response)
+        return float(value), basis.T @ grad
+
+    start = basis.T @ data.response  # least squares
+    settings = {"ftol": 0.0, "gtol": 1e-12, "maxiter": 10_000, "maxfun": 100_000}
+    result = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=settings)
+    return np.asarray(np.linalg.solve(back, result.x), np.float64)
+
+
+def predict(coefficients: Vector, data: StackLoss) -> Vector:
+    """Return the fitted values of a linear model.
+
+    Parameters
+    ----------
+    coefficients : numpy.ndarray
+        Shape (4,): intercept, then one coefficient per predictor.
+    data : StackLoss
+        The data.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (21,).
+    """
+    return np.asarray(coefficients[0] + data.predictors @ coefficients[1:], np.float64)
+
+
+def run_demo(output: str) -> None:
+    """Fit, score, print the tables and write the files.
+
+    Parameters
+    ----------
+    output : str
+        The picture, `PATH.png`. The fitted values go to `PATH-fits.csv`.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
+    picture = output_path("--output", output, ".png")
+    table = output_path("--output", str(Path(output).with_suffix("")) + "-fits.csv", ".csv")
+    data = load_stackloss()
+    coefficients = {"least_squares": fit_least_squares(data), "smooth_l1": fit_smooth_l1(data)}
+    fitted = {name: predict(values, data) for name, values in coefficients.items()}
+    # First of all the files: a folder that cannot be written to is reported before any table.
+    with replacing("--output", picture) as file:
+        draw(file, {name: data.response - values for name, values in fitted.items()}, data.outliers, BETA)
+    with replacing("--output", table) as file:
+        file.write(_as_csv(data, fitted))
+
+    console = Console(highlight=False)
+    ordinary = {name: _ordinary_error(data, values) for name, values in fitted.items()}
+    _say(console, _INTRODUCTION)
+    console.print(_coefficient_table(coefficients))
+    _say(console, _ON_COEFFICIENTS)
+    console.print(_observation_table(data, fitted, {name: _losses(str(table), name) for name in fitted}))
+    _say(console, _ON_OBSERVATIONS.format(robust=ordinary["smooth_l1"], squares=ordinary["least_squares"]))
+    console.print(_sweep_table(data))
+    _say(console, _ON_SWEEP)
+    _say(console, "The mean losses, as the command line finds them in the fitted values:")
+    shown = str(Path(output).with_suffix("")) + "-fits.csv"
+    for name in fitted:
+        _print_command(console, str(table), shown, name)
+    console.print(f"\nPicture: {escape(output)}\nFitted values: {escape(shown)}", soft_wrap=True)
+
+
+_INTRODUCTION = (
+    "Stack loss data (Brownlee 1965): on 21 days of a chemical plant, the ammonia lost through the stack, explained "
+    "by air flow, water temperature and acid concentration. Observations 1, 3, 4 and 21 are known outliers.\n"
+    f"One linear model, fitted twice: by least squares, and by smooth L1 with beta {BETA:.4f}, which counts errors "
+    "beyond beta by their size and no longer by their square.\n"
+)
+_ON_COEFFICIENTS = "The smooth L1 column is the published Huber M-estimate.\n"
+_ON_OBSERVATIONS = (
+    "On the 17 ordinary days smooth L1 is off by {robust:.2f} on average, least squares by {squares:.2f}: days 4 and 21 "
+    "pull the plane towards themselves less, and stand out further.\n"
+)
+_ON_SWEEP = (
+    "A small beta is close to least absolute deviations and hardly hears the outliers; from beta 10 on no residual "
+    "is beyond beta, and the fit is least squares.\n"
+)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, width=min(console.width, 80))
+
+
+def _column(label: str) -> Vector:
+    source = open_source(label)
+    try:
+        return np.asarray(source.read(slice(0, source.shape[0])), np.float64)
+    finally:
+        source.close()
+
+
+def _as_csv(data: StackLoss, fitted: dict[str, Vector]) -> bytes:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["observation", RESPONSE, *fitted])
+    for number, values in enumerate(zip(data.response, *fitted.values(), strict=True), start=1):
+        rows.writerow([number, *(str(value) for value in values)])
+    return text.getvalue().encode()
+
+
+def _losses(path: str, name: str) -> Vector:
+    """Score each observation of one fit."""
+    parts: list[Vector] = []
+    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", parameters={"beta": BETA}, reduction="none")
+    score(request, on_losses=parts.append)
+    return np.concatenate(parts)
+
+
+def _print_command(console: Console, path: str, shown: str, name: str) -> None:
+    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", parameters={"beta": BETA})
+    line = ["cylosses", "score", f"{shown}:{name}", f"{shown}:{RESPONSE}", "--beta", str(BETA)]
+    console.print(f"  $ {escape(shlex.join(line))}\n  {score(request).value}", soft_wrap=True)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _coefficient_table(coefficients: dict[str, Vector]) -> Table:
+    table = _table("Coefficients", "term", "least squares", "smooth L1")
+    table.columns[0].justify = "left"
+    for term, *values in zip(("intercept", *PREDICTORS), *coefficients.values(), strict=True):
+        table.add_row(term.replace("_", " "), *(f"{value:.5f}" for value in values))
+    return table
+
+
+def _observation_table(data: StackLoss, fitted: dict[str, Vector], losses: dict[str, Vector]) -> Table:
+    title = "Residuals and smooth L1 losses, as `cylosses score` finds them"
+    headings = (f"{what}\n{fit}" for what in ("residual", "loss") for fit in ("least sq.", "smooth L1"))
+    table = _table(title, "day", "observed", *headings, "")
+    residuals = [data.response - values for values in fitted.values()]
+    for i, outlier in enumerate(data.outliers):
+        cells: list[Any] = [str(i + 1), f"{data.response[i]:.0f}"]
+        cells += [f"{values[i]:.2f}" for values in residuals] + [f"{values[i]:.3f}" for values in losses.values()]
+        table.add_row(*cells, "outlier" if outlier else "", style="bold red" if outlier else None)
+    return table
+
+
+def _sweep_table(data: StackLoss) -> Table:
+    headings = ("beta", "intercept", "air flow", "water", "acid", "beyond\nbeta", "mean |residual|\nordinary days")
+    table = _table("Smooth L1 fits for other betas, and least squares (LS)", *headings)
+    for beta in SWEEP:
+        table.add_row(*_sweep_row(data, f"{beta:.4g}", fit_smooth_l1(data, beta), beta))
+    table.add_row(*_sweep_row(data, "LS", fit_least_squares(data), None))
+    return table
+
+
+def _sweep_row(data: StackLoss, heading: str, coefficients: Vector, beta: float | None) -> list[str]:
+    fitted = predict(coefficients, data)
+    residuals = np.abs(data.response - fitted)
+    beyond = "" if beta is None else f"{np.count_nonzero(residuals > beta)} of {len(residuals)}"
+    return [heading, *(f"{value:.4f}" for value in coefficients), beyond, f"{_ordinary_error(data, fitted):.3f}"]
+
+
+def _ordinary_error(data: StackLoss, fitted: Vector) -> float:
+    """Return the mean absolute residual over the observations that are not known outliers."""
+    return float(np.abs(data.response - fitted)[~data.outliers].mean())

@@ -1,0 +1,555 @@
+"""The command line as a process: values, files, messages, exit codes, memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cylosses
+from cylosses import SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
+
+from .cli_runs import ENVIRONMENT, PYTHON, error_of, output_of, refusal, run_after
+
+REDUCTIONS = ["mean", "sum", "none"]
+
+
+@pytest.fixture
+def pair(tmp_path, rng):
+    """Two small float32 files, a.npy and b.npy, and their contents."""
+    a, b = (rng.normal(size=(5, 7)).astype(np.float32) * 3 for _ in range(2))
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    return a, b
+
+
+def same_bits(a, b) -> bool:
+    """Compare two arrays or scalars by dtype, shape and bytes."""
+    a, b = np.asarray(a), np.asarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_plain_output_reads_back_as_the_value(tmp_path, rng, reduction, dtype):
+    a, b = rng.normal(size=(2, 100)).astype(dtype)
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    printed = output_of(
+        "score",
+        "a.npy",
+        "b.npy",
+        "--reduction",
+        reduction,
+        "--beta",
+        "0.3",
+        cwd=tmp_path,
+    )
+    assert same_bits(dtype(printed), smooth_l1_loss(a, b, reduction=reduction, beta=0.3))
+
+
+def test_the_default_is_the_mean_with_beta_one(tmp_path, pair):
+    assert same_bits(
+        np.float32(output_of("score", "a.npy", "b.npy", cwd=tmp_path)),
+        smooth_l1_loss(*pair),
+    )
+
+
+def test_reduction_none_prints_one_loss_per_line_in_c_order(tmp_path, pair):
+    lines = output_of("score", "a.npy", "b.npy", "--reduction", "none", cwd=tmp_path).splitlines()
+    assert same_bits(np.array(lines, np.float32), smooth_l1_loss(*pair, reduction="none").ravel())
+
+
+def test_integers_are_scored_as_float64(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([1, 2, 9]))
+    np.save(tmp_path / "b.npy", np.array([True, True, False]))
+    assert output_of("score", "a.npy", "b.npy", "--reduction", "sum", cwd=tmp_path) == "9.0\n"
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_many_windows_give_the_bits_of_one_call(tmp_path, rng, reduction):
+    size = 2_500_003  # more than two windows, the last one odd
+    a, b = rng.normal(size=(2, size)) * 10.0 ** rng.integers(-30, 30, size)
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    options = [
+        "--reduction",
+        reduction,
+        "--beta",
+        "2.5",
+        "--out",
+        "out.npy",
+        "--grad",
+        "grad.npy",
+        "--threads",
+        "2",
+    ]
+    output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path)
+    assert same_bits(
+        np.load(tmp_path / "out.npy"),
+        smooth_l1_loss(a, b, reduction=reduction, beta=2.5),
+    )
+    grad = SmoothL1Loss("sum" if reduction == "none" else reduction, beta=2.5).grad(a, b)
+    assert same_bits(np.load(tmp_path / "grad.npy"), grad)
+
+
+def test_threads_do_not_change_the_bits(tmp_path, rng):
+    a, b = rng.normal(size=(2, 300_000)).astype(np.float32)
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    printed = {output_of("score", "a.npy", "b.npy", "--threads", str(n), cwd=tmp_path) for n in (1, 2, 3)}
+    assert len(printed) == 1
+
+
+# --- layouts of .npy ------------------------------------------------------------------------------------------------
+
+SHAPES = [(3, 5), (40, 700), (700, 40), (3, 600, 2), (2, 3, 4, 5), (1, 8), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("orders", ["CC", "FF", "CF", "FC"])
+def test_memory_orders(tmp_path, rng, shape, orders):
+    a, b = (np.asarray(rng.normal(size=shape), order=order) for order in orders)
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    options = ["--reduction", "none", "--out", "out.npy", "--grad", "grad.npy"]
+    output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path)
+    assert same_bits(np.load(tmp_path / "out.npy"), smooth_l1_loss(a, b, reduction="none"))
+    assert same_bits(np.load(tmp_path / "grad.npy"), SmoothL1Loss("sum").grad(a, b))
+    assert same_bits(
+        np.float64(output_of("score", "a.npy", "b.npy", "--reduction", "sum", cwd=tmp_path)),
+        smooth_l1_loss(a, b, reduction="sum"),
+    )
+
+
+@pytest.mark.parametrize("orders", ["FF", "CF"])
+def test_printed_losses_come_in_c_order_from_any_layout(tmp_path, rng, orders):
+    a, b = (np.asarray(rng.normal(size=(3, 700)), order=order) for order in orders)
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    options = ["--reduction", "none", "--grad", "grad.npy"]
+    lines = output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path).splitlines()
+    assert same_bits(np.array(lines, float), smooth_l1_loss(a, b, reduction="none").ravel())
+    assert same_bits(np.load(tmp_path / "grad.npy"), SmoothL1Loss("sum").grad(a, b))
+
+
+def test_zero_dimensional_arrays(tmp_path):
+    np.save(tmp_path / "a.npy", np.float64(3))
+    np.save(tmp_path / "b.npy", np.float64(1))
+    assert output_of("score", "a.npy", "b.npy", "--reduction", "none", cwd=tmp_path) == "1.5\n"
+    output_of(
+        "score",
+        "a.npy",
+        "b.npy",
+        "--reduction",
+        "none",
+        "--out",
+        "out.npy",
+        cwd=tmp_path,
+    )
+    assert same_bits(np.load(tmp_path / "out.npy"), np.float64(1.5))
+
+
+@pytest.mark.parametrize(("reduction", "printed"), [("mean", "nan\n"), ("sum", "0.0\n"), ("none", "")])
+def test_empty_arrays(tmp_path, reduction, printed):
+    np.save(tmp_path / "a.npy", np.empty((0, 3), np.float32))
+    options = ["--reduction", reduction, "--grad", "grad.npy"]
+    assert output_of("score", "a.npy", "a.npy", *options, cwd=tmp_path) == printed
+    assert same_bits(np.load(tmp_path / "grad.npy"), np.empty((0, 3), np.float32))
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def test_json_has_the_whole_story(tmp_path, pair):
+    found = json.loads(output_of("score", "a.npy", "b.npy", "--json", "--beta", "0.5", cwd=tmp_path))
+    value = float(smooth_l1_loss(*pair, beta=0.5))
+    assert found == {
+        "loss": "smooth_l1",
+        "reduction": "mean",
+        "beta": 0.5,
+        "value": value,
+        "value_hex": value.hex(),
+        "dtype": "float32",
+        "count": 35,
+        "shape": [5, 7],
+        "predictions": "a.npy",
+        "targets": "b.npy",
+    }
+
+
+def test_json_lists_the_losses_of_reduction_none(tmp_path, pair):
+    found = json.loads(output_of("score", "a.npy", "b.npy", "--json", "--reduction", "none", cwd=tmp_path))
+    assert found["value"] == smooth_l1_loss(*pair, reduction="none").ravel().tolist()
+    assert "value_hex" not in found
+
+
+def test_json_names_the_files_that_were_written(tmp_path, pair):
+    options = [
+        "--json",
+        "--reduction",
+        "none",
+        "--out",
+        "out.npy",
+        "--grad",
+        "grad.npy",
+    ]
+    found = json.loads(output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path))
+    assert found["value"] is None
+    assert same_bits(np.load(found["out"]), smooth_l1_loss(*pair, reduction="none"))
+    assert same_bits(np.load(found["grad"]), smooth_l1_loss_backward(1.0, *pair, reduction="sum"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "hexadecimal"),
+    [(np.nan, "NaN", "nan"), (np.inf, "Infinity", "inf")],
+)
+def test_json_stays_valid_for_values_that_are_not_finite(tmp_path, value, text, hexadecimal):
+    np.save(tmp_path / "a.npy", np.array([0.0, value]))
+    np.save(tmp_path / "b.npy", np.zeros(2))
+    scalar = json.loads(
+        output_of("score", "a.npy", "b.npy", "--json", cwd=tmp_path),
+        parse_constant=pytest.fail,
+    )
+    assert (scalar["value"], scalar["value_hex"]) == (text, hexadecimal)
+    options = ["--json", "--reduction", "none", "--beta", "inf"]
+    listed = json.loads(
+        output_of("score", "b.npy", "b.npy", *options, cwd=tmp_path),
+        parse_constant=pytest.fail,
+    )
+    assert (listed["value"], listed["beta"]) == ([0.0, 0.0], "Infinity")
+    options = ["--json", "--reduction", "none"]
+    listed = json.loads(
+        output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path),
+        parse_constant=pytest.fail,
+    )
+    assert listed["value"] == [0.0, text]
+
+
+# --- output files ---------------------------------------------------------------------------------------------------
+
+
+def test_out_of_a_reduction_is_a_0d_array_and_the_value_is_still_printed(tmp_path, pair):
+    printed = output_of("score", "a.npy", "b.npy", "--out", "out.npy", cwd=tmp_path)
+    assert same_bits(np.load(tmp_path / "out.npy"), np.float32(printed))
+
+
+def test_outputs_may_replace_the_inputs(tmp_path, pair):
+    options = ["--reduction", "none", "--out", "a.npy", "--grad", "b.npy"]
+    output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path)
+    assert same_bits(np.load(tmp_path / "a.npy"), smooth_l1_loss(*pair, reduction="none"))
+    assert same_bits(np.load(tmp_path / "b.npy"), SmoothL1Loss("sum").grad(*pair))
+
+
+def test_a_replaced_file_keeps_its_permissions_and_its_link(tmp_path, pair):
+    real = tmp_path / "real.npy"
+    real.write_bytes(b"old")
+    real.chmod(0o640)
+    (tmp_path / "link.npy").symlink_to(real)
+    output_of("score", "a.npy", "b.npy", "--out", "link.npy", cwd=tmp_path)
+    assert (tmp_path / "link.npy").is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert np.load(real).shape == ()
+
+
+def test_an_input_found_bad_late_leaves_old_outputs_alone(tmp_path, pair):
+    (tmp_path / "grad.npy").write_bytes(b"old")
+    np.save(tmp_path / "c.npy", np.zeros(3))
+    before = sorted(tmp_path.iterdir())
+    assert "shapes differ" in error_of("score", "a.npy", "c.npy", "--grad", "grad.npy", cwd=tmp_path)
+    assert (tmp_path / "grad.npy").read_bytes() == b"old"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+# A real signal at a known place: before the second window is read.
+SIGNAL_IN_WINDOW_TWO = """
+import os, signal
+import cylosses._score as work
+def runs(size, real=work._runs):
+    windows = real(size)
+    yield next(windows)
+    os.kill(os.getpid(), signal.{name})
+    yield from windows
+work._runs = runs
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_an_interrupted_run_leaves_no_half_file(tmp_path, name, code):
+    np.save(tmp_path / "a.npy", np.zeros(3_000_000, np.float32))
+    (tmp_path / "grad.npy").write_bytes(b"old")
+    before = sorted(tmp_path.iterdir())
+    arguments = [
+        "score",
+        "a.npy",
+        "a.npy",
+        "--reduction",
+        "none",
+        "--out",
+        "out.npy",
+        "--grad",
+        "grad.npy",
+    ]
+    result = run_after(SIGNAL_IN_WINDOW_TWO.format(name=name), *arguments, cwd=tmp_path)
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "grad.npy").read_bytes() == b"old"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_full_disk_is_one_line(tmp_path, order):
+    np.save(tmp_path / "a.npy", np.zeros((300, 200)))
+    np.save(tmp_path / "b.npy", np.zeros((300, 200), order=order))
+    before = sorted(tmp_path.iterdir())
+    # A limit on the length of files fails in the same way, and needs no disk of its own.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    message = refusal(run_after(limit, "score", "a.npy", "b.npy", "--grad", "grad.npy", cwd=tmp_path))
+    assert message.startswith("--grad: cannot write ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.npy"], "Missing argument 'TARGETS'."),
+        (["a.npy", "b.npy", "c.npy"], "Got unexpected extra argument (c.npy)"),
+        (["a.npy", "b.npy", "--gamma", "1"], "No such option '--gamma'."),
+        (
+            ["a.npy", "b.npy", "--beta", "x"],
+            "Invalid value for '--beta': 'x' is not a valid float.",
+        ),
+        (
+            ["a.npy", "b.npy", "--threads", "0"],
+            "Invalid value for '--threads': 0 is not in the range x>=1.",
+        ),
+        (
+            ["a.npy", "b.npy", "--reduction", "max"],
+            "Invalid value for '--reduction': 'max' is not one of 'mean', 'sum', 'none'.",
+        ),
+        (["a.npy", "b.npy", "--out", "x.txt"], "--out: 'x.txt' must end in .npy"),
+        (
+            ["a.npy", "b.npy", "--grad", "folder.npy"],
+            "--grad: 'folder.npy' is not a regular file",
+        ),
+        (
+            ["a.npy", "b.npy", "--grad", "no/x.npy"],
+            "--grad: cannot write '{here}/no/x.npy': No such file or directory",
+        ),
+        (
+            ["a.npy", "b.npy", "--out", "x.npy", "--grad", "./x.npy"],
+            "--out and --grad both name 'x.npy'; they must be two files",
+        ),
+        (
+            ["a.npy", "row.npy"],
+            "shapes differ: a.npy has (5, 7), row.npy has (7,); they must be equal, nothing is broadcast",
+        ),
+    ],
+)
+def test_bad_arguments_are_one_line(tmp_path, pair, arguments, message):
+    (tmp_path / "folder.npy").mkdir()
+    np.save(tmp_path / "row.npy", np.zeros(7, np.float32))
+    assert error_of("score", *arguments, cwd=tmp_path) == message.format(here=tmp_path.resolve())
+
+
+@pytest.mark.parametrize("beta", ["-1", "nan", "-inf"])
+def test_a_bad_beta_gets_the_words_of_the_library(tmp_path, pair, beta):
+    with pytest.raises(ValueError, match="beta") as caught:
+        SmoothL1Loss(beta=float(beta))
+    assert error_of("score", "a.npy", "b.npy", "--beta", beta, cwd=tmp_path) == str(caught.value)
+
+
+def test_an_unknown_command_is_one_line(tmp_path):
+    assert error_of("sore", cwd=tmp_path).startswith("No such command 'sore'.")
+
+
+@pytest.mark.parametrize("package", ["click", "rich"])
+def test_a_missing_extra_says_how_to_get_it(tmp_path, package):
+    message = refusal(run_after(f"sys.modules[{package!r}] = None", "info", cwd=tmp_path))
+    assert message == f"the command line needs the package {package}: pip install 'cylosses[cli]'"
+
+
+def test_another_missing_module_is_not_blamed_on_the_extra(tmp_path):
+    result = run_after("sys.modules['zipfile'] = None", "info", cwd=tmp_path)
+    assert "pip install" not in result.stderr
+    assert "zipfile" in result.stderr
+
+
+# --- streams --------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_stops_early_is_no_traceback(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(200_000))
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = [
+        *PYTHON,
+        "-m",
+        "cylosses",
+        "score",
+        "a.npy",
+        "a.npy",
+        "--reduction",
+        "none",
+    ]
+    with os.fdopen(writing, "wb") as closed:
+        result = subprocess.run(
+            arguments,
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+        )
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    [["a.npy", "a.npy"], ["a.npy", "a.npy", "--reduction", "none"], ["--help"]],
+)
+def test_a_stdout_that_cannot_be_written_is_one_line(tmp_path, arguments):
+    np.save(tmp_path / "a.npy", np.zeros(200_000))
+    command = [*PYTHON, "-m", "cylosses", "score", *arguments]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert result.returncode == 2
+    assert result.stderr == "cylosses: error: cannot write to stdout: No space left on device\n"
+
+
+def test_the_progress_bar_appears_on_a_terminal_only(tmp_path):
+    pty = pytest.importorskip("pty")
+    np.save(tmp_path / "a.npy", np.zeros(3_000_000, np.float32))
+    command = [*PYTHON, "-m", "cylosses", "score", "a.npy", "a.npy"]
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        try:
+            shown = ENVIRONMENT | {"TERM": "xterm"}
+            result = subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=shown,
+                stdout=subprocess.PIPE,
+                stderr=theirs,
+                text=True,
+            )
+        finally:
+            os.close(theirs)
+        drawn = _read_until_closed(terminal)
+    assert b"3000000/3000000" in drawn
+    assert result.stdout == "0.0\n"  # and nothing of the bar
+    assert output_of("score", "a.npy", "a.npy", cwd=tmp_path) == "0.0\n"  # stderr a pipe: nothing on it
+
+
+def _read_until_closed(terminal: io.RawIOBase) -> bytes:
+    parts = []
+    try:
+        while part := terminal.read(65536):
+            parts.append(part)
+    except OSError:  # how Linux reports that the other side of a terminal is closed
+        pass
+    return b"".join(parts)
+
+
+# --- the other commands ---------------------------------------------------------------------------------------------
+
+
+def test_version(tmp_path):
+    assert output_of("--version", cwd=tmp_path) == f"cylosses, version {cylosses.__version__}\n"
+
+
+def test_no_command_prints_the_help(tmp_path):
+    assert output_of(cwd=tmp_path) == output_of("--help", cwd=tmp_path)
+    assert "score" in output_of(cwd=tmp_path)
+
+
+def test_info_prints_what_show_versions_says(tmp_path, capfd):
+    cylosses.show_versions()
+    names = [line.split(":")[0] for line in capfd.readouterr().out.splitlines()]
+    assert [line.split(":")[0] for line in output_of("info", cwd=tmp_path).splitlines()] == names
+
+
+def test_help_of_score_names_every_kind_of_file(tmp_path):
+    text = output_of("score", "--help", cwd=tmp_path)
+    assert all(suffix in text for suffix in (".npy", ".npz", ".csv", ".tsv", ".parquet"))
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+# A process inherits the peak of the one it was forked from, so a small one stands between it and the test session.
+MEASURE = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(child.pid, 0)
+print(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def measured(*arguments: str, cwd: Path) -> tuple[str, int]:
+    """Return the output of a successful command and the peak of its resident memory in bytes, mapped pages included."""
+    command = [sys.executable, "-c", MEASURE, *PYTHON, "-m", "cylosses", *arguments]
+    result = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    return result.stdout, int(result.stderr)
+
+
+def sparse(path: Path, shape: tuple[int, ...], fortran: bool = False) -> None:
+    """Make a float32 .npy file of zeros that takes no room on the disk."""
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": fortran, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 4 * int(np.prod(shape)))
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs wait4")
+def test_files_larger_than_memory_stream_in_constant_memory(tmp_path):
+    size = 375_000_000  # 1.5 GB each
+    for name in ("a.npy", "b.npy"):
+        sparse(tmp_path / name, (size,))
+    with (tmp_path / "a.npy").open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(np.float32(10).tobytes())
+    printed, peak = measured("score", "a.npy", "b.npy", "--reduction", "sum", cwd=tmp_path)
+    assert printed == "9.5\n"
+    assert peak < 200e6
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs wait4")
+def test_mixed_memory_orders_and_outputs_stay_within_the_same_memory(tmp_path):
+    sparse(tmp_path / "a.npy", (8_000, 9_000))  # 288 MB each
+    sparse(tmp_path / "b.npy", (8_000, 9_000), fortran=True)
+    printed, peak = measured("score", "a.npy", "b.npy", "--grad", "grad.npy", cwd=tmp_path)
+    assert printed == "0.0\n"
+    assert peak < 200e6
+    grad = np.load(tmp_path / "grad.npy", mmap_mode="r")
+    assert (grad.shape, grad.dtype, float(np.abs(grad[::100]).max())) == (
+        (8_000, 9_000),
+        np.float32,
+        0.0,
+    )
+
+
+def test_signals_that_are_ignored_stay_ignored(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3_000_000, np.float32))
+    ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + SIGNAL_IN_WINDOW_TWO.format(name="SIGHUP")
+    assert run_after(ignore, "score", "a.npy", "a.npy", cwd=tmp_path).stdout == "0.0\n"

@@ -1,0 +1,198 @@
+"""Elementwise values and gradients of every loss against the exact formula at the rounded difference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cylosses.losses import LOSSES
+
+from . import generators
+from .generators import DTYPES, SPREADS
+from .reference import (
+    ORACLE,
+    difference,
+    elementwise,
+    round_fraction,
+    same_bits,
+    ulp_error,
+)
+
+LENGTH = 150  # an exact fraction takes microseconds: many short arrays see more than one long array
+
+
+def largest_error(got, exact, dtype):
+    """The largest error in ulps of a whole array, and where it is."""
+    errors = [ulp_error(g, e, dtype) for g, e in zip(got.tolist(), exact, strict=True)]
+    return max(errors, default=0.0), errors.index(max(errors, default=0.0)) if errors else None
+
+
+def check(name, inputs, targets, parameter):
+    """Value and gradient of one pair are as near to the exact ones as the oracle's entry promises."""
+    oracle, dtype = ORACLE[name], inputs.dtype
+    loss = LOSSES[name](reduction="none", **{oracle.parameter: parameter})
+    errors = difference(inputs, targets, dtype)
+    for what, got, limit in (
+        ("value", loss(inputs, targets), oracle.value_ulps),
+        ("derivative", loss.grad(inputs, targets), oracle.derivative_ulps),
+    ):
+        assert got.dtype == dtype
+        exact = elementwise(name, what, errors, parameter, dtype)
+        worst, at = largest_error(got, exact, dtype)
+        context = (what, parameter, worst) if at is None else (what, parameter, worst, errors[at], got[at], exact[at])
+        assert worst <= limit, context
+        if limit == 0.5:  # correctly rounded: also where half-way cases leave two candidates within half an ulp
+            rounded = np.array([round_fraction(e, dtype) for e in exact], dtype)
+            assert np.array_equal(got, rounded, equal_nan=True), context
+
+
+@pytest.mark.parametrize("name", ORACLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("spread", SPREADS)
+def test_random_values(name, dtype, spread, rng):
+    for _ in range(12):
+        inputs, targets = SPREADS[spread](rng, LENGTH, dtype)
+        check(name, inputs, targets, generators.random_parameter(rng, dtype))
+
+
+@pytest.mark.parametrize("name", ORACLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parameters_of_every_size(name, dtype, rng):
+    for parameter in ORACLE[name].parameters:
+        for spread in ("gauss", "whole range", "near equal"):
+            check(name, *SPREADS[spread](rng, LENGTH, dtype), parameter)
+
+
+@pytest.mark.parametrize("name", ORACLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+def test_any_values(name, dtype, data):
+    inputs, targets = data.draw(generators.pairs(dtype, special=True, max_size=12))
+    width = 8 * np.dtype(dtype).itemsize
+    parameter = data.draw(st.floats(0, width=width) | st.sampled_from(ORACLE[name].parameters))
+    check(name, inputs, targets, parameter)
+
+
+@pytest.mark.parametrize("name", ORACLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_errors_around_the_kinks(name, dtype, rng):
+    """At a kink, and up to three floats to either side of it, for parameters of any size."""
+    for _ in range(40):
+        parameter = abs(generators.spread(rng, 1, dtype, *generators.exponents(dtype)))[0]
+        points = []
+        for sign in (1, -1):
+            below = above = dtype(sign) * parameter
+            points.append(below)
+            for _ in range(3):
+                below, above = (
+                    np.nextafter(below, dtype(0)),
+                    np.nextafter(above, dtype(sign * np.inf)),
+                )
+                points += [below, above]
+        errors = np.array(points, dtype)
+        check(name, errors, np.zeros_like(errors), float(parameter))
+
+
+@pytest.mark.parametrize("name", ORACLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_error_is_the_rounded_difference(name, dtype):
+    """Not the exact one: 1 - 2**-70 is 1, and both results are those of an error of 1."""
+    x, t = np.array([1.0], dtype), np.array([2.0**-70], dtype)
+    loss = LOSSES[name](reduction="none")
+    zero = np.zeros(1, dtype)
+    assert same_bits(loss(x, t), loss(x, zero))
+    assert same_bits(loss.grad(x, t), loss.grad(x, zero))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_position_of_a_vector_computes_the_same(dtype, rng):
+    """Vector bodies and scalar remainders: the value of an element does not depend on where it is."""
+    inputs, targets = SPREADS["any window"](rng, 70, dtype)
+    for name, cls in LOSSES.items():
+        loss = cls(reduction="none", **{ORACLE[name].parameter: 0.3})
+        values, gradients = loss(inputs, targets), loss.grad(inputs, targets)
+        for start in range(33):
+            for stop in range(start, 70, 7):
+                part = slice(start, stop)
+                assert same_bits(loss(inputs[part], targets[part]), values[part])
+                assert same_bits(loss.grad(inputs[part], targets[part]), gradients[part])
+
+
+# Smooth L1: exact values --------------------------------------------------------------------------------------------
+
+
+def smooth_l1(errors, beta, dtype):
+    errors = np.array(errors, dtype)
+    loss = LOSSES["smooth_l1"](reduction="none", beta=beta)
+    return loss(errors, np.zeros_like(errors)), loss.grad(errors, np.zeros_like(errors))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("beta", [1.0, 0.5, 0.1, 3.0, 7e-39, 1e-45, 1e30])
+def test_smooth_l1_at_its_kink_and_at_zero(beta, dtype):
+    working = dtype(beta)
+    value, gradient = smooth_l1([working, -working, 0.0, -0.0], beta, dtype)
+    assert gradient.tolist() == [1, -1, 0, 0]
+    half = round_fraction(elementwise("smooth_l1", "value", [float(working)], beta, dtype)[0], dtype)
+    assert value.tolist() == [half, half, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("beta", [0, 0.0, -0.0, False])
+def test_smooth_l1_at_beta_zero_is_l1(beta, dtype):
+    value, gradient = smooth_l1([2.5, -2.5, 0.0, -0.0, np.inf, -np.inf, np.nan], beta, dtype)
+    assert same_bits(value, np.array([2.5, 2.5, 0, 0, np.inf, np.inf, np.nan], dtype))
+    assert np.array_equal(gradient, np.array([1, -1, 0, 0, 1, -1, np.nan], dtype), equal_nan=True)
+
+
+def test_a_beta_that_rounds_to_zero_is_zero():
+    least = float(np.finfo(np.float32).smallest_subnormal)
+    for beta in (1e-60, least / 2, math.nextafter(least / 2, 0)):
+        value, gradient = smooth_l1([3.0, -least, 0.0], beta, np.float32)
+        assert value.tolist() == [3.0, least, 0.0]
+        assert gradient.tolist() == [1.0, -1.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_smooth_l1_at_beta_infinity_is_zero(dtype):
+    top = float(np.finfo(dtype).max)
+    value, gradient = smooth_l1([2.5, -top, 0.0, np.inf, -np.inf, np.nan], np.inf, dtype)
+    assert np.array_equal(value, np.array([0, 0, 0, np.inf, np.inf, np.nan], dtype), equal_nan=True)
+    assert np.array_equal(gradient, np.array([0, 0, 0, 1, -1, np.nan], dtype), equal_nan=True)
+
+
+def test_a_beta_that_is_too_large_for_float32_is_infinite():
+    value, gradient = smooth_l1([2.5, -3e38, np.inf], 1e300, np.float32)
+    assert value.tolist() == [0, 0, np.inf]
+    assert gradient.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_intermediate_of_smooth_l1_overflows_or_underflows(dtype):
+    """Where the square of the error, or twice beta, would."""
+    top, least = np.finfo(dtype).max, np.finfo(dtype).smallest_normal
+    value, gradient = smooth_l1([top / 2, top / 4], float(top), dtype)
+    assert same_bits(value, np.array([top / 8, top / 32], dtype))
+    assert same_bits(gradient, np.array([0.5, 0.25], dtype))
+    value, gradient = smooth_l1([least, least / 2], float(2 * least), dtype)
+    assert same_bits(value, np.array([least / 4, least / 16], dtype))
+    assert same_bits(gradient, np.array([0.5, 0.25], dtype))
+    # Without cancellation: beta is tiny next to the error, or just below it.
+    value, _ = smooth_l1([top], float(least), dtype)
+    assert value[0] == top
+
+
+@pytest.mark.parametrize("name", ORACLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_is_kept(name, dtype):
+    loss = LOSSES[name](reduction="none")
+    x, t = (
+        np.array([np.nan, 1, np.nan, np.inf], dtype),
+        np.array([1, np.nan, np.nan, np.inf], dtype),
+    )
+    assert np.isnan(loss(x, t)).all()
+    assert np.isnan(loss.grad(x, t)).all()

@@ -1,0 +1,243 @@
+"""Where the numbers lie in memory changes nothing: every layout gives the bits of the contiguous call."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cylosses.losses import LOSSES
+
+from .generators import DTYPES, LAYOUTS, SMALL_LENGTHS, SPREADS
+from .reference import reduced, same_bits
+
+SHAPES = [
+    (1,),
+    (7,),
+    (1023,),
+    (2500,),
+    (33, 5),
+    (4, 1, 6),
+    (2, 600),
+    (1, 1),
+    (3, 4, 5, 6),
+    (1, 1500),
+    (1500, 1),
+]
+
+
+def results(name, inputs, targets, **options):
+    """Everything that a loss computes of one pair."""
+    found = {}
+    for reduction in ("none", "mean", "sum"):
+        loss = LOSSES[name](reduction=reduction)
+        found[reduction] = loss(inputs, targets, **options)
+        found[f"gradient of {reduction}"] = loss.grad(inputs, targets, **options)
+        value, gradient = loss.value_and_grad(inputs, targets, **options)
+        found[f"value with gradient of {reduction}"] = value
+        found[f"gradient with value of {reduction}"] = gradient
+    return found
+
+
+def assert_same(found, expected):
+    different = [what for what in expected if not same_bits(found[what], expected[what])]
+    assert different == []
+    assert [type(result) for result in found.values()] == [type(result) for result in expected.values()]
+
+
+def pair(rng, shape, dtype, spread="gauss"):
+    return (values.reshape(shape) for values in SPREADS[spread](rng, int(np.prod(shape)), dtype))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_layouts(name, dtype, layout, shape, rng, tmp_path):
+    inputs, targets = pair(rng, shape, dtype)
+    expected = results(name, inputs, targets)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    moved_inputs = LAYOUTS[layout](inputs, tmp_path / "first")
+    moved_targets = LAYOUTS[layout](targets, tmp_path / "second")
+    assert_same(results(name, moved_inputs, moved_targets), expected)
+    assert_same(results(name, moved_inputs, targets), expected)
+    assert_same(results(name, inputs, moved_targets, n_threads=2), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("first", LAYOUTS)
+@pytest.mark.parametrize("second", LAYOUTS)
+def test_two_different_layouts(dtype, first, second, rng, tmp_path):
+    inputs, targets = pair(rng, (50, 43), dtype, "any window")
+    expected = results("smooth_l1", inputs, targets)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    moved = (
+        LAYOUTS[first](inputs, tmp_path / "first"),
+        LAYOUTS[second](targets, tmp_path / "second"),
+    )
+    assert_same(results("smooth_l1", *moved), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("length", SMALL_LENGTHS[1:])
+def test_layouts_around_vector_widths(layout, length, rng, tmp_path):
+    inputs, targets = pair(rng, (length,), np.float32)
+    moved = LAYOUTS[layout](inputs, tmp_path)
+    assert_same(results("smooth_l1", moved, targets), results("smooth_l1", inputs, targets))
+
+
+@pytest.mark.parametrize("layout", ["strided", "negative strides", "transposed", "byte-swapped", "unaligned"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts_that_are_worth_threads(layout, dtype, rng, tmp_path):
+    inputs, targets = pair(rng, (600, 1001), dtype)
+    expected = results("smooth_l1", inputs, targets)
+    moved = LAYOUTS[layout](inputs, tmp_path)
+    for n_threads in (1, 3):
+        assert_same(results("smooth_l1", moved, targets, n_threads=n_threads), expected)
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "memmap"])
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint16", "bool", "float16"])
+def test_layouts_of_other_dtypes(layout, dtype, rng, tmp_path):
+    array = rng.integers(0, 2 if dtype == "bool" else 100, (40, 31)).astype(dtype)
+    targets = rng.standard_normal((40, 31)).astype(np.float32)
+    if layout == "strided" and dtype != "float16":  # that layout fills its gaps with NaN
+        moved = np.repeat(np.repeat(array, 2, axis=0), 3, axis=1)[::2, 1::3]
+    else:
+        moved = LAYOUTS[layout](array, tmp_path)
+    expected = results("smooth_l1", array.astype(np.float32), targets)
+    assert_same(results("smooth_l1", moved, targets), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_mixed_dtypes_in_layouts(dtype, rng):
+    inputs = rng.standard_normal((37, 41))
+    targets = rng.standard_normal((41, 37)).astype(np.float32).T
+    expected = results("smooth_l1", inputs, np.ascontiguousarray(targets, np.float64))
+    assert_same(results("smooth_l1", inputs, targets), expected)
+    assert_same(
+        results("smooth_l1", inputs[::-1], targets[::-1]),
+        {what: np.ascontiguousarray(result[::-1]) if np.ndim(result) else result for what, result in expected.items()},
+    )
+
+
+def test_lists_and_tuples(rng):
+    inputs, targets = pair(rng, (30, 4), np.float64)
+    expected = results("smooth_l1", inputs, targets)
+    assert_same(results("smooth_l1", inputs.tolist(), targets.tolist()), expected)
+    assert_same(results("smooth_l1", tuple(map(tuple, inputs.tolist())), targets), expected)
+    assert_same(results("smooth_l1", list(inputs), targets), expected)
+
+
+def test_objects_with_array(rng):
+    class Column:
+        def __init__(self, values):
+            self.values = values
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array(self.values, dtype=dtype, copy=copy)
+
+    inputs, targets = pair(rng, (30,), np.float32)
+    assert_same(
+        results("smooth_l1", Column(inputs), Column(targets)),
+        results("smooth_l1", inputs, targets),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_dimension(dtype):
+    x, t = np.array(3, dtype), np.array(1, dtype)
+    for reduction in ("mean", "sum"):
+        assert same_bits(LOSSES["smooth_l1"](reduction=reduction)(x, t), dtype(1.5))
+    assert same_bits(np.asarray(LOSSES["smooth_l1"](reduction="none")(x, t)), np.array(1.5, dtype))
+    assert same_bits(np.asarray(LOSSES["smooth_l1"]().grad(x, t)), np.array(1, dtype))
+
+
+# Broadcasting -------------------------------------------------------------------------------------------------------
+
+BROADCASTS = [
+    ((7,), (5, 7)),
+    ((5, 1), (5, 7)),
+    ((5, 1), (1, 7)),
+    ((5, 1), (7,)),
+    ((1,), (1500,)),
+    ((), (1500,)),
+    ((), (3, 1)),
+    ((1, 1), (1,)),
+    ((2, 1, 3), (4, 1)),
+    ((3, 1, 2, 1), (1, 5, 1, 400)),
+    ((1, 2000), (3, 1)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shapes", BROADCASTS, ids=str)
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+def test_broadcasting(dtype, shapes, rng):
+    x, t = (SPREADS["any window"](rng, int(np.prod(shape)), dtype)[0].reshape(shape) for shape in shapes)
+    for first, second in ((x, t), (t, x)):
+        full = [np.ascontiguousarray(whole) for whole in np.broadcast_arrays(first, second)]
+        loss = LOSSES["smooth_l1"]
+        losses = loss(reduction="none")(*full)
+        assert same_bits(loss(reduction="none")(first, second), losses)
+        for reduction in ("mean", "sum"):
+            for n_threads in (1, 3):
+                got = loss(reduction=reduction)(first, second, n_threads=n_threads)
+                assert same_bits(got, reduced(losses, reduction))
+            value, _ = loss(reduction=reduction).value_and_grad(first, second)
+            assert same_bits(value, reduced(losses, reduction))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_broadcast_views_of_equal_shape_do_not_warn(dtype, rng):
+    """`filterwarnings = error` would fail this test: the shapes are the same, only strides are zero."""
+    row = rng.standard_normal((1, 300)).astype(dtype)
+    view, other = (
+        np.broadcast_to(row, (50, 300)),
+        rng.standard_normal((50, 300)).astype(dtype),
+    )
+    assert_same(
+        results("smooth_l1", view, other),
+        results("smooth_l1", np.ascontiguousarray(view), other),
+    )
+    one = np.broadcast_to(dtype(0.3), (50, 300))
+    assert_same(
+        results("smooth_l1", one, other),
+        results("smooth_l1", np.ascontiguousarray(one), other),
+    )
+    assert_same(
+        results("smooth_l1", one, one),
+        results("smooth_l1", *[np.ascontiguousarray(one)] * 2),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shapes",
+    [((0,), (1,)), ((3, 0), (3, 1)), ((0, 4), (4,)), ((), (0,)), ((1, 0), (5, 1))],
+)
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+def test_broadcasting_to_nothing(dtype, shapes):
+    x, t = (np.ones(shape, dtype) for shape in shapes)
+    shape = np.broadcast_shapes(*shapes)
+    for first, second in ((x, t), (t, x)):
+        assert same_bits(LOSSES["smooth_l1"](reduction="none")(first, second), np.empty(shape, dtype))
+        assert same_bits(LOSSES["smooth_l1"](reduction="sum")(first, second), dtype(0))
+        assert np.isnan(LOSSES["smooth_l1"](reduction="mean")(first, second))
+
+
+def test_the_same_array_twice(rng):
+    x = rng.standard_normal((20, 30))
+    assert LOSSES["smooth_l1"]()(x, x) == 0
+    assert LOSSES["smooth_l1"]()(x[:10], x[10:]) == LOSSES["smooth_l1"]()(x[:10].copy(), x[10:].copy())
+
+
+def test_many_dimensions(rng):
+    inputs, targets = pair(rng, (1, 2) * 8, np.float32)
+    moved = inputs.transpose()[(slice(None, None, -1),) * 16].transpose()[(slice(None, None, -1),) * 16]
+    assert_same(results("smooth_l1", moved, targets), results("smooth_l1", inputs, targets))
+    assert_same(
+        results("smooth_l1", inputs.T, targets.T),
+        results("smooth_l1", np.ascontiguousarray(inputs.T), np.ascontiguousarray(targets.T)),
+    )

@@ -1,0 +1,211 @@
+"""The public face: documented, typed and shown by examples that run; names agree everywhere."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cylosses
+from cylosses.losses import LOSSES
+
+PACKAGE = Path(cylosses.__file__).parent
+MODULES = ["cylosses"] + [
+    f"cylosses.{module.name}" for module in pkgutil.iter_modules(cylosses.__path__) if not module.name.startswith("_")
+]
+PUBLIC = {name: getattr(cylosses, name) for name in cylosses.__all__}
+FUNCTIONS = {name: item for name, item in PUBLIC.items() if callable(item) and not isinstance(item, type)}
+CLASSES = {
+    name: item for name, item in PUBLIC.items() if isinstance(item, type) and not issubclass(item, (dict, Warning, Exception))
+}
+
+
+def methods(cls):
+    """Public methods and what makes an object callable."""
+    return {
+        name: getattr(cls, name)
+        for name in dir(cls)
+        if (not name.startswith("_") or name == "__call__") and callable(getattr(cls, name))
+    }
+
+
+METHODS = {
+    f"{name}.{method}": item
+    for name, cls in CLASSES.items()
+    for method, item in methods(cls).items()
+    if method != "__call__" or hasattr(cls, "grad")
+}
+
+
+def sections(item):
+    """The numpydoc sections of a docstring: titles that are underlined with dashes."""
+    lines = inspect.getdoc(item).splitlines()
+    return [title for title, rule in zip(lines, lines[1:], strict=False) if rule and set(rule) == {"-"}]
+
+
+def parameters(item):
+    """Names of the parameters of a callable as its signature or its documentation's first line has them."""
+    found = list(inspect.signature(item).parameters)
+    return [name for name in found if name not in ("self", "args", "kwargs")]
+
+
+def test_all_is_complete_and_sorted_out():
+    assert len(set(cylosses.__all__)) == len(cylosses.__all__)
+    for name in cylosses.__all__:
+        assert hasattr(cylosses, name), name
+    unlisted = {
+        name
+        for name, item in vars(cylosses).items()
+        if not name.startswith("_") and name not in cylosses.__all__ and not inspect.ismodule(item)
+    } - {"annotations"}
+    assert unlisted == set()
+    for name in (
+        "StreamingLoss",
+        "BroadcastWarning",
+        "LOSSES",
+        "set_num_threads",
+        "get_num_threads",
+        "show_versions",
+    ):
+        assert name in cylosses.__all__
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_class_and_function_has_a_docstring(name):
+    if callable(PUBLIC[name]):
+        assert inspect.getdoc(PUBLIC[name])
+        summary = inspect.getdoc(PUBLIC[name]).splitlines()[0]
+        assert summary.endswith(".")
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *METHODS])
+def test_docstrings_of_functions_and_methods(name):
+    item = {**FUNCTIONS, **METHODS}[name]
+    found = sections(item)
+    if parameters(item):
+        assert "Parameters" in found
+    if name not in (
+        "set_num_threads",
+        "show_versions",
+        "StreamingLoss.reset",
+        "StreamingLoss.update",
+    ):
+        assert "Returns" in found
+    if name in FUNCTIONS:
+        assert "Examples" in found
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_docstrings_of_classes(name):
+    found = sections(CLASSES[name])
+    assert "Parameters" in found
+    assert "Examples" in found
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
+def test_every_parameter_is_documented(name):
+    text = inspect.getdoc(PUBLIC[name])
+    missing = [parameter for parameter in parameters(PUBLIC[name]) if parameter not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_docstrings_of_losses_say_what_they_compute(loss):
+    """The formula, its source, shapes, dtypes and errors are in the documentation of the function."""
+    text = inspect.getdoc(getattr(cylosses, f"{loss}_loss"))
+    for word in ("Raises", "References", "shape", "float32", "float64"):
+        assert word in text, word
+
+
+def examples(module_name):
+    """The doctests of a module: of its own docstring and of everything that it defines."""
+    module = importlib.import_module(module_name)
+    found = doctest.DocTestFinder().find(module, module_name, module=module, extraglobs={"np": np})
+    return [test for test in found if test.examples]
+
+
+@pytest.mark.parametrize("module_name", MODULES)
+def test_doctests(module_name):
+    runner = doctest.DocTestRunner()
+    report: list[str] = []
+    for test in examples(module_name):
+        runner.run(test, out=report.append)
+    assert "".join(report) == ""
+
+
+def test_examples_of_everything_public_are_among_the_doctests():
+    """A function that doctest cannot find, as happens to compiled ones, would have examples that never run."""
+    run = {test.name.rsplit(".", 1)[-1] for module_name in MODULES for test in examples(module_name)}
+    shown = {name for name, item in {**FUNCTIONS, **CLASSES}.items() if ">>>" in inspect.getdoc(item)}
+    assert shown == {*FUNCTIONS, *CLASSES}
+    assert shown - run == set()
+
+
+# Types --------------------------------------------------------------------------------------------------------------
+
+
+def descriptions():
+    """The functions and classes at the top of every module as a type checker sees them: the stub where there is one."""
+    for path in sorted(PACKAGE.glob("*.py*")):
+        if path.suffix == ".pyi" or (path.suffix == ".py" and not path.with_suffix(".pyi").exists()):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    yield node
+
+
+def test_types_are_shipped():
+    assert (PACKAGE / "py.typed").exists()
+    assert list(PACKAGE.glob("*.pyi"))
+
+
+def test_everything_public_is_described():
+    assert {*FUNCTIONS, *CLASSES} - {node.name for node in descriptions()} == set()
+
+
+def test_the_documented_call_shapes_are_overloads():
+    nodes = [node for node in descriptions() if node.name == "smooth_l1_loss"]
+    assert len([node for node in nodes if "overload" in map(ast.unparse, node.decorator_list)]) >= 3
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_types_have_the_parameters_of_the_functions(name):
+    """Of all overloads together; `inspect` sees what is really there."""
+    described: set[str] = set()
+    for node in descriptions():
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            described |= {
+                a.arg
+                for a in (
+                    *node.args.posonlyargs,
+                    *node.args.args,
+                    *node.args.kwonlyargs,
+                )
+            }
+    assert set(parameters(FUNCTIONS[name])) <= described
+
+
+# Import -------------------------------------------------------------------------------------------------------------
+
+
+def test_importing_takes_numpy_and_nothing_else():
+    script = (
+        "import sys, numpy; before = set(sys.modules); import cylosses; "
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+        timeout=60,
+    )
+    assert result.stdout.split() == ["cylosses"]

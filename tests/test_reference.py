@@ -1,0 +1,264 @@
+"""The oracle is right: its roundings, sums and formulas against plainer definitions and numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+import struct
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from . import generators, reference
+from .reference import (
+    ORACLE,
+    exact_mean,
+    exact_sum,
+    round_fraction,
+    same_bits,
+    ulp_error,
+)
+
+any_float = st.floats(allow_nan=False, allow_infinity=False)
+
+
+# Rounding -----------------------------------------------------------------------------------------------------------
+
+
+@given(any_float)
+def test_rounding_a_float_is_the_conversion_of_the_processor(number):
+    with np.errstate(all="ignore"):
+        for dtype in (np.float16, np.float32, np.float64):
+            assert round_fraction(Fraction(number), dtype) == dtype(number)
+
+
+@given(st.fractions(), st.integers(-1100, 1100))
+def test_rounding_to_float64_is_python_division(fraction, exponent):
+    fraction *= Fraction(2) ** exponent
+    try:
+        expected = fraction.numerator / fraction.denominator
+    except OverflowError:
+        expected = math.inf if fraction > 0 else -math.inf
+    assert round_fraction(fraction, np.float64) == expected
+
+
+def test_bfloat16_is_the_upper_half_of_float32():
+    for bits in range(0, 0x7F80, 7):
+        number = struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+        assert round_fraction(Fraction(number), "bfloat16") == number
+    tie = Fraction(1) + Fraction(1, 2**8)
+    assert round_fraction(tie, "bfloat16") == 1
+    assert round_fraction(tie + Fraction(1, 2**90), "bfloat16") == 1 + 2**-7
+
+
+def test_rounding_takes_one_step():
+    # Float64 cannot hold the last term, which decides between the two neighbours.
+    almost_tie = 1 + Fraction(1, 2**24) + Fraction(1, 2**80)
+    assert round_fraction(almost_tie, np.float32) == np.nextafter(np.float32(1), np.float32(2))
+    assert np.float32(float(almost_tie)) == 1
+
+
+def test_rounding_at_the_ends_of_float32():
+    top = Fraction(float(np.finfo(np.float32).max))
+    half = Fraction(2) ** 103
+    assert round_fraction(top + half, np.float32) == np.inf
+    assert round_fraction(-top - half, np.float32) == -np.inf
+    assert round_fraction(top + half - 1, np.float32) == np.finfo(np.float32).max
+    least = Fraction(2) ** -149
+    assert round_fraction(least / 2, np.float32) == 0
+    assert round_fraction(least / 2 + least / 2**90, np.float32) == float(least)
+    assert round_fraction(least * 3 / 2, np.float32) == float(2 * least)
+
+
+def test_rounding_passes_specials_and_returns_the_dtype():
+    for dtype in (np.float16, np.float32, np.float64):
+        assert type(round_fraction(Fraction(1, 3), dtype)) is dtype
+        assert round_fraction(-math.inf, dtype) == -math.inf
+        assert np.isnan(round_fraction(math.nan, dtype))
+
+
+# Error in ulps ------------------------------------------------------------------------------------------------------
+
+
+def test_ulp_error_by_hand():
+    one_up = np.nextafter(np.float32(1), np.float32(2))
+    assert ulp_error(one_up, Fraction(1), np.float32) == 1
+    assert ulp_error(one_up, Fraction(1), np.float64) == 2**29
+    assert ulp_error(0.0, Fraction(2) ** -1074 * 3, np.float64) == 3
+    assert ulp_error(0.0, Fraction(2) ** -1080, np.float64) == 2**-6
+    assert ulp_error(5e-324, Fraction(0), np.float64) == 1
+    assert ulp_error(1.0, Fraction(-1), np.float64) == 2**53
+
+
+def test_ulp_error_of_specials():
+    top = Fraction(float(np.finfo(np.float32).max))
+    assert ulp_error(np.inf, math.inf, np.float32) == 0
+    assert ulp_error(np.nan, math.nan, np.float32) == 0
+    assert ulp_error(np.nan, Fraction(1), np.float32) == math.inf
+    assert ulp_error(1.0, math.nan, np.float32) == math.inf
+    assert ulp_error(-np.inf, math.inf, np.float32) == math.inf
+    assert ulp_error(np.inf, Fraction(2) ** 128, np.float32) == 0
+    assert ulp_error(np.inf, top, np.float32) == 1
+    assert ulp_error(np.inf, Fraction(1), np.float32) > 2**100
+
+
+@given(any_float, st.sampled_from([np.float16, np.float32, np.float64]))
+def test_a_rounded_number_is_half_an_ulp_away_at_most(number, dtype):
+    exact = Fraction(number) * Fraction(1, 3)
+    assert ulp_error(round_fraction(exact, dtype), exact, dtype) <= 0.5
+
+
+# Sums ---------------------------------------------------------------------------------------------------------------
+
+
+def plain_sum(values, weights=None):
+    weights = np.ones(len(values)) if weights is None else weights
+    return sum(
+        (Fraction(float(w)) * Fraction(float(v)) for v, w in zip(values, weights, strict=True)),
+        Fraction(0),
+    )
+
+
+@given(st.lists(any_float, max_size=30))
+def test_the_fast_exact_sum_is_the_plain_one(numbers):
+    assert exact_sum(np.array(numbers, np.float64)) == plain_sum(numbers)
+
+
+@given(st.lists(st.tuples(any_float, any_float), max_size=30))
+def test_the_exact_weighted_sum_is_the_plain_one(rows):
+    values, weights = np.array(rows, np.float64).reshape(-1, 2).T
+    assert exact_sum(values, weights) == plain_sum(values, weights)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_fast_exact_sum_of_long_arrays(rng, dtype):
+    for length in (1, 1000, 20_000):
+        values = generators.spread(rng, length, dtype, *generators.exponents(dtype))
+        assert exact_sum(values) == plain_sum(values)
+        assert exact_mean(values) == plain_sum(values) / length
+
+
+def test_the_halves_of_many_equal_significands_do_not_overflow():
+    value = np.nextafter(2.0, 0)  # all 53 bits set
+    assert exact_sum(np.full(1 << 20, value)) == (1 << 20) * Fraction(value)
+
+
+def test_sums_of_specials_and_of_nothing():
+    inf, nan = np.inf, np.nan
+    assert exact_sum(np.array([1.0, inf])) == inf
+    assert exact_sum(np.array([1.0, -inf])) == -inf
+    assert math.isnan(exact_sum(np.array([-inf, inf])))
+    assert math.isnan(exact_sum(np.array([inf, nan])))
+    assert exact_mean(np.array([1.0, inf])) == inf
+    assert exact_sum(np.array([])) == 0
+    assert math.isnan(exact_mean(np.array([])))
+
+
+def test_weights_and_selection_remove_before_anything_else():
+    values = np.array([1.0, np.nan, 4.0, np.inf])
+    assert exact_sum(values, weights=np.array([2.0, 0.0, 0.5, 0.0])) == 4
+    assert exact_mean(values, weights=np.array([2.0, 0.0, 0.5, 0.0])) == Fraction(8, 5)
+    assert exact_mean(values, where=np.array([True, False, True, False])) == Fraction(5, 2)
+    assert math.isnan(exact_mean(values, weights=np.zeros(4)))
+
+
+def test_the_gradient_of_a_broadcast_operand_is_summed_over_what_was_broadcast():
+    gradient = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    assert same_bits(
+        reference.summed_gradient(gradient, (3, 1)),
+        gradient.sum(axis=(0, 2)).reshape(3, 1),
+    )
+    assert same_bits(reference.summed_gradient(gradient, ()), np.array(276, np.float32))
+    assert same_bits(reference.summed_gradient(gradient, (2, 3, 4)), gradient)
+
+
+# Formulas -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_formulas_at_points_worked_out_by_hand(name):
+    oracle = ORACLE[name]
+    for d, p, *expected in [map(Fraction, example) for example in oracle.examples]:
+        got = [
+            oracle.value(d, p),
+            oracle.derivative(d, p),
+            oracle.second_derivative(d, p),
+        ]
+        assert got == expected, (d, p)
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_derivatives_are_central_differences_of_the_formulas(name, rng):
+    """In 60 digits, away from kinks, for errors and parameters of any size."""
+    oracle = ORACLE[name]
+    checked = 0
+    with mpmath.workdps(60):
+        for _ in range(300):
+            d, p = (mpmath.mpf(float(x)) for x in generators.spread(rng, 2, np.float64, -300, 300))
+            p = abs(p)
+            if rng.random() < 0.7:  # on either side of the kinks, near them
+                d = p * mpmath.mpf(float(rng.uniform(-3, 3)))
+            step = abs(d) * mpmath.mpf(10) ** -18
+            if any(abs(d - kink) <= 2 * step for kink in oracle.kinks(p)):
+                continue
+            for formula, slope in (
+                (oracle.value, oracle.derivative),
+                (oracle.derivative, oracle.second_derivative),
+            ):
+                difference = (formula(d + step, p) - formula(d - step, p)) / (2 * step)
+                size = max(abs(slope(d, p)), abs(formula(d, p) / d))
+                assert abs(difference - slope(d, p)) <= size * mpmath.mpf(10) ** -30
+            checked += 1
+    assert checked > 200
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_formulas_in_fractions_and_in_mpmath_agree(name, rng):
+    oracle = ORACLE[name]
+    with mpmath.workdps(60):
+        for d, p in generators.spread(rng, 200, np.float64, -200, 200).reshape(100, 2).tolist():
+            for formula in (oracle.value, oracle.derivative, oracle.second_derivative):
+                exact = reference.as_fraction(formula(Fraction(d), Fraction(abs(p))))
+                approximate = reference.as_fraction(formula(mpmath.mpf(d), mpmath.mpf(abs(p))))
+                assert abs(approximate - exact) <= abs(exact) / 10**55
+
+
+def test_the_parameter_is_rounded_to_the_working_dtype():
+    assert reference.working_parameter(0.1, np.float32) == Fraction(float(np.float32(0.1)))
+    assert reference.working_parameter(1e-60, np.float32) == 0
+    assert reference.working_parameter(1e60, np.float32) == math.inf
+    assert reference.working_parameter(math.inf, np.float64) == math.inf
+
+
+def test_infinite_and_nan_errors():
+    errors = [np.inf, -np.inf, np.nan]
+    value = reference.elementwise("smooth_l1", "value", errors, 1.0, np.float64)
+    slope = reference.elementwise("smooth_l1", "derivative", errors, 1.0, np.float64)
+    assert value[:2] == [np.inf, np.inf]
+    assert math.isnan(value[2])
+    assert slope[:2] == [1.0, -1.0]
+    assert math.isnan(slope[2])
+
+
+def test_the_difference_is_rounded_once(rng):
+    for dtype in generators.DTYPES:
+        inputs, targets = generators.SPREADS["any window"](rng, 500, dtype)
+        errors = reference.difference(inputs, targets, dtype)
+        for a, b, d in zip(inputs.tolist(), targets.tolist(), errors, strict=True):
+            assert d == round_fraction(Fraction(a) - Fraction(b), dtype)
+
+
+# Comparison ---------------------------------------------------------------------------------------------------------
+
+
+def test_same_bits_sees_what_differs():
+    x = np.array([0.0, 1.0, np.nan])
+    assert same_bits(x, x.copy())
+    assert not same_bits(x, np.array([-0.0, 1.0, np.nan]))
+    assert not same_bits(x, np.array([0.0, np.nextafter(1, 2), np.nan]))
+    assert not same_bits(x, x.astype(np.float32))
+    assert not same_bits(x, x.reshape(3, 1))
+    assert not same_bits(x, np.array([0.0, 1.0, 2.0]))
