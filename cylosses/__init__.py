@@ -3,7 +3,7 @@
 from cylosses._call import BroadcastWarning
 from cylosses._threads import get_num_threads, set_num_threads
 from cylosses._versions import __version__, show_versions
-from cylosses.functional import smooth_l1_loss, smooth_l1_loss_backward
+from cylosses.functional import SmoothL1LossOptions, smooth_l1_loss, smooth_l1_loss_backward
 from cylosses.losses import LOSSES, SmoothL1Loss
 from cylosses.streaming import StreamingLoss
 
@@ -11,6 +11,7 @@ __all__ = [
     "LOSSES",
     "BroadcastWarning",
     "SmoothL1Loss",
+    "SmoothL1LossOptions",
     "StreamingLoss",
     "__version__",
     "get_num_threads",

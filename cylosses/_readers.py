@@ -11,6 +11,7 @@ A source is a file, or one named column or array of it, with a shape, a dtype an
 
 import csv
 import math
+import os
 import zipfile
 from array import array
 from collections.abc import Iterator
@@ -135,7 +136,8 @@ class ParquetSource:
             raise InputError(f"{label}: reading .parquet needs the package pyarrow: pip install pyarrow") from None
         self.label = label
         try:
-            self._file = pyarrow.parquet.ParquetFile(path)
+            # By default pyarrow reads the whole column ahead, whatever the batch size.
+            self._file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
         except pyarrow.ArrowException as error:
             raise InputError(f"{label}: not a readable .parquet file: {one_line(error)}") from None
         try:
@@ -217,7 +219,9 @@ def open_source(label: str) -> Source:
             return ParquetSource(label, path, name)
         return ArraySource(label, _read_text(label, path, name, "\t" if suffix == ".tsv" else ","))
     except OSError as error:
-        raise InputError(f"{label}: cannot read: {error.strerror or one_line(error)}") from None
+        # By number, because pyarrow has words of its own for it.
+        reason = os.strerror(error.errno) if error.errno else one_line(error)
+        raise InputError(f"{label}: cannot read: {reason}") from None
 
 
 def split_label(label: str) -> tuple[Path, str | None]:
@@ -375,7 +379,7 @@ def _number(cell: str) -> float | None:
 
 def _arrow_dtype(label: str, name: str, kind: Any) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(kind.to_pandas_dtype())
+        dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
     except (NotImplementedError, TypeError):
         raise InputError(f"{label}: column {name!r} of type {one_line(kind)} is not supported; {_NUMBERS}") from None
     if dtype.kind not in "biuf":

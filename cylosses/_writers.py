@@ -5,7 +5,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -129,7 +129,7 @@ class NpyWriter:
         """
         with _write_errors(self._option, self._path):
             if isinstance(window, slice):
-                self._file.write(memoryview(np.ascontiguousarray(values)).cast("B") if values.size else b"")
+                self._file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
             else:
                 self._write_block(window, values)
 
@@ -159,7 +159,5 @@ def _write_errors(option: str, path: Path) -> Iterator[None]:
 
 
 def _remove(temporary: Path) -> None:
-    try:
+    with suppress(OSError):  # renamed, or never created
         temporary.unlink()
-    except OSError:
-        pass  # renamed, or never created

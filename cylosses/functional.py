@@ -1,7 +1,7 @@
 """The losses as functions with the documented calls of PyTorch's: overloads, legacy flags, reductions."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -9,13 +9,26 @@ from cylosses._call import check_reduction, reduction_of
 from cylosses._kernels import dispatch
 from cylosses.losses import SmoothL1Loss
 
-__all__ = ["smooth_l1_loss", "smooth_l1_loss_backward"]
+__all__ = ["SmoothL1LossOptions", "smooth_l1_loss", "smooth_l1_loss_backward"]
 
 # Defaults that a call can be told from the same value given explicitly: objects of their own, compared by identity.
 _REDUCTION = "".join(("me", "an"))
 _BETA = float("1.0")
 
 _SMOOTH_L1 = SmoothL1Loss._code
+
+
+class SmoothL1LossOptions(TypedDict, total=False):
+    """The `options` of `smooth_l1_loss`: any of its settings by name."""
+
+    size_average: bool | None
+    reduce: bool | None
+    reduction: str
+    beta: float
+
+
+def _differ(a: object, b: object) -> bool:
+    return not (a is b or np.array_equal(a, b))  # type: ignore[arg-type]
 
 
 def _documented_settings(
@@ -48,7 +61,7 @@ def _documented_settings(
     settings: dict[str, object] = {"size_average": None, "reduce": None, "reduction": "mean", "beta": 1.0}
     for name, values in given.items():
         values = [value for value in values if value is not None or name in ("reduction", "beta")]
-        if any(value != values[0] for value in values):
+        if any(_differ(value, values[0]) for value in values[1:]):
             raise TypeError(f"{name} is given twice with different values: {' and '.join(map(repr, values))}")
         if values:
             settings[name] = values[0]
@@ -193,5 +206,7 @@ def smooth_l1_loss_backward(
     >>> smooth_l1_loss_backward(1.0, [1.5, 2.0, 0.5], [1.0, 10.0, 0.5], "sum")
     array([ 0.5, -1. ,  0. ])
     """
+    if grad_output is None:
+        raise TypeError("grad_output must be a number or an array, got None")
     loss = SmoothL1Loss(reduction=check_reduction(reduction), beta=beta)
     return loss.grad(input, target, grad_output=grad_output, out=out, n_threads=n_threads)

@@ -60,13 +60,33 @@ class Loss:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._settings())
 
-    def __call__(self, input: Any, target: Any, *, out: Any = None, n_threads: int | None = None) -> Any:
+    def __call__(
+        self,
+        input: Any,
+        target: Any,
+        *,
+        weight: Any = None,
+        where: Any = None,
+        axis: int | tuple[int, ...] | None = None,
+        keepdims: bool = False,
+        out: Any = None,
+        n_threads: int | None = None,
+    ) -> Any:
         """Return the loss between input and target, reduced as the object says.
 
         Parameters
         ----------
         input, target : array_like of real numbers
             Of one shape, or of shapes that broadcast (with a `BroadcastWarning`).
+        weight : array_like, optional
+            Finite and not negative, broadcastable to the result. ``mean`` divides by the sum of the weights, ``none`` returns
+            weight times loss. Weight 0 removes an element, even a NaN; weight k counts it k times, bit for bit.
+        where : array_like of bool, optional
+            Broadcastable to the result. Elements that are not selected are skipped, whatever they hold; ``none`` has 0 there.
+        axis : int or tuple of int, optional
+            What ``mean`` and ``sum`` reduce over; None reduces over all axes.
+        keepdims : bool
+            Whether reduced axes stay, with length 1.
         out : numpy.ndarray, optional
             Takes the result: of its exact shape and dtype. It may overlap the inputs.
         n_threads : int, optional
@@ -75,58 +95,91 @@ class Loss:
         Returns
         -------
         numpy scalar or numpy.ndarray
-            A scalar for ``mean`` and ``sum``, an array of the broadcast shape for ``none``; `out` if it was given.
+            A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given.
         """
-        if out is None and n_threads is None and self.reduction != "none":
+        if (
+            weight is None
+            and where is None
+            and axis is None
+            and not keepdims
+            and out is None
+            and n_threads is None
+            and self.reduction != "none"
+        ):
             value = dispatch.plain_value(self._code, self._parameter, input, target, self.reduction == "mean")
             if value is not None:
                 return value
-        call = Call(input, target, n_threads=n_threads)
-        return call.values(self, out) if self.reduction == "none" else call.reduced(self, self.reduction, out)
+        call = Call(self, input, target, weight=weight, where=where, n_threads=n_threads)
+        if self.reduction == "none":
+            if axis is not None or keepdims:
+                raise ValueError("axis and keepdims need reduction='mean' or 'sum', got 'none'")
+            return call.values(out)
+        return call.reduced(self.reduction, axis, keepdims, out)
 
     def grad(
-        self, input: Any, target: Any, *, grad_output: Any = None, out: Any = None, n_threads: int | None = None
+        self,
+        input: Any,
+        target: Any,
+        *,
+        grad_output: Any = None,
+        wrt: str = "input",
+        weight: Any = None,
+        where: Any = None,
+        axis: int | tuple[int, ...] | None = None,
+        out: Any = None,
+        n_threads: int | None = None,
     ) -> np.ndarray[Any, Any]:
-        """Return the gradient of the reduced loss with respect to input.
+        """Return the gradient of the reduced loss with respect to input or target.
 
         Parameters
         ----------
-        input, target, n_threads
+        input, target, weight, where, axis, n_threads
             As in the call.
         grad_output : array_like, optional
-            Factor of the gradient: one number, or for reduction ``none`` an array that broadcasts to the shape of the loss. 1 by
-            default.
+            Factor of the gradient: one number, or an array that broadcasts to the result of the call. 1 by default.
+        wrt : {'input', 'target'}
+            The operand to derive by.
         out : numpy.ndarray, optional
-            Takes the gradient: of the shape of input and the dtype of the loss.
+            Takes the gradient: of the shape of that operand and the dtype of the loss.
 
         Returns
         -------
         numpy.ndarray
-            Of the shape of input; where input was broadcast, exactly summed and rounded once.
+            Of the shape of the operand; where it was broadcast, exactly summed and rounded once.
         """
-        call = Call(input, target, n_threads=n_threads)
-        gradient: np.ndarray[Any, Any] = call.gradient(self, self.reduction, grad_output, out)[1]
-        return gradient
+        call = Call(self, input, target, weight=weight, where=where, n_threads=n_threads)
+        return call.derivatives(self.reduction, axis=axis, grad_output=grad_output, wrt=wrt, outs=(None, out, None))[1]
 
     def value_and_grad(
-        self, input: Any, target: Any, *, out: Any = None, n_threads: int | None = None
+        self,
+        input: Any,
+        target: Any,
+        *,
+        weight: Any = None,
+        where: Any = None,
+        axis: int | tuple[int, ...] | None = None,
+        out: Any = None,
+        n_threads: int | None = None,
     ) -> tuple[Any, np.ndarray[Any, Any]]:
         """Return the loss and its gradient with respect to input, from one pass over the data.
 
         Parameters
         ----------
-        input, target, n_threads
+        input, target, weight, where, axis, n_threads
             As in the call.
-        out : numpy.ndarray, optional
-            Takes the gradient.
+        out : numpy.ndarray or tuple of two numpy.ndarray, optional
+            Takes the gradient; a tuple takes value and gradient.
 
         Returns
         -------
         tuple of (value, gradient)
             With the bits of the call and of `grad`.
         """
-        call = Call(input, target, n_threads=n_threads)
-        return call.gradient(self, self.reduction, None, out, want_value=True)
+        outs = out if isinstance(out, tuple) else (None, out)
+        if len(outs) != 2:
+            raise ValueError(f"out must be an array or a tuple of two, for value and gradient, got {len(outs)}")
+        call = Call(self, input, target, weight=weight, where=where, n_threads=n_threads)
+        return call.derivatives(self.reduction, axis=axis, value=True, outs=(*outs, None))[:2]
 
     def streaming(self) -> "StreamingLoss":
         """Return an exact total that takes the data piece by piece.

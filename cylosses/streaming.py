@@ -39,7 +39,7 @@ class StreamingLoss:
     (2.5416666666666665, 3)
     """
 
-    __slots__ = ("_dtype", "_total", "count", "loss")
+    __slots__ = ("_dtype", "_total", "_weights", "count", "loss")
 
     def __init__(self, loss: Loss) -> None:
         if not isinstance(loss, Loss):
@@ -52,6 +52,7 @@ class StreamingLoss:
     def reset(self) -> None:
         """Forget all data."""
         self._total = ExactSum()
+        self._weights = ExactSum()
         self._dtype: np.dtype[Any] | None = None
         self.count = 0
 
@@ -60,18 +61,18 @@ class StreamingLoss:
             dtype = result_dtype((np.empty(0, known), False) for known in (self._dtype, dtype))
         self._dtype = dtype or self._dtype
 
-    def update(self, input: Any, target: Any, *, n_threads: int | None = None) -> None:
+    def update(self, input: Any, target: Any, weight: Any = None, where: Any = None, *, n_threads: int | None = None) -> None:
         """Add the losses of one piece.
 
         Parameters
         ----------
-        input, target : array_like
+        input, target, weight, where : array_like
             As in the call of a loss.
         n_threads : int, optional
             At most so many threads.
         """
-        call = Call(input, target, n_threads=n_threads)
-        self.count += call.add_to(self._total, self.loss)
+        call = Call(self.loss, input, target, weight=weight, where=where, n_threads=n_threads)
+        self.count += call.add_to(self._total, self._weights)
         self._widen(call.dtype)
 
     def merge(self, other: "StreamingLoss") -> None:
@@ -87,6 +88,7 @@ class StreamingLoss:
         if other.loss != self.loss:
             raise ValueError(f"a total of {other.loss!r} cannot be merged into one of {self.loss!r}")
         self._total.merge(other._total)
+        self._weights.merge(other._weights)
         self.count += other.count
         self._widen(other._dtype)
 
@@ -99,4 +101,4 @@ class StreamingLoss:
             NaN for the mean of nothing, 0 for its sum.
         """
         dtype = self._dtype or np.dtype(np.float64)
-        return self._total.round_quotient(None, self.count if self.loss.reduction == "mean" else 1, dtype)
+        return self._total.round_quotient(self._weights if self.loss.reduction == "mean" else None, dtype)

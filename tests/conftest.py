@@ -17,12 +17,7 @@ import cylosses
 # Building and checking exact fractions takes longer than hypothesis expects of a test, and its time varies.
 SLOW_ORACLE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile(
-    "default",
-    max_examples=60,
-    deadline=None,
-    print_blob=True,
-    derandomize=False,
-    suppress_health_check=SLOW_ORACLE,
+    "default", max_examples=60, deadline=None, print_blob=True, derandomize=False, suppress_health_check=SLOW_ORACLE
 )
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
 settings.load_profile("default")

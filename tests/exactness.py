@@ -109,30 +109,10 @@ def run_splits(seed: int, count: int, length: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.exactness", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--arrays",
-        type=int,
-        default=0,
-        help="random arrays whose sum and mean are compared",
-    )
-    parser.add_argument(
-        "--splits",
-        type=int,
-        default=0,
-        help="random splits of one array for each loss and dtype",
-    )
-    parser.add_argument(
-        "--length",
-        type=int,
-        default=1_000_000,
-        help="elements of the array that is split",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=None,
-        help="repeat a run; without it a new one is drawn",
-    )
+    parser.add_argument("--arrays", type=int, default=0, help="random arrays whose sum and mean are compared")
+    parser.add_argument("--splits", type=int, default=0, help="random splits of one array for each loss and dtype")
+    parser.add_argument("--length", type=int, default=1_000_000, help="elements of the array that is split")
+    parser.add_argument("--seed", type=int, default=None, help="repeat a run; without it a new one is drawn")
     options = parser.parse_args()
     if not options.arrays and not options.splits:
         parser.error("give --arrays N, --splits N or both")

@@ -109,10 +109,7 @@ def pairs(dtype: Any, *, special: bool = False, max_size: int = 40) -> st.Search
     if special:
         number |= st.sampled_from([np.inf, -np.inf, np.nan])
     return st.lists(st.tuples(number, number), max_size=max_size).map(
-        lambda rows: (
-            np.array([a for a, _ in rows], dtype),
-            np.array([b for _, b in rows], dtype),
-        )
+        lambda rows: (np.array([a for a, _ in rows], dtype), np.array([b for _, b in rows], dtype))
     )
 
 
@@ -125,11 +122,7 @@ def _strided(array: np.ndarray, folder: Path) -> np.ndarray:
         host = np.full(2 * array.size + 1, np.nan, array.dtype)
         view = host[1::2]
     else:
-        host = np.full(
-            (2 * array.shape[0], *array.shape[1:-1], 3 * array.shape[-1]),
-            np.nan,
-            array.dtype,
-        )
+        host = np.full((2 * array.shape[0], *array.shape[1:-1], 3 * array.shape[-1]), np.nan, array.dtype)
         view = host[::2, ..., 1::3]
     view[...] = array
     return view

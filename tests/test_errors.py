@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 
 import cylosses
-from cylosses import (
-    BroadcastWarning,
-    SmoothL1Loss,
-    smooth_l1_loss,
-    smooth_l1_loss_backward,
-)
+from cylosses import BroadcastWarning, SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
 
 X, T = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 0.0])
 
@@ -33,9 +28,9 @@ def every_entry(x, t, **setting):
 
 def refused(error, match, x=X, t=T, **setting):
     for entry, call in every_entry(x, t, **setting).items():
-        with pytest.raises(error, match=match):
+        with pytest.raises(error) as caught:
             call()
-            pytest.fail(f"{entry} accepted it")
+        assert re.search(match, str(caught.value)), entry
 
 
 # Settings -----------------------------------------------------------------------------------------------------------
@@ -47,7 +42,7 @@ def test_unknown_reductions(reduction):
 
 
 def test_a_message_about_the_reduction_lists_what_is_accepted():
-    with pytest.raises(ValueError, match="none.*mean.*sum"):
+    with pytest.raises(ValueError, match=r"none.*mean.*sum"):
         smooth_l1_loss(X, T, "median")
 
 
@@ -62,17 +57,10 @@ def test_the_reduction_is_checked_even_if_a_flag_replaces_it(reduction):
 
 @pytest.mark.parametrize("beta", [-1.0, -1e-60, -5e-324, -np.inf, np.nan, np.float32(-2), np.array([-3.0])])
 def test_betas_out_of_range(beta):
-    refused(
-        ValueError,
-        rf"beta.*{re.escape(f'{float(np.ravel(beta)[0])}'.rstrip('0').rstrip('.'))}",
-        beta=beta,
-    )
+    refused(ValueError, rf"beta.*{re.escape(f'{float(np.ravel(beta)[0])}'.rstrip('0').rstrip('.'))}", beta=beta)
 
 
-@pytest.mark.parametrize(
-    "beta",
-    ["1", None, [1.0, 2.0], np.array([1.0, 2.0]), np.array([]), 1j, object(), {}, b"1"],
-)
+@pytest.mark.parametrize("beta", ["1", None, [1.0, 2.0], np.array([1.0, 2.0]), np.array([]), 1j, object(), {}, b"1"])
 def test_betas_that_are_no_number(beta):
     refused(TypeError, "beta", beta=beta)
 
@@ -102,7 +90,7 @@ def test_thread_counts_that_are_no_integer(n_threads):
         (("sum", 0.5), {"options": {"beta": 2.0}}, "beta"),
         (("sum",), {"options": {"reduction": "none"}}, "reduction"),
         (({"beta": 0.5},), {"options": {"beta": 2.0}}, "beta|options"),
-        (({"size_average": False},), {"size_average": True}, "size_average"),
+        ((True,), {"options": {"size_average": False}}, "size_average"),
         ((True, None, "mean", 1.0, {"size_average": False}), {}, "size_average"),
         ((None, False, "mean", 1.0, {"reduce": True}), {}, "reduce"),
     ],
@@ -144,9 +132,9 @@ def test_options_that_are_no_mapping(options):
 
 
 def test_options_are_checked_like_arguments():
-    with pytest.raises(ValueError, match="reduction.*'median'"):
+    with pytest.raises(ValueError, match=r"reduction.*'median'"):
         smooth_l1_loss(X, T, {"reduction": "median"})
-    with pytest.raises(ValueError, match="beta.*-1"):
+    with pytest.raises(ValueError, match=r"beta.*-1"):
         smooth_l1_loss(X, T, {"beta": -1.0})
     with pytest.raises(TypeError, match="beta"):
         smooth_l1_loss(X, T, {"beta": "1"})
@@ -177,10 +165,7 @@ def test_dtypes_that_have_no_loss(dtype):
     refused(TypeError, rf"target.*({match})|({match}).*target", X, wrong)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    ["1.5", ["1", "2", "3"], None, object(), {"a": 1}, [datetime.date.today()] * 3, 2j],
-)
+@pytest.mark.parametrize("wrong", ["1.5", ["1", "2", "3"], None, object(), {"a": 1}, [datetime.date.today()] * 3, 2j])
 def test_operands_that_are_no_numbers(wrong):
     refused(TypeError, "input", wrong, T)
     refused(TypeError, "target", X, wrong)
@@ -199,8 +184,7 @@ def test_masked_arrays_point_at_where():
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [((3,), (2,)), ((2, 3), (3, 2)), ((0,), (2,)), ((4, 1, 2), (3, 3)), ((2,), (2, 3))],
+    ("first", "second"), [((3,), (2,)), ((2, 3), (3, 2)), ((0,), (2,)), ((4, 1, 2), (3, 3)), ((2,), (2, 3))]
 )
 def test_shapes_that_do_not_broadcast(first, second):
     match = rf"{re.escape(str(first))}.*{re.escape(str(second))}"
@@ -208,15 +192,7 @@ def test_shapes_that_do_not_broadcast(first, second):
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ((3,), (3, 1)),
-        ((3, 1), (3,)),
-        ((), (3,)),
-        ((1,), (3,)),
-        ((2, 3), (3,)),
-        ((1, 3), (3,)),
-    ],
+    ("first", "second"), [((3,), (3, 1)), ((3, 1), (3,)), ((), (3,)), ((1,), (3,)), ((2, 3), (3,)), ((1, 3), (3,))]
 )
 def test_shapes_that_broadcast_are_both_named_in_a_warning(first, second):
     match = rf"{re.escape(str(first))}.*{re.escape(str(second))}"

@@ -47,7 +47,7 @@ def test_random_arrays(rng):
 
 @pytest.mark.slow
 def test_many_random_arrays(rng):
-    assert [message for _ in range(10_000) for message in exactness.random_mismatches(rng)] == []
+    assert [message for _ in range(3000) for message in exactness.random_mismatches(rng)] == []
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -73,10 +73,7 @@ def test_arrays_that_are_worth_threads(dtype, spread, rng):
     for reduction in ("sum", "mean"):
         expected = reduced(losses, reduction)
         for n_threads in (*THREADS, 7):
-            assert same_bits(
-                smooth_l1_loss(inputs, targets, reduction=reduction, n_threads=n_threads),
-                expected,
-            )
+            assert same_bits(smooth_l1_loss(inputs, targets, reduction=reduction, n_threads=n_threads), expected)
 
 
 @pytest.mark.parametrize("n_threads", THREADS)
@@ -96,10 +93,7 @@ def test_losses_that_are_exact_sum_to_the_formula(dtype, rng):
     for name, oracle in ORACLE.items():
         loss = LOSSES[name](reduction="sum", **{oracle.parameter: 2})
         total = sum(oracle.value(Fraction(d), Fraction(2)) for d in (inputs - targets).tolist())
-        assert same_bits(
-            loss(inputs.astype(dtype), targets.astype(dtype)),
-            round_fraction(total, dtype),
-        )
+        assert same_bits(loss(inputs.astype(dtype), targets.astype(dtype)), round_fraction(total, dtype))
 
 
 @given(st.lists(st.floats(0, 1e300), min_size=1, max_size=50))
@@ -110,10 +104,7 @@ def test_float64_sums_are_those_of_fsum(values):
 @pytest.mark.parametrize("spread", ["gauss", "any window", "whole range", "tiny"])
 def test_long_float64_sums_are_those_of_fsum(spread, rng):
     inputs, targets = SPREADS[spread](rng, 30_011, np.float64)
-    inputs, targets = (
-        inputs / 2**20,
-        targets / 2**20,
-    )  # fsum gives up where a partial sum overflows
+    inputs, targets = (inputs / 2**20, targets / 2**20)  # fsum gives up where a partial sum overflows
     losses = smooth_l1_loss(inputs, targets, reduction="none")
     assert smooth_l1_loss(inputs, targets, reduction="sum") == math.fsum(losses)
 
@@ -141,15 +132,7 @@ EPS = 2.0**-23
         ([1, EPS / 2, 2.0**-149], 1 + EPS),
         ([2.0**60, 2.0**36, 2.0**-100], 2.0**60 * (1 + EPS)),
         ([1 + EPS, EPS / 4, EPS / 8, EPS / 8 * (1 - EPS / 2), 2.0**-90], 1 + EPS),
-        (
-            [
-                1 + EPS,
-                EPS / 2 * (1 - EPS / 2),
-                EPS**2 / 4 * (1 - EPS / 2),
-                EPS**3 / 8 * (1 - EPS / 2),
-            ],
-            1 + EPS,
-        ),
+        ([1 + EPS, EPS / 2 * (1 - EPS / 2), EPS**2 / 4 * (1 - EPS / 2), EPS**3 / 8 * (1 - EPS / 2)], 1 + EPS),
     ],
 )
 def test_ties_of_float32_sums(values, expected):
@@ -181,12 +164,7 @@ def test_ties_of_means():
     assert l1([5e-324, 1e-323], "mean", np.float64) == 1e-323
 
 
-@given(
-    st.integers(2**23, 2**24 - 1),
-    st.integers(-149, 100),
-    st.integers(1, 40),
-    st.booleans(),
-)
+@given(st.integers(2**23, 2**24 - 1), st.integers(-149, 100), st.integers(1, 40), st.booleans())
 def test_constructed_ties(significand, exponent, distance, above):
     """A float32 plus half its last place, then moved off the tie by a term far too small for float64 to keep."""
     low = max(exponent - 24 - 30 - distance, -149)
@@ -226,7 +204,7 @@ def test_a_sum_that_overflows_does_not_spoil_the_mean(n_threads):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_sums_overflow_only_if_their_value_does(dtype):
     top = np.finfo(dtype).max
-    half = np.spacing(top) / 2
+    half = dtype(2.0 ** (np.finfo(dtype).maxexp - np.finfo(dtype).nmant - 2))
     assert l1([top, np.nextafter(half, dtype(0))], "sum", dtype) == top
     assert l1([top, half], "sum", dtype) == np.inf
     assert l1([top, half / 2, half / 4, half / 4], "sum", dtype) == np.inf

@@ -10,19 +10,7 @@ from cylosses.losses import LOSSES
 from .generators import DTYPES, LAYOUTS, SMALL_LENGTHS, SPREADS
 from .reference import reduced, same_bits
 
-SHAPES = [
-    (1,),
-    (7,),
-    (1023,),
-    (2500,),
-    (33, 5),
-    (4, 1, 6),
-    (2, 600),
-    (1, 1),
-    (3, 4, 5, 6),
-    (1, 1500),
-    (1500, 1),
-]
+SHAPES = [(1,), (7,), (1023,), (2500,), (33, 5), (4, 1, 6), (2, 600), (1, 1), (3, 4, 5, 6), (1, 1500), (1500, 1)]
 
 
 def results(name, inputs, targets, **options):
@@ -72,10 +60,7 @@ def test_two_different_layouts(dtype, first, second, rng, tmp_path):
     expected = results("smooth_l1", inputs, targets)
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
-    moved = (
-        LAYOUTS[first](inputs, tmp_path / "first"),
-        LAYOUTS[second](targets, tmp_path / "second"),
-    )
+    moved = (LAYOUTS[first](inputs, tmp_path / "first"), LAYOUTS[second](targets, tmp_path / "second"))
     assert_same(results("smooth_l1", *moved), expected)
 
 
@@ -139,10 +124,7 @@ def test_objects_with_array(rng):
             return np.array(self.values, dtype=dtype, copy=copy)
 
     inputs, targets = pair(rng, (30,), np.float32)
-    assert_same(
-        results("smooth_l1", Column(inputs), Column(targets)),
-        results("smooth_l1", inputs, targets),
-    )
+    assert_same(results("smooth_l1", Column(inputs), Column(targets)), results("smooth_l1", inputs, targets))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -193,30 +175,15 @@ def test_broadcasting(dtype, shapes, rng):
 def test_broadcast_views_of_equal_shape_do_not_warn(dtype, rng):
     """`filterwarnings = error` would fail this test: the shapes are the same, only strides are zero."""
     row = rng.standard_normal((1, 300)).astype(dtype)
-    view, other = (
-        np.broadcast_to(row, (50, 300)),
-        rng.standard_normal((50, 300)).astype(dtype),
-    )
-    assert_same(
-        results("smooth_l1", view, other),
-        results("smooth_l1", np.ascontiguousarray(view), other),
-    )
+    view, other = (np.broadcast_to(row, (50, 300)), rng.standard_normal((50, 300)).astype(dtype))
+    assert_same(results("smooth_l1", view, other), results("smooth_l1", np.ascontiguousarray(view), other))
     one = np.broadcast_to(dtype(0.3), (50, 300))
-    assert_same(
-        results("smooth_l1", one, other),
-        results("smooth_l1", np.ascontiguousarray(one), other),
-    )
-    assert_same(
-        results("smooth_l1", one, one),
-        results("smooth_l1", *[np.ascontiguousarray(one)] * 2),
-    )
+    assert_same(results("smooth_l1", one, other), results("smooth_l1", np.ascontiguousarray(one), other))
+    assert_same(results("smooth_l1", one, one), results("smooth_l1", *[np.ascontiguousarray(one)] * 2))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "shapes",
-    [((0,), (1,)), ((3, 0), (3, 1)), ((0, 4), (4,)), ((), (0,)), ((1, 0), (5, 1))],
-)
+@pytest.mark.parametrize("shapes", [((0,), (1,)), ((3, 0), (3, 1)), ((0, 4), (4,)), ((), (0,)), ((1, 0), (5, 1))])
 @pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
 def test_broadcasting_to_nothing(dtype, shapes):
     x, t = (np.ones(shape, dtype) for shape in shapes)
@@ -231,6 +198,17 @@ def test_the_same_array_twice(rng):
     x = rng.standard_normal((20, 30))
     assert LOSSES["smooth_l1"]()(x, x) == 0
     assert LOSSES["smooth_l1"]()(x[:10], x[10:]) == LOSSES["smooth_l1"]()(x[:10].copy(), x[10:].copy())
+
+
+@pytest.mark.parametrize("ndim", [32, 63, 64])
+def test_as_many_dimensions_as_numpy_has(ndim, rng):
+    shape = [1] * ndim
+    shape[0], shape[ndim // 2], shape[-1] = 3, 4, 5
+    inputs, targets = pair(rng, shape, np.float32)
+    expected = results("smooth_l1", inputs.ravel(), targets.ravel())
+    for moved in (inputs, inputs.astype(">f4"), np.asfortranarray(inputs)):
+        found = {what: np.reshape(result, -1) for what, result in results("smooth_l1", moved, targets).items()}
+        assert all(same_bits(found[what], np.reshape(expected[what], -1)) for what in expected)
 
 
 def test_many_dimensions(rng):

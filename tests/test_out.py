@@ -16,10 +16,7 @@ pytestmark = pytest.mark.parametrize("name", LOSSES)
 def calls(name, inputs, targets, out):
     """The elementwise value and the gradient of `sum`, each into `out`."""
     yield LOSSES[name](reduction="none"), lambda loss: loss(inputs, targets, out=out)
-    yield (
-        LOSSES[name](reduction="sum"),
-        lambda loss: loss.grad(inputs, targets, out=out),
-    )
+    yield (LOSSES[name](reduction="sum"), lambda loss: loss.grad(inputs, targets, out=out))
 
 
 def expectations(name, inputs, targets):
@@ -35,16 +32,15 @@ def test_out_in_every_layout(name, dtype, length, rng):
         np.empty(3 * length, dtype)[1::3],
         np.empty(length, dtype)[::-1],
         np.empty(length * np.dtype(dtype).itemsize + 1, np.uint8)[1:].view(dtype),
+        np.empty(length, np.dtype(dtype).newbyteorder()),
     ]
     for out in layouts:
         for (loss, call), expected in zip(
-            calls(name, inputs, targets, out),
-            expectations(name, inputs, targets),
-            strict=True,
+            calls(name, inputs, targets, out), expectations(name, inputs, targets), strict=True
         ):
             out[:] = 77
             assert call(loss) is out
-            assert same_bits(out, expected)
+            assert same_bits(out.astype(dtype), expected)
 
 
 def test_gaps_of_a_strided_out_are_not_touched(name, rng):
@@ -58,10 +54,7 @@ def test_gaps_of_a_strided_out_are_not_touched(name, rng):
 def test_out_of_more_dimensions(name, dtype, rng):
     inputs, targets = (values.reshape(20, 6, 15) for values in SPREADS["gauss"](rng, 1800, dtype))
     expected = LOSSES[name](reduction="none")(inputs, targets)
-    for out in (
-        np.empty((20, 6, 15), dtype, order="F"),
-        np.empty((15, 20, 6), dtype).transpose(1, 2, 0),
-    ):
+    for out in (np.empty((20, 6, 15), dtype, order="F"), np.empty((15, 20, 6), dtype).transpose(1, 2, 0)):
         assert LOSSES[name](reduction="none")(inputs, targets, out=out) is out
         assert same_bits(out, expected)
 
@@ -108,10 +101,7 @@ def test_out_may_be_an_operand_that_needs_conversion(name, rng):
     expected = LOSSES[name](reduction="none")(inputs, targets.astype(np.float32))
     host = np.empty(3000)
     host.view(np.float32)[:3000] = targets
-    assert same_bits(
-        LOSSES[name](reduction="none")(inputs, host.view(np.float32)[:3000], out=host),
-        expected,
-    )
+    assert same_bits(LOSSES[name](reduction="none")(inputs, host.view(np.float32)[:3000], out=host), expected)
     swapped = host.view(host.dtype.newbyteorder())
     swapped[:] = inputs
     expected = LOSSES[name](reduction="none")(inputs, targets)
@@ -155,10 +145,6 @@ def test_out_of_float16(name, dtype, rng):
 WRONG = {
     "dtype": (np.empty(10, np.float32), np.empty((), np.float32)),
     "integers": (np.empty(10, np.int64), np.empty((), np.int64)),
-    "byte order": (
-        np.empty(10, np.dtype(float).newbyteorder()),
-        np.empty((), np.dtype(float).newbyteorder()),
-    ),
     "length": (np.empty(9), np.empty(2)),
     "dimensions": (np.empty((10, 1)), np.empty(1)),
     "longer first axis": (np.empty((2, 10)), np.empty((1, 1))),

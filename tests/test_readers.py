@@ -90,7 +90,7 @@ def test_folders(label):
 @pytest.mark.parametrize("dtype", ["?", "i1", "<u2", ">i8", "<f2", "<f4", ">f4", "<f8", ">f8"])
 def test_npy_versions_and_dtypes(version, dtype, rng):
     values = rng.integers(0, 2, 10).astype(dtype)
-    with open("a.npy", "wb") as file:
+    with Path("a.npy").open("wb") as file:
         np.lib.format.write_array(file, values, version=version)
     found = read("a.npy")
     assert found.dtype == values.dtype
@@ -148,7 +148,7 @@ def test_npy_damaged(content, reason):
 
 
 def test_npy_negative_shape():
-    with open("a.npy", "wb") as file:
+    with Path("a.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (-1,)})
     assert message("a.npy") == "not a readable .npy array: negative shape (-1,)"
 

@@ -13,14 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from . import generators, reference
-from .reference import (
-    ORACLE,
-    exact_mean,
-    exact_sum,
-    round_fraction,
-    same_bits,
-    ulp_error,
-)
+from .reference import ORACLE, exact_mean, exact_sum, round_fraction, same_bits, ulp_error
 
 any_float = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -116,10 +109,7 @@ def test_a_rounded_number_is_half_an_ulp_away_at_most(number, dtype):
 
 def plain_sum(values, weights=None):
     weights = np.ones(len(values)) if weights is None else weights
-    return sum(
-        (Fraction(float(w)) * Fraction(float(v)) for v, w in zip(values, weights, strict=True)),
-        Fraction(0),
-    )
+    return sum((Fraction(float(w)) * Fraction(float(v)) for v, w in zip(values, weights, strict=True)), Fraction(0))
 
 
 @given(st.lists(any_float, max_size=30))
@@ -167,10 +157,7 @@ def test_weights_and_selection_remove_before_anything_else():
 
 def test_the_gradient_of_a_broadcast_operand_is_summed_over_what_was_broadcast():
     gradient = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    assert same_bits(
-        reference.summed_gradient(gradient, (3, 1)),
-        gradient.sum(axis=(0, 2)).reshape(3, 1),
-    )
+    assert same_bits(reference.summed_gradient(gradient, (3, 1)), gradient.sum(axis=(0, 2)).reshape(3, 1))
     assert same_bits(reference.summed_gradient(gradient, ()), np.array(276, np.float32))
     assert same_bits(reference.summed_gradient(gradient, (2, 3, 4)), gradient)
 
@@ -182,11 +169,7 @@ def test_the_gradient_of_a_broadcast_operand_is_summed_over_what_was_broadcast()
 def test_formulas_at_points_worked_out_by_hand(name):
     oracle = ORACLE[name]
     for d, p, *expected in [map(Fraction, example) for example in oracle.examples]:
-        got = [
-            oracle.value(d, p),
-            oracle.derivative(d, p),
-            oracle.second_derivative(d, p),
-        ]
+        got = [oracle.value(d, p), oracle.derivative(d, p), oracle.second_derivative(d, p)]
         assert got == expected, (d, p)
 
 
@@ -204,10 +187,7 @@ def test_derivatives_are_central_differences_of_the_formulas(name, rng):
             step = abs(d) * mpmath.mpf(10) ** -18
             if any(abs(d - kink) <= 2 * step for kink in oracle.kinks(p)):
                 continue
-            for formula, slope in (
-                (oracle.value, oracle.derivative),
-                (oracle.derivative, oracle.second_derivative),
-            ):
+            for formula, slope in ((oracle.value, oracle.derivative), (oracle.derivative, oracle.second_derivative)):
                 difference = (formula(d + step, p) - formula(d - step, p)) / (2 * step)
                 size = max(abs(slope(d, p)), abs(formula(d, p) / d))
                 assert abs(difference - slope(d, p)) <= size * mpmath.mpf(10) ** -30

@@ -15,7 +15,7 @@ from cylosses.losses import LOSSES
 
 from . import exactness
 from .generators import DTYPES, LAYOUTS, SPREADS, pairs
-from .reference import ORACLE, same_bits
+from .reference import ORACLE, reduced, same_bits
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
 reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -31,7 +31,7 @@ def test_random_splits_and_merges_give_one_bit_pattern(name, dtype, rng):
 @every_loss
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_many_random_splits_of_a_long_array(name, dtype, rng):
-    assert len(exactness.distinct_patterns(rng, LOSSES[name](), dtype, 1_000_000, 1000)) == 1
+    assert len(exactness.distinct_patterns(rng, LOSSES[name](), dtype, 1_000_000, 150)) == 1
 
 
 @every_loss
@@ -54,10 +54,7 @@ def test_one_element_at_a_time(name, reduction, dtype, spread, rng):
 @given(data=st.data())
 def test_any_values_and_cut(name, reduction, dtype, data):
     inputs, targets = data.draw(pairs(dtype, special=True))
-    loss = LOSSES[name](
-        reduction=reduction,
-        **{ORACLE[name].parameter: data.draw(st.sampled_from([0.0, 1.0, 1e-3]))},
-    )
+    loss = LOSSES[name](reduction=reduction, **{ORACLE[name].parameter: data.draw(st.sampled_from([0.0, 1.0, 1e-3]))})
     cut = data.draw(st.integers(0, inputs.size))
     first, second = loss.streaming(), loss.streaming()
     first.update(inputs[:cut], targets[:cut])
@@ -81,10 +78,7 @@ def test_the_class_and_the_method_are_the_same(name, rng):
 
 
 def test_nothing_yet():
-    mean, total = (
-        cylosses.SmoothL1Loss().streaming(),
-        cylosses.SmoothL1Loss(reduction="sum").streaming(),
-    )
+    mean, total = (cylosses.SmoothL1Loss().streaming(), cylosses.SmoothL1Loss(reduction="sum").streaming())
     assert np.isnan(mean.compute())
     assert total.compute() == 0
     assert mean.count == total.count == 0
@@ -148,12 +142,7 @@ def test_merging_a_state_with_itself_counts_everything_twice(rng):
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        cylosses.SmoothL1Loss(beta=0.5),
-        cylosses.SmoothL1Loss(reduction="sum"),
-        cylosses.SmoothL1Loss(beta=0),
-    ],
+    "other", [cylosses.SmoothL1Loss(beta=0.5), cylosses.SmoothL1Loss(reduction="sum"), cylosses.SmoothL1Loss(beta=0)]
 )
 def test_states_of_different_losses_do_not_merge(other):
     state, foreign = cylosses.SmoothL1Loss().streaming(), other.streaming()
@@ -180,11 +169,7 @@ def test_only_losses_stream(loss):
 def test_a_refused_update_changes_nothing():
     state = cylosses.SmoothL1Loss().streaming()
     state.update([3.0], [1.0])
-    for x, t, options in (
-        ([1.0, 2.0], [1.0, 2.0, 3.0], {}),
-        (["a"], [1.0], {}),
-        ([9.0], [1.0], {"n_threads": 0}),
-    ):
+    for x, t, options in (([1.0, 2.0], [1.0, 2.0, 3.0], {}), (["a"], [1.0], {}), ([9.0], [1.0], {"n_threads": 0})):
         with pytest.raises((TypeError, ValueError)):
             state.update(x, t, **options)
     assert state.compute() == 1.5
@@ -235,6 +220,26 @@ def test_more_updates_than_carries_can_wait(rng):
     for _ in range(10_000):
         state.update(inputs, targets)
     assert same_bits(state.compute(), loss(np.tile(inputs, 10_000), np.tile(targets, 10_000)))
+
+
+def test_the_result_has_the_widest_dtype_of_the_updates(rng):
+    inputs, targets = SPREADS["gauss"](rng, 700, np.float64)
+    narrow_inputs, narrow_targets = inputs.astype(np.float32), targets.astype(np.float32)
+    loss = cylosses.SmoothL1Loss()
+    plain = cylosses.SmoothL1Loss(reduction="none")
+    losses = np.concatenate([plain(inputs, targets), plain(narrow_inputs, narrow_targets)])
+    for order in (1, -1):
+        state, other = loss.streaming(), loss.streaming()
+        for x, t in ((inputs, targets), (narrow_inputs, narrow_targets))[::order]:
+            state.update(x, t)
+        assert same_bits(state.compute(), reduced(losses, "mean"))
+        other.update(narrow_inputs, narrow_targets)
+        assert type(other.compute()) is np.float32
+        other.merge(state)
+        assert type(other.compute()) is np.float64
+        other.reset()
+        other.update(narrow_inputs, narrow_targets)
+        assert same_bits(other.compute(), loss(narrow_inputs, narrow_targets))
 
 
 def test_merging_many_states(rng):

@@ -176,10 +176,7 @@ def test_calls_from_many_threads_at_once(rng):
                     wrong.append((number, turn, "value and gradient"))
                 if not same_bits(loss(inputs, targets, n_threads=n_threads), value):
                     wrong.append((number, turn, "value"))
-                if not same_bits(
-                    smooth_l1_loss(inputs, targets, "none", 0.7, n_threads=n_threads),
-                    losses,
-                ):
+                if not same_bits(smooth_l1_loss(inputs, targets, "none", 0.7, n_threads=n_threads), losses):
                     wrong.append((number, turn, "losses"))
         except BaseException as error:  # a thread's exception would be lost otherwise
             wrong.append((number, repr(error)))

@@ -9,9 +9,9 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.string cimport memset
 
-from cylosses._kernels.exact cimport Exact, Format, clear, finish, merge
+from cylosses._kernels.exact cimport Exact, Format, add_count, clear, finish, merge
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32, UINT64, VALUES,
+    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32, UINT64, VALUES, WEIGHTS,
     Job, Operand, Run,
 )
 from cylosses._kernels.staging cimport format_of
@@ -86,15 +86,19 @@ cdef class ExactSum:
         cdef Exact copy = other.exact
         merge(&self.exact, &copy)
 
-    def round_quotient(self, ExactSum divisor, unsigned long long count, cnp.dtype dtype):
-        """RN(sum / divisor), or RN(sum / count) if divisor is None, as a scalar of the dtype."""
-        cdef Exact copy = self.exact
+    def add_count(self, unsigned long long n):
+        """Add an integer."""
+        add_count(&self.exact, n)
+
+    def round_quotient(self, ExactSum divisor, cnp.dtype dtype):
+        """RN(sum / divisor), or RN(sum) if divisor is None, as a scalar of the dtype."""
+        cdef Exact copy = self.exact        # rounding spends what it rounds
         cdef Exact divisor_copy
         cdef Format target = format_of(storage_of(dtype))
         if divisor is None:
-            return (<object> dtype).type(finish(&copy, count, NULL, target))
+            return (<object> dtype).type(finish(&copy, 1, NULL, target))
         divisor_copy = divisor.exact
-        return (<object> dtype).type(finish(&copy, count, &divisor_copy, target))
+        return (<object> dtype).type(finish(&copy, 0, &divisor_copy, target))
 
 
 # ---- the fast path ---------------------------------------------------------------------------------------------------------------
@@ -157,6 +161,9 @@ def plain_value(int loss, double parameter, object input, object target, bint di
 
 
 # ---- the general path ------------------------------------------------------------------------------------------------------------
+
+TERMS = {"": NOTHING, "value": VALUES, "gradient": GRADIENTS, "hessian": HESSIANS, "weight": WEIGHTS}
+
 
 cdef struct Plan:
     # A job with room for its shape and strides.
@@ -317,12 +324,12 @@ cdef void simplify(Plan* plan) noexcept:
 def execute(
     int loss, double parameter, *, tuple shape, int outer, bint single, input, target, cnp.dtype dtype, int curvature=0,
     weight=None, where=None, grad_output=None, value=None, gradient=None, hessian=None, double scale=1.0,
-    str summed="", bint divide=False, cnp.ndarray result=None, ExactSum total=None, ExactSum weights=None, int n_threads=0,
+    str summed="", bint divide=False, cnp.ndarray result=None, cnp.dtype result_dtype=None, ExactSum total=None, ExactSum weights=None, int n_threads=0,
 ):
     """Run one job on checked arrays that broadcast to `shape`, and return the number of selected elements.
 
-    The first `outer` dimensions of the shape have a sum each, which goes to `result`. `dtype` is that of the results. A bad weight
-    is a ValueError.
+    The first `outer` dimensions of the shape have a sum each, of what `summed` names, which goes to `result`. `dtype` is that of the
+    results; result_dtype, if given, that of the sums. A bad weight is a ValueError.
     """
     cdef Plan plan
     cdef Job* job = &plan.job
@@ -351,12 +358,11 @@ def execute(
     add_operand(&plan, &job.grad_output, grad_output)
     simplify(&plan)
     job.scale = scale
-    job.term = {"": NOTHING, "value": VALUES, "gradient": GRADIENTS}[summed]
+    job.term = TERMS[summed]
     job.divide = divide
-    job.weigh = weights is not None
     if result is not None:
         job.result = <char*> cnp.PyArray_DATA(result)
-        job.result_storage = storage
+        job.result_storage = storage if result_dtype is None else storage_of(result_dtype)
     if total is not None:
         job.total = &total.exact
     if weights is not None:

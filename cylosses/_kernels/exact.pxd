@@ -193,7 +193,8 @@ cdef inline void deposit_product(Exact* total, double a, double b) noexcept nogi
 cdef struct Spread:
     int top                 # exponent of the largest term
     int bottom              # exponent of the smallest nonzero term, at least that of the smallest normal number
-    bint binnable           # false: zeros only, or something that only single deposits handle
+    bint empty              # all terms are zero
+    bint binnable           # false: something is there that only single deposits handle
 
 
 cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
@@ -213,7 +214,8 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
             most = word if word > most else most
             word = word - 1                 # zero wraps to the top
             least = word if word < least else least
-        spread.binnable = 0 < most < 0x7f800000u
+        spread.empty = most == 0
+        spread.binnable = most < 0x7f800000u
         most >>= 23
         least = (least + 1) >> 23
         spread.top = <int> (most if most > 1 else 1) - 127
@@ -233,7 +235,13 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
             bottom = smallest[j] if smallest[j] < bottom else bottom
         spread.top = exponent(top)
         spread.bottom = exponent(bottom) if bottom >= 2.2250738585072014e-308 else -1022
-        # Outside these bounds the grids leave float64's range. NaN is not seen here; it shows in the sums.
+        spread.empty = False
+        if top == 0:                # comparisons do not see NaN; where there are terms, it shows in their sums
+            size = 0
+            for i in range(n):
+                size += terms[i]
+            spread.empty = size == 0
+        # Outside these bounds the grids leave float64's range.
         spread.binnable = -960 < spread.top < 1000
     return spread
 
@@ -253,6 +261,8 @@ cdef inline void add_block(Exact* total, const floating* terms, Py_ssize_t n) no
     cdef Spread spread = measure(terms, n)
     cdef int width = spread.top - spread.bottom, bins, j
     cdef Py_ssize_t i
+    if spread.empty:
+        return
     if floating is float:
         bins = 1 if width <= SPREAD_LANES_24 else (2 if width <= SPREAD_TWO_24 else 4)
     else:

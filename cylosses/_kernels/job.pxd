@@ -32,6 +32,8 @@ cdef enum Term:
     NOTHING
     VALUES
     GRADIENTS
+    HESSIANS
+    WEIGHTS             # 1 for each element without weights
 
 cdef struct Operand:
     # One array of a job, seen at the job's shape.
@@ -70,11 +72,10 @@ cdef struct Job:
     # Sums.
     int term
     bint divide             # by the number of elements, or by the sum of the weights
-    char* result            # one element a slice, C-contiguous; NULL: leave the sums in total, weights and count
+    char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
-    Exact* total            # caller's accumulators, used if result is NULL (then there is one slice)
+    Exact* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
     Exact* weights
-    bint weigh              # sum the weights too, even if nothing is divided
     uint64_t count          # out: elements selected
 
     int threads

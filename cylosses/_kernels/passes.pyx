@@ -19,13 +19,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cylosses._kernels.exact cimport (
-    BLOCK, LANES, Exact, Spread, add_block, clear, deposit_product, finish, measure, merge,
+    BLOCK, LANES, Exact, Spread, add_block, add_count, clear, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
     L1, SMOOTH_L1, Loss, derivative, make_l1, make_smooth_l1, second_derivative, value,
 )
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, INT8, INT16, UINT8, UINT16, UNIT_CURVATURE, VALUES,
+    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, UINT8, UINT16, UNIT_CURVATURE, VALUES, WEIGHTS,
     Job, Operand,
 )
 from cylosses._kernels.staging cimport (
@@ -40,7 +40,7 @@ cdef extern from *:
     #ifdef _OPENMP
     #include <omp.h>
     #define CYLOSSES_OPENMP _OPENMP
-    #if _OPENMP >= 201811
+    #if (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9) || _OPENMP >= 201811    /* libgomp had it early */
     #define CYLOSSES_RELEASE_THREADS() omp_pause_resource_all(omp_pause_hard)
     #else
     #define CYLOSSES_RELEASE_THREADS() ((void)0)
@@ -276,7 +276,8 @@ cdef void walk(
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
     cdef bint scaled_each = weighted or job.grad_output.data is not NULL
     cdef bint want_gradient = job.gradient.data is not NULL or job.term == GRADIENTS
-    cdef bint want_hessian = job.hessian.data is not NULL
+    cdef bint want_hessian = job.hessian.data is not NULL or job.term == HESSIANS
+    cdef bint want_weights = weighted and (job.divide or job.weights is not NULL)
     cdef bint want_value = job.value.data is not NULL or job.term == VALUES
     cdef Py_ssize_t n, i, padded, count
     cdef char* input_data = slice_start(job, &job.input, number)
@@ -320,8 +321,10 @@ cdef void walk(
             if bad:
                 part.bad_weight = True
                 return
+            count = 0
             for i in range(n):      # weight 0 is removal
                 selected[i] = weights[i] != 0
+                count += weights[i] != 0
         part.count += count
 
         if scaled_each:
@@ -339,6 +342,7 @@ cdef void walk(
             narrow_block(job, <floating*> gradients, n)
         if want_hessian:
             scale_by(job, <floating*> hessians, factor, n)
+            narrow_block(job, <floating*> hessians, n)
         if masked or weighted:
             if want_value:
                 keep_selected(<floating*> selected, <floating*> values, n)
@@ -356,7 +360,16 @@ cdef void walk(
         elif job.term == GRADIENTS:
             padded = pad(<floating*> gradients, n)
             add_block(&part.total, <floating*> gradients, padded)
-        if weighted and (job.divide or job.weigh):
+        elif job.term == HESSIANS:
+            padded = pad(<floating*> hessians, n)
+            add_block(&part.total, <floating*> hessians, padded)
+        elif job.term == WEIGHTS:
+            if weighted:
+                padded = pad(<double*> weights, n)
+                add_block(&part.total, <double*> weights, padded)
+            else:
+                add_count(&part.total, count)
+        if want_weights:
             padded = pad(<double*> weights, n)
             add_block(&part.weights, <double*> weights, padded)
 
@@ -366,7 +379,7 @@ cdef void walk(
             scatter(job, &job.value, slice_start(job, &job.value, number), start, n, <floating*> values)
         if job.gradient.data is not NULL:
             scatter(job, &job.gradient, slice_start(job, &job.gradient, number), start, n, <floating*> gradients)
-        if want_hessian:
+        if job.hessian.data is not NULL:
             scatter(job, &job.hessian, slice_start(job, &job.hessian, number), start, n, <floating*> hessians)
         start += n
 
@@ -386,7 +399,7 @@ cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
     """Round the sum of a slice into its place of the result."""
     cdef double v
     cdef Exact* divisor = &part.weights if job.divide and job.weight.data is not NULL else NULL
-    if job.result is NULL:
+    if job.result is NULL:          # then run() hands the sums over unrounded
         return
     v = finish(&part.total, part.count if job.divide else 1, divisor, format_of(job.result_storage))
     put_run(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
@@ -415,7 +428,7 @@ cdef void merge_part(Job* job, Part* part, Part* other) noexcept nogil:
 
 cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
     """One slice, cut between the threads; parts has room for each of them."""
-    cdef Py_ssize_t blocks = (job.size + BLOCK - 1) // BLOCK, stop
+    cdef Py_ssize_t blocks = (job.size + BLOCK - 1) // BLOCK
     cdef int threads = job.threads, t
     if threads == 1:
         clear_part(parts, job)
@@ -435,7 +448,6 @@ cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
 
 
 cdef void run(Job* job) noexcept nogil:
-    """Carry out a job. With job.result NULL (one slice only) the sums are added to job.total and job.weights."""
     cdef Part single
     cdef Part* parts = &single
     cdef Py_ssize_t number, chunk
@@ -461,8 +473,9 @@ cdef void run(Job* job) noexcept nogil:
         if job.bad_weight:
             break
     job.count = parts.count
-    if job.total is not NULL and not job.bad_weight:
-        merge(job.total, &parts.total)
+    if not job.bad_weight:
+        if job.total is not NULL:
+            merge(job.total, &parts.total)
         if job.weights is not NULL and job.weight.data is not NULL:
             merge(job.weights, &parts.weights)
     if parts is not &single:

@@ -20,7 +20,7 @@ import torch
 import cylosses
 from cylosses import smooth_l1_loss, smooth_l1_loss_backward
 from tests.generators import DTYPES, SPREADS
-from tests.reference import reduced, same_bits, ulp_error
+from tests.reference import difference, reduced, same_bits, ulp_error
 
 CASES = 500  # for each of the two dtypes
 LIMIT = 4
@@ -35,10 +35,7 @@ def ulps(got, expected):
     assert np.array_equal(got[~finite], expected[~finite], equal_nan=True)
     # Most elements are equal; exact fractions are for the others.
     pairs = [(g, e) for g, e in zip(got[finite], expected[finite], strict=True) if g != e]
-    return max(
-        (ulp_error(g, Fraction(float(e)), expected.dtype) for g, e in pairs),
-        default=0.0,
-    )
+    return max((ulp_error(g, Fraction(float(e)), expected.dtype) for g, e in pairs), default=0.0)
 
 
 def ordinary(rng, length, dtype):
@@ -48,26 +45,12 @@ def ordinary(rng, length, dtype):
     inputs, targets = inputs * scale, targets * scale
     targets[rng.random(length) < 0.05] = 0
     inputs[rng.random(length) < 0.05] = 0
-    return (
-        inputs,
-        targets,
-        float(scale * dtype(rng.choice([0.1, 0.5, 1.0, 2.0, rng.uniform(0.01, 4)]))),
-    )
+    return (inputs, targets, float(scale * dtype(rng.choice([0.1, 0.5, 1.0, 2.0, rng.uniform(0.01, 4)]))))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_forward_and_gradient(dtype, rng, capsys):
-    largest = dict.fromkeys(
-        (
-            "none",
-            "mean",
-            "sum",
-            "gradient of none",
-            "gradient of mean",
-            "gradient of sum",
-        ),
-        0.0,
-    )
+    largest = dict.fromkeys(("none", "mean", "sum", "gradient of none", "gradient of mean", "gradient of sum"), 0.0)
     for _ in range(CASES):
         inputs, targets, beta = ordinary(rng, int(rng.integers(1, 300)), dtype)
         tensor = torch.from_numpy(inputs.copy()).requires_grad_()
@@ -87,7 +70,7 @@ def test_forward_and_gradient(dtype, rng, capsys):
                 gradient = smooth_l1_loss_backward(1.0, inputs, targets, reduction, beta)
                 expected = reduced(losses, reduction)
                 # Their own reduction is what floating point makes of it: near, but no more.
-                assert float(theirs) == pytest.approx(float(ours), rel=300 * np.finfo(dtype).eps)
+                assert theirs.item() == pytest.approx(float(ours), rel=300 * float(np.finfo(dtype).eps))
             largest[reduction] = max(largest[reduction], ulps(ours, expected))
             name = f"gradient of {reduction}"
             largest[name] = max(largest[name], ulps(gradient, tensor.grad.numpy()))
@@ -107,7 +90,7 @@ def test_special_values(dtype, beta):
     theirs = torch.nn.functional.smooth_l1_loss(tensor, torch.from_numpy(targets), reduction="none", beta=beta)
     theirs.sum().backward()
     assert ulps(smooth_l1_loss(inputs, targets, "none", beta), theirs.detach().numpy()) <= LIMIT
-    keep = ~np.isnan(inputs - targets)
+    keep = ~np.isnan(difference(inputs, targets, dtype))
     gradient = smooth_l1_loss_backward(1.0, inputs, targets, "none", beta)
     assert np.array_equal(gradient[keep], tensor.grad.numpy()[keep])
     assert np.isnan(gradient[~keep]).all()  # the divergence that is meant: NaN propagates at every beta
@@ -119,10 +102,7 @@ def test_special_values(dtype, beta):
 def test_legacy_flags(size_average, reduce):
     inputs, targets = np.array([1.5, 2.0, 0.5]), np.array([1.0, 10.0, 0.5])
     theirs = torch.nn.functional.smooth_l1_loss(
-        torch.from_numpy(inputs),
-        torch.from_numpy(targets),
-        size_average=size_average,
-        reduce=reduce,
+        torch.from_numpy(inputs), torch.from_numpy(targets), size_average=size_average, reduce=reduce
     )
     assert same_bits(smooth_l1_loss(inputs, targets, size_average, reduce), theirs.numpy()[()])
 
@@ -135,20 +115,21 @@ def test_denormals_flushed_by_another_package_change_nothing():
         from cylosses import SmoothL1Loss, smooth_l1_loss
 
         def results():
-            for dtype, least in ((np.float32, 1e-45), (np.float64, 5e-324)):
-                for beta in (0.0, 1e-40, 1.0, 40 * least):
+            for dtype in (np.float32, np.float64):
+                for beta in (0.0, 1e-43, 1.0, 2e-322):  # the last one and, in float32, the second one are subnormal
                     for view in (slice(None), slice(None, None, -1), slice(0, 5)):
                         x, t = arrays[dtype][0][view], arrays[dtype][1]
                         t = t[: x.size]
                         for n_threads in (1, 2, 3):
                             loss = SmoothL1Loss(beta=beta)
                             value, gradient = loss.value_and_grad(x, t, n_threads=n_threads)
-                            yield value.tobytes() + gradient.tobytes()
-                            yield smooth_l1_loss(x, t, "sum", beta, n_threads=n_threads).tobytes()
-                            yield smooth_l1_loss(x, t, "none", beta, n_threads=n_threads).tobytes()
+                            yield "both", dtype, beta, view, n_threads, value.tobytes() + gradient.tobytes()
+                            for reduction in ("none", "sum"):
+                                result = smooth_l1_loss(x, t, reduction, beta, n_threads=n_threads)
+                                yield reduction, dtype, beta, view, n_threads, result.tobytes()
                     state = SmoothL1Loss(beta=beta).streaming()
                     state.update(x, t)
-                    yield state.compute().tobytes()
+                    yield "streaming", dtype, beta, state.compute().tobytes()
 
         # Subnormal numbers by their bits: arithmetic could not make them once they are flushed.
         rng = np.random.default_rng(0)
@@ -159,15 +140,16 @@ def test_denormals_flushed_by_another_package_change_nothing():
         BEFORE
         assert torch.set_flush_denormal(True)
         tiny = arrays[np.float32][0][:1000]
-        assert not (tiny * np.float32(1)).any()
+        assert not (tiny * np.float32(1)).view(np.uint32).any()
         flushed = list(results())
-        assert not (tiny * np.float32(1)).any()  # the setting is the caller's: it is still there
+        assert not (tiny * np.float32(1)).view(np.uint32).any()  # the setting is the caller's: it is still there
         torch.set_flush_denormal(False)
-        assert (tiny * np.float32(1)).any()
+        assert (tiny * np.float32(1)).view(np.uint32).any()
         kept = list(results())
         assert len(kept) > 100
-        assert [a == b for a, b in zip(flushed, kept, strict=True)].count(False) == 0
-        assert any(any(result) for result in kept)
+        assert any(any(result[-1]) for result in kept)
+        different = [a[:-1] for a, b in zip(flushed, kept, strict=True) if a[-1] != b[-1]]
+        assert not different, f"{len(different)} of {len(kept)}: {different[:50]}"
         print("done")
         """
     # Threads of the pool are started before the setting in one run, after it in the other.
