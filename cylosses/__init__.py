@@ -1,22 +1,20 @@
 """Exact regression losses for NumPy, at the speed of memory."""
 
+from cylosses import functional, losses
 from cylosses._call import BroadcastWarning
 from cylosses._threads import get_num_threads, set_num_threads
 from cylosses._versions import __version__, show_versions
-from cylosses.functional import SmoothL1LossOptions, smooth_l1_loss, smooth_l1_loss_backward
-from cylosses.losses import LOSSES, SmoothL1Loss
+from cylosses.functional import *  # noqa: F403
+from cylosses.losses import *  # noqa: F403
 from cylosses.streaming import StreamingLoss
 
 __all__ = [
-    "LOSSES",
     "BroadcastWarning",
-    "SmoothL1Loss",
-    "SmoothL1LossOptions",
     "StreamingLoss",
     "__version__",
     "get_num_threads",
     "set_num_threads",
     "show_versions",
-    "smooth_l1_loss",
-    "smooth_l1_loss_backward",
 ]
+__all__ += functional.__all__
+__all__ += losses.__all__

@@ -6,6 +6,7 @@ Everything public comes through `Call`; what a row of the semantics table says i
 
 import itertools
 import operator
+import os
 import sys
 import warnings
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ Arrays: TypeAlias = dict[str, Array]
 
 REDUCTIONS = ("none", "mean", "sum")
 CURVATURES = ("exact", "mm", "ones")  # in the order of Curvature in job.pxd
-PACKAGE = str(Path(__file__).parent)
+PACKAGE = str(Path(__file__).parent) + os.sep
 ACCEPTED = "bool, integers, float16, bfloat16, float32 and float64 are accepted"
 
 
@@ -49,7 +50,14 @@ def check_reduction(reduction: object) -> str:
 
 
 def reduction_of(size_average: object, reduce: object, reduction: object) -> str:
-    """Return the reduction that the legacy flags mean, if one is given; else `reduction`."""
+    """Return the reduction that the legacy flags mean, if one is given; else `reduction`.
+
+    A string in the place of the first flag is the reduction: the documented calls pass it third.
+    """
+    if isinstance(size_average, str):
+        if reduction not in ("mean", size_average):
+            raise TypeError(f"reduction is given twice with different values: {size_average!r} and {reduction!r}")
+        reduction, size_average = size_average, None
     checked = check_reduction(reduction)
     if size_average is None and reduce is None:
         return checked
@@ -168,6 +176,8 @@ class Call:
             pairs.append((array, type(value) in (bool, int, float)))
         self.dtype = result_dtype(pairs)
         self.single = self.dtype != np.float64
+        if self.single:
+            loss._check_rounded(dispatch.round_to_single(loss._parameter))
         working = np.dtype(np.float32 if self.single else np.float64)
         with np.errstate(over="ignore"):
             first, second = (array.astype(working) if weak else array for array, weak in pairs)

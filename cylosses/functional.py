@@ -1,15 +1,16 @@
 """The losses as functions with the documented calls of PyTorch's: overloads, legacy flags, reductions."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import numpy as np
 
-from cylosses._call import check_reduction, reduction_of
+from cylosses._call import reduction_of
 from cylosses._kernels import dispatch
-from cylosses.losses import SmoothL1Loss
+from cylosses.losses import LOSSES, Loss, SmoothL1Loss
 
-__all__ = ["SmoothL1LossOptions", "smooth_l1_loss", "smooth_l1_loss_backward"]
+__all__ = ["SmoothL1LossOptions"]  # _define adds the functions
 
 # Defaults that a call can be told from the same value given explicitly: objects of their own, compared by identity.
 _REDUCTION = "".join(("me", "an"))
@@ -77,6 +78,10 @@ def smooth_l1_loss(
     beta: Any = _BETA,
     options: Any = None,
     *,
+    weight: Any = None,
+    where: Any = None,
+    axis: int | tuple[int, ...] | None = None,
+    keepdims: bool = False,
     out: Any = None,
     n_threads: int | None = None,
 ) -> Any:
@@ -98,15 +103,24 @@ def smooth_l1_loss(
         beta is more robust against outliers. Rounded to the working dtype.
     options : mapping, optional
         Any of ``size_average``, ``reduce``, ``reduction``, ``beta`` by name.
+    weight : array_like, optional
+        Finite and not negative, broadcastable to the result. ``mean`` divides by the sum of the weights, ``none`` returns weight
+        times loss. Weight 0 removes an element, even a NaN; weight k counts it k times, bit for bit.
+    where : array_like of bool, optional
+        Broadcastable to the result. Elements that are not selected are skipped, whatever they hold; ``none`` has 0 there.
+    axis : int or tuple of int, optional
+        What ``mean`` and ``sum`` reduce over; None reduces over all axes.
+    keepdims : bool
+        Whether reduced axes stay, with length 1.
     out : numpy.ndarray, optional
-        Takes the result: of its exact shape (``()`` for ``mean`` and ``sum``) and dtype. It may overlap the inputs.
+        Takes the result: of its exact shape and dtype. It may overlap the inputs.
     n_threads : int, optional
         At most so many threads; None leaves it to `set_num_threads`. The bits do not depend on it.
 
     Returns
     -------
     numpy scalar or numpy.ndarray
-        A scalar for ``mean`` and ``sum``, an array of the broadcast shape for ``none``; `out` if it was given. Its dtype is the
+        A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given. Its dtype is the
         wider of the floating dtypes of input and target, float64 if there is none.
 
     Raises
@@ -128,10 +142,14 @@ def smooth_l1_loss(
 
     .. math:: \ell(d) = d^2 / (2 \beta) \text{ if } |d| < \beta \text{ else } |d| - \beta / 2
 
-    (R. Girshick, Fast R-CNN, ICCV 2015, with beta = 1), which is the loss of P. J. Huber, Robust estimation of a location
-    parameter, Ann. Math. Stat. 35, 1964, divided by beta. Each element is within 2 ulp of that formula. ``mean`` and ``sum``
-    are the exact sum of the elements' losses, divided by their number for the mean, and rounded once: they do not depend on the
-    order of summation, the threads or the machine. The mean of nothing is NaN, its sum 0. NaN propagates.
+    which is the Huber loss divided by beta. Each element is within 2 ulp of that formula. ``mean`` and ``sum`` are the exact sum
+    of the elements' losses, divided by their number (or the sum of the weights) for the mean, and rounded once: they do not
+    depend on the order of summation, the threads or the machine. The mean of nothing is NaN, its sum 0. NaN propagates.
+
+    References
+    ----------
+    R. Girshick, Fast R-CNN, ICCV 2015, with beta = 1. P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35,
+    1964.
 
     Examples
     --------
@@ -147,6 +165,10 @@ def smooth_l1_loss(
         size_average is None
         and reduce is None
         and options is None
+        and weight is None
+        and where is None
+        and axis is None
+        and not keepdims
         and out is None
         and n_threads is None
         and type(beta) is float
@@ -156,57 +178,175 @@ def smooth_l1_loss(
         if value is not None:
             return value
     reduction, beta = _documented_settings(size_average, reduce, reduction, beta, options)
-    return SmoothL1Loss(reduction=reduction, beta=beta)(input, target, out=out, n_threads=n_threads)
+    loss = SmoothL1Loss(reduction=reduction, beta=beta)
+    return loss(input, target, weight=weight, where=where, axis=axis, keepdims=keepdims, out=out, n_threads=n_threads)
 
 
-def smooth_l1_loss_backward(
-    grad_output: Any,
-    input: Any,
-    target: Any,
-    reduction: Any = "mean",
-    beta: Any = 1.0,
-    *,
-    out: Any = None,
-    n_threads: int | None = None,
-) -> np.ndarray[Any, Any]:
-    r"""Gradient of `smooth_l1_loss` with respect to input, times `grad_output`.
+# ---- the functions of every loss -------------------------------------------------------------------------------------------------
+#
+# A function takes the name of its loss and of the loss's parameter. So that adding a loss means adding a class and nothing here,
+# the functions are written out from one template for each class of the registry, as dataclasses does it.
 
-    Parameters
-    ----------
-    grad_output : array_like
-        Gradient with respect to the loss: one number, or for reduction ``none`` an array that broadcasts to the shape of the loss.
-    input, target : array_like of real numbers
-        As in `smooth_l1_loss`.
-    reduction : {'mean', 'sum', 'none'}
-        Of the loss. ``mean`` divides the gradient by the number of elements.
-    beta : float
-        As in `smooth_l1_loss`.
-    out : numpy.ndarray, optional
-        Takes the gradient.
-    n_threads : int, optional
-        At most so many threads.
+_FUNCTION = """
+def {name}_loss(
+    input, target, {flags}reduction="mean"{declared}, *,
+    weight=None, where=None, axis=None, keepdims=False, out=None, n_threads=None,
+):
+    if (
+        {no_flags}weight is None and where is None and axis is None and not keepdims and out is None and n_threads is None
+        and {is_float}(reduction == "mean" or reduction == "sum")
+    ):
+        value = dispatch.plain_value({code}, {parameter}, input, target, reduction == "mean")
+        if value is not None:
+            return value
+    loss = {cls}({pass_flags}reduction=reduction{passed})
+    return loss(input, target, weight=weight, where=where, axis=axis, keepdims=keepdims, out=out, n_threads=n_threads)
+"""
 
-    Returns
-    -------
-    numpy.ndarray
-        Of the shape of input; where input was broadcast, the exact sum of the elements' gradients, rounded once.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `smooth_l1_loss`; ValueError also for a `grad_output` that does not fit the reduction.
-
-    Notes
-    -----
-    The derivative is d / beta clipped to [-1, 1]: exactly ±1 from \|d\| = beta on, 0 at d = 0, and sign(d) for beta = 0.
-
-    Examples
-    --------
-    >>> from cylosses import smooth_l1_loss_backward
-    >>> smooth_l1_loss_backward(1.0, [1.5, 2.0, 0.5], [1.0, 10.0, 0.5], "sum")
-    array([ 0.5, -1. ,  0. ])
-    """
+_BACKWARD = """
+def {name}_loss_backward(
+    grad_output, input, target, reduction="mean"{declared}, *,
+    wrt="input", weight=None, where=None, axis=None, out=None, n_threads=None,
+):
     if grad_output is None:
         raise TypeError("grad_output must be a number or an array, got None")
-    loss = SmoothL1Loss(reduction=check_reduction(reduction), beta=beta)
-    return loss.grad(input, target, grad_output=grad_output, out=out, n_threads=n_threads)
+    return {cls}(reduction=reduction{passed}).grad(
+        input, target, grad_output=grad_output, wrt=wrt, weight=weight, where=where, axis=axis, out=out, n_threads=n_threads
+    )
+"""
+
+_BACKWARD_DOC = """Gradient of `{name}_loss` with respect to input or target, times `grad_output`.
+
+Parameters
+----------
+grad_output : array_like
+    Gradient with respect to the loss: one number, or an array that broadcasts to the result of `{name}_loss`.
+input, target : array_like of real numbers
+    As in `{name}_loss`.
+{settings}
+wrt : {{'input', 'target'}}
+    The operand to derive by.
+weight, where, axis : optional
+    As in `{name}_loss`. ``mean`` has the same divisor in the gradient.
+out : numpy.ndarray, optional
+    Takes the gradient: of the shape of that operand and the dtype of the loss. It may overlap the inputs.
+n_threads : int, optional
+    At most so many threads; None leaves it to `set_num_threads`. The bits do not depend on it.
+
+Returns
+-------
+numpy.ndarray
+    Of the shape of the operand; where it was broadcast, the exact sum of the elements' gradients, rounded once.
+
+Raises
+------
+TypeError, ValueError
+    As `{name}_loss`; ValueError also for a `grad_output` that does not fit the reduction.
+
+Notes
+-----
+{notes}
+
+References
+----------
+{references}
+
+Examples
+--------
+>>> from cylosses import {cls}, {name}_loss_backward
+>>> gradient = {name}_loss_backward(0.5, [1.5, 2.0, 0.5], [1.0, 10.0, 0.5], "none")
+>>> bool((gradient == 0.5 * {cls}(reduction="none").grad([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])).all())
+True
+"""
+
+_FUNCTION_DOC = """{summary}
+
+Parameters
+----------
+input, target : array_like of real numbers
+    Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning`). Any layout; arrays are not
+    copied.
+{settings}
+{operands}
+Returns
+-------
+numpy scalar or numpy.ndarray
+    A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given. Its dtype is the wider of the floating
+    dtypes of input and target, float64 if there is none.
+
+Raises
+------
+TypeError
+    For dtypes that are not real numbers of at most 64 bits, masked arrays, and arrays outside the CPU's memory.
+ValueError
+    For an invalid parameter or reduction, shapes that do not broadcast, and an `out` that does not fit.
+
+See Also
+--------
+{name}_loss_backward : its gradient.
+{cls} : the same as an object, with gradient and fused passes.
+
+Notes
+-----
+{notes} ``mean`` and ``sum`` are the exact sum of the elements' losses, divided by their number (or the sum of the weights) for the
+mean, and rounded once. The mean of nothing is NaN, its sum 0. NaN propagates.
+
+References
+----------
+{references}
+
+Examples
+--------
+>>> import math
+>>> from cylosses import {name}_loss
+>>> losses = {name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.25], "none")
+>>> bool({name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.25], "sum") == math.fsum(losses))
+True
+"""
+
+
+def _sections(doc: str) -> dict[str, str]:
+    """Return the parts of a numpydoc docstring by title; the first is called summary."""
+    lines = inspect.cleandoc(doc).splitlines()
+    starts = [k for k, line in enumerate(lines[:-1]) if line and set(lines[k + 1]) == {"-"}]
+    parts = {"summary": "\n".join(lines[: starts[0]]).strip()}
+    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+        parts[lines[start]] = "\n".join(lines[start + 2 : stop]).strip()
+    return parts
+
+
+def _define(cls: type[Loss]) -> None:
+    """Put <name>_loss and <name>_loss_backward of a loss into this module."""
+    parameter = cls.parameter_name
+    sections = _sections(cls.__doc__ or "")
+    settings = sections["Parameters"]
+    words = {
+        "name": cls.name,
+        "cls": cls.__name__,
+        "code": cls._code,
+        "parameter": parameter or "0.0",
+        "declared": f", {parameter}={cls.default!r}" if parameter else "",
+        "passed": f", {parameter}={parameter}" if parameter else "",
+        "is_float": f"type({parameter}) is float and " if parameter else "",
+        "flags": "size_average=None, reduce=None, " if cls.legacy else "",
+        "no_flags": "size_average is None and reduce is None and " if cls.legacy else "",
+        "pass_flags": "size_average, reduce, " if cls.legacy else "",
+        "summary": sections["summary"],
+        "notes": sections["Notes"],
+        "references": sections["References"],
+        "operands": _sections(smooth_l1_loss.__doc__ or "")["Parameters"].partition("\nweight : ")[2].join(("weight : ", "\n")),
+    }
+    for suffix, source, doc in (("", _FUNCTION, _FUNCTION_DOC), ("_backward", _BACKWARD, _BACKWARD_DOC)):
+        name = f"{cls.name}_loss{suffix}"
+        __all__.append(name)
+        if name in globals():
+            continue
+        if suffix:  # gradients have no legacy flags
+            settings = settings[settings.index("reduction : ") :]
+        exec(compile(source.format(**words), f"{__file__} (template)", "exec"), globals())
+        globals()[name].__doc__ = doc.format(settings=settings, **words)
+
+
+for _cls in LOSSES.values():
+    globals()[_cls.__name__] = _cls
+    _define(_cls)

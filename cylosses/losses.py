@@ -4,37 +4,65 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cylosses._call import Call, as_float, check_reduction, reduction_of
+from cylosses._call import CURVATURES, Call, as_float, check_reduction, reduction_of
 from cylosses._kernels import dispatch
 
 if TYPE_CHECKING:
     from cylosses.streaming import StreamingLoss
 
-__all__ = ["LOSSES", "Loss", "SmoothL1Loss"]
+__all__ = [
+    "LOSSES",
+    "EpsilonInsensitiveLoss",
+    "HuberLoss",
+    "L1Loss",
+    "Loss",
+    "MSELoss",
+    "PseudoHuberLoss",
+    "QuantileLoss",
+    "SmoothL1Loss",
+    "TukeyLoss",
+]
 
 
 class Loss:
-    """Common behaviour of the losses: an immutable, hashable, picklable pair of a reduction and a parameter."""
+    """Common behaviour of the losses: an immutable, hashable, picklable pair of a reduction and a parameter.
+
+    A subclass names itself, its parameter and its row of the kernels' table; everything else follows from these.
+    """
 
     __slots__ = ("_parameter", "reduction")
 
     name: ClassVar[str]
-    """Name in the registry."""
-    parameter_name: ClassVar[str]
-    """Name of the parameter, an attribute and keyword of the class."""
+    """Name in the registry; the functions are called after it."""
+    parameter_name: ClassVar[str | None] = None
+    """Name of the parameter, an attribute and keyword of the class; None for losses without."""
+    default: ClassVar[float] = 0.0
+    """Default of the parameter."""
+    legacy: ClassVar[bool] = False
+    """Whether the deprecated flags size_average and reduce are documented for this loss."""
     _code: ClassVar[int]
     """Row of the kernels' dispatch table (LossCode in formulas.pxd)."""
 
     reduction: str
     _parameter: float
 
-    def __init__(self, reduction: str, parameter: float) -> None:
+    def __init__(self, reduction: str, parameter: object = 0.0) -> None:
         object.__setattr__(self, "reduction", check_reduction(reduction))
         object.__setattr__(self, "_parameter", self._check_parameter(parameter))
 
     @classmethod
     def _check_parameter(cls, value: object) -> float:
-        raise NotImplementedError
+        """Return a valid parameter; raise TypeError or ValueError for others."""
+        return as_float(cls.parameter_name or "parameter", value)
+
+    def _check_rounded(self, rounded: float) -> None:
+        """Raise ValueError if the parameter, rounded to the working dtype, is not valid any more."""
+        try:
+            self._check_parameter(rounded)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.parameter_name}={self._parameter!r} rounds to {rounded!r} in float32, the working dtype: {error}"
+            ) from None
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: make a new one instead of setting {name}")
@@ -43,7 +71,8 @@ class Loss:
         raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be deleted")
 
     def _settings(self) -> dict[str, Any]:
-        return {"reduction": self.reduction, self.parameter_name: self._parameter}
+        parameter = {self.parameter_name: self._parameter} if self.parameter_name else {}
+        return {"reduction": self.reduction} | parameter
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={_literal(value)}" for name, value in self._settings().items())
@@ -181,6 +210,44 @@ class Loss:
         call = Call(self, input, target, weight=weight, where=where, n_threads=n_threads)
         return call.derivatives(self.reduction, axis=axis, value=True, outs=(*outs, None))[:2]
 
+    def grad_and_hess(
+        self,
+        input: Any,
+        target: Any,
+        *,
+        curvature: str = "exact",
+        weight: Any = None,
+        where: Any = None,
+        out: Any = None,
+        n_threads: int | None = None,
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return gradient and diagonal Hessian of the reduced loss with respect to input, from one pass over the data.
+
+        Parameters
+        ----------
+        input, target, weight, where, n_threads
+            As in the call.
+        curvature : {'exact', 'mm', 'ones'}
+            ``exact`` is the second derivative, as it is: 0 where the loss is linear, negative where it is not convex. ``mm`` is the
+            IRLS weight psi(d) / d, the curvature of the parabola that touches the loss at d and bounds it from above; where it is
+            unbounded, at the kink of L1, quantile and epsilon-insensitive, it is capped at 2**20 (times the slope). ``ones`` is 1.
+        out : tuple of two numpy.ndarray, optional
+            Takes gradient and Hessian.
+
+        Returns
+        -------
+        tuple of (gradient, Hessian)
+            Both of the shape of input, with the divisor of ``mean`` and with the weights.
+        """
+        if curvature not in CURVATURES:
+            raise ValueError(f"curvature must be 'exact', 'mm' or 'ones', got {curvature!r}")
+        outs = (None, None) if out is None else out
+        if not isinstance(outs, tuple) or len(outs) != 2:
+            raise TypeError("out must be a tuple of two arrays, for gradient and Hessian")
+        call = Call(self, input, target, weight=weight, where=where, n_threads=n_threads)
+        _, gradient, hessian = call.derivatives(self.reduction, hessian=curvature, outs=(None, *outs))
+        return gradient, hessian
+
     def streaming(self) -> "StreamingLoss":
         """Return an exact total that takes the data piece by piece.
 
@@ -201,11 +268,38 @@ def _literal(value: object) -> str:
     return f"float({str(value)!r})" if value == float("inf") else repr(value)
 
 
+# ---- checks of parameters --------------------------------------------------------------------------------------------------------
+
+
 def _at_least_zero(name: str, value: object) -> float:
     number = as_float(name, value)
     if not number >= 0:
         raise ValueError(f"{name} must be at least 0, got {number!r}")
-    return number + 0.0  # -0.0 is 0
+    return abs(number)  # -0.0 is 0
+
+
+def _positive(name: str, value: object) -> float:
+    number = as_float(name, value)
+    if not number > 0:
+        raise ValueError(f"{name} must be positive, got {number!r}")
+    return number
+
+
+def _positive_and_finite(name: str, value: object) -> float:
+    number = as_float(name, value)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name} must be positive and finite, got {number!r}")
+    return number
+
+
+def _between_zero_and_one(name: str, value: object) -> float:
+    number = as_float(name, value)
+    if not 0 < number < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, got {number!r}")
+    return number
+
+
+# ---- the losses ------------------------------------------------------------------------------------------------------------------
 
 
 class SmoothL1Loss(Loss):
@@ -233,9 +327,13 @@ class SmoothL1Loss(Loss):
 
     .. math:: \ell(d) = d^2 / (2 \beta) \text{ if } |d| < \beta \text{ else } |d| - \beta / 2
 
-    (R. Girshick, Fast R-CNN, ICCV 2015, with beta = 1), which is the loss of P. J. Huber, Robust estimation of a location
-    parameter, Ann. Math. Stat. 35, 1964, divided by beta. ``mean`` and ``sum`` are the exact sum of the elements' losses,
-    rounded once.
+    which is the Huber loss divided by beta. The derivative is d / beta clipped to [-1, 1]: exactly ±1 from \|d\| = beta on, 0 at
+    d = 0, and sign(d) for beta = 0. ``mean`` and ``sum`` are the exact sum of the elements' losses, rounded once.
+
+    References
+    ----------
+    R. Girshick, Fast R-CNN, ICCV 2015, with beta = 1. P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35,
+    1964.
 
     Examples
     --------
@@ -252,6 +350,8 @@ class SmoothL1Loss(Loss):
     __slots__ = ()
     name = "smooth_l1"
     parameter_name = "beta"
+    default = 1.0
+    legacy = True
     _code = 0
 
     def __init__(
@@ -269,5 +369,363 @@ class SmoothL1Loss(Loss):
         return self._parameter
 
 
-LOSSES: dict[str, type[Loss]] = {cls.name: cls for cls in (SmoothL1Loss,)}
+class L1Loss(Loss):
+    r"""Absolute error.
+
+    Parameters
+    ----------
+    size_average, reduce : bool, optional
+        Deprecated flags that replace `reduction`, as in `SmoothL1Loss`.
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = |d|
+
+    The derivative is sign(d), 0 at d = 0.
+
+    References
+    ----------
+    P. S. Laplace, Mémoire sur la probabilité des causes par les évènements, 1774.
+
+    Examples
+    --------
+    >>> from cylosses import L1Loss
+    >>> L1Loss(reduction="none")([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+    array([0.5, 8. , 0. ])
+    """
+
+    __slots__ = ()
+    name = "l1"
+    legacy = True
+    _code = 1
+
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction_of(size_average, reduce, reduction))
+
+
+class MSELoss(Loss):
+    r"""Squared error.
+
+    Parameters
+    ----------
+    size_average, reduce : bool, optional
+        Deprecated flags that replace `reduction`, as in `SmoothL1Loss`.
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = d^2
+
+    without a factor 1/2: the derivative is 2 d, the second derivative 2.
+
+    References
+    ----------
+    C. F. Gauss, Theoria motus corporum coelestium, 1809.
+
+    Examples
+    --------
+    >>> from cylosses import MSELoss
+    >>> MSELoss(reduction="none")([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+    array([ 0.25, 64.  ,  0.  ])
+    """
+
+    __slots__ = ()
+    name = "mse"
+    legacy = True
+    _code = 2
+
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction_of(size_average, reduce, reduction))
+
+
+class HuberLoss(Loss):
+    r"""Huber loss: half the square for errors below `delta`, linear beyond.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    delta : float
+        Error at which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the call.
+
+    Raises
+    ------
+    ValueError
+        If `delta` is not positive, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = d^2 / 2 \text{ if } |d| < \delta \text{ else } \delta (|d| - \delta / 2)
+
+    which is delta times the smooth L1 loss of beta = delta. The derivative is d clipped to [-delta, delta].
+
+    References
+    ----------
+    P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35, 1964.
+
+    Examples
+    --------
+    >>> from cylosses import HuberLoss
+    >>> HuberLoss("none", delta=2.0)([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+    array([ 0.125, 14.   ,  0.   ])
+    """
+
+    __slots__ = ()
+    name = "huber"
+    parameter_name = "delta"
+    default = 1.0
+    _code = 3
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction, delta)
+
+    @classmethod
+    def _check_parameter(cls, value: object) -> float:
+        return _positive("delta", value)
+
+    @property
+    def delta(self) -> float:
+        """Error at which the square turns into a line."""
+        return self._parameter
+
+
+class TukeyLoss(Loss):
+    r"""Tukey's biweight: like half the square near zero, constant for errors beyond `c`.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    c : float
+        Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency
+        for normal errors of scale 1. Rounded to the working dtype of the call.
+
+    Raises
+    ------
+    ValueError
+        If `c` is not positive and finite, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = \tfrac{c^2}{6} \left(1 - (1 - (d / c)^2)^3\right) \text{ if } |d| < c \text{ else } \tfrac{c^2}{6}
+
+    The loss is not convex: the derivative d (1 - (d/c)²)² returns to 0 at c, and the second derivative is negative from
+    \|d\| = c / √5 on.
+
+    References
+    ----------
+    A. E. Beaton and J. W. Tukey, The fitting of power series, meaning polynomials, illustrated on band-spectroscopic data,
+    Technometrics 16, 1974.
+
+    Examples
+    --------
+    >>> from cylosses import TukeyLoss
+    >>> TukeyLoss("none", c=2.0)([1.0, 2.0, 0.5], [0.0, 10.0, 0.5])
+    array([0.38541667, 0.66666667, 0.        ])
+    """
+
+    __slots__ = ()
+    name = "tukey"
+    parameter_name = "c"
+    default = 4.685
+    _code = 4
+
+    def __init__(self, reduction: str = "mean", c: float = 4.685) -> None:
+        super().__init__(reduction, c)
+
+    @classmethod
+    def _check_parameter(cls, value: object) -> float:
+        return _positive_and_finite("c", value)
+
+    @property
+    def c(self) -> float:
+        """Error from which on the loss is constant."""
+        return self._parameter
+
+
+class QuantileLoss(Loss):
+    r"""Quantile (pinball) loss: its minimiser is the `q` quantile of the targets.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    q : float
+        The quantile, between 0 and 1. Rounded to the working dtype of the call.
+
+    Raises
+    ------
+    ValueError
+        If `q` does not lie between 0 and 1, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = q |d| \text{ if } d < 0 \text{ else } (1 - q) |d|
+
+    so that a prediction that is too low costs q. The derivative is -q below 0, 1 - q above, and 0 at d = 0.
+
+    References
+    ----------
+    R. Koenker and G. Bassett, Regression quantiles, Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> from cylosses import QuantileLoss
+    >>> QuantileLoss("none", q=0.75)([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+    array([0.125, 6.   , 0.   ])
+    """
+
+    __slots__ = ()
+    name = "quantile"
+    parameter_name = "q"
+    default = 0.5
+    _code = 5
+
+    def __init__(self, reduction: str = "mean", q: float = 0.5) -> None:
+        super().__init__(reduction, q)
+
+    @classmethod
+    def _check_parameter(cls, value: object) -> float:
+        return _between_zero_and_one("q", value)
+
+    @property
+    def q(self) -> float:
+        """The quantile."""
+        return self._parameter
+
+
+class EpsilonInsensitiveLoss(Loss):
+    r"""Epsilon-insensitive loss: 0 for errors up to `epsilon`, linear beyond.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    epsilon : float
+        Error that is not counted, in the units of the data; at least 0. Rounded to the working dtype of the call.
+
+    Raises
+    ------
+    ValueError
+        If `epsilon` is negative or NaN, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = \max(0, |d| - \epsilon)
+
+    The derivative is 0 up to \|d\| = epsilon and sign(d) beyond.
+
+    References
+    ----------
+    V. Vapnik, The nature of statistical learning theory, 1995.
+
+    Examples
+    --------
+    >>> from cylosses import EpsilonInsensitiveLoss
+    >>> EpsilonInsensitiveLoss("none", epsilon=0.25)([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+    array([0.25, 7.75, 0.  ])
+    """
+
+    __slots__ = ()
+    name = "epsilon_insensitive"
+    parameter_name = "epsilon"
+    default = 0.1
+    _code = 6
+
+    def __init__(self, reduction: str = "mean", epsilon: float = 0.1) -> None:
+        super().__init__(reduction, epsilon)
+
+    @classmethod
+    def _check_parameter(cls, value: object) -> float:
+        return _at_least_zero("epsilon", value)
+
+    @property
+    def epsilon(self) -> float:
+        """Error that is not counted."""
+        return self._parameter
+
+
+class PseudoHuberLoss(Loss):
+    r"""Pseudo-Huber loss: half the square near zero, linear far out, smooth everywhere.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    delta : float
+        Error around which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the
+        call.
+
+    Raises
+    ------
+    ValueError
+        If `delta` is not positive, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = \delta^2 \left(\sqrt{1 + (d / \delta)^2} - 1\right)
+
+    computed as d² / (1 + √(1 + (d/delta)²)), which is accurate for tiny and huge errors.
+
+    References
+    ----------
+    P. Charbonnier, L. Blanc-Féraud, G. Aubert and M. Barlaud, Two deterministic half-quadratic regularization algorithms for
+    computed imaging, ICIP 1994.
+
+    Examples
+    --------
+    >>> from cylosses import PseudoHuberLoss
+    >>> PseudoHuberLoss("none", delta=2.0)([1.5, 1.5, 0.5], [0.0, 3.0, 0.5])
+    array([1., 1., 0.])
+    """
+
+    __slots__ = ()
+    name = "pseudo_huber"
+    parameter_name = "delta"
+    default = 1.0
+    _code = 7
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction, delta)
+
+    @classmethod
+    def _check_parameter(cls, value: object) -> float:
+        return _positive("delta", value)
+
+    @property
+    def delta(self) -> float:
+        """Error around which the square turns into a line."""
+        return self._parameter
+
+
+LOSSES: dict[str, type[Loss]] = {
+    cls.name: cls
+    for cls in (
+        SmoothL1Loss,
+        L1Loss,
+        MSELoss,
+        HuberLoss,
+        TukeyLoss,
+        QuantileLoss,
+        EpsilonInsensitiveLoss,
+        PseudoHuberLoss,
+    )
+}
 """Name of each loss to its class."""

@@ -154,9 +154,7 @@ def _sum_products(values: np.ndarray, weights: np.ndarray) -> Fraction:
     """The exact sum of products of finite float64 values, in integers."""
     (significand, exponent), (factor, shift) = (_significands(values), _significands(weights))
     total: dict[int, int] = {}
-    for place, product in zip(
-        (exponent + shift).tolist(), significand.astype(object) * factor.astype(object), strict=True
-    ):
+    for place, product in zip((exponent + shift).tolist(), significand.astype(object) * factor.astype(object), strict=True):
         total[place] = total.get(place, 0) + product
     return sum((part * Fraction(2) ** place for place, part in total.items()), Fraction(0))
 

@@ -183,9 +183,7 @@ def test_masked_arrays_point_at_where():
 # Shapes -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [((3,), (2,)), ((2, 3), (3, 2)), ((0,), (2,)), ((4, 1, 2), (3, 3)), ((2,), (2, 3))]
-)
+@pytest.mark.parametrize(("first", "second"), [((3,), (2,)), ((2, 3), (3, 2)), ((0,), (2,)), ((4, 1, 2), (3, 3)), ((2,), (2, 3))])
 def test_shapes_that_do_not_broadcast(first, second):
     match = rf"{re.escape(str(first))}.*{re.escape(str(second))}"
     refused(ValueError, match, np.zeros(first), np.zeros(second))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -215,6 +216,13 @@ def test_a_warning_points_at_the_line_of_the_call():
     assert [warning.lineno for warning in caught] == [line for line, _ in calls]
     assert {warning.filename for warning in caught} == {__file__}
     assert [warning.category for warning in caught] == [DeprecationWarning] * 4 + [cylosses.BroadcastWarning] * 6
+
+
+def test_a_caller_whose_folder_has_a_similar_name_is_outside_of_the_package():
+    script = Path(cylosses.__file__).parent.with_name("cylosses_tools") / "script.py"
+    with pytest.warns(DeprecationWarning, match="reduction") as caught:
+        exec(compile("smooth_l1_loss([1.0], [0.0], None, False)", script, "exec"), {"smooth_l1_loss": smooth_l1_loss})
+    assert caught[0].filename == str(script)
 
 
 def test_no_warning_without_legacy_flags_or_broadcasting():

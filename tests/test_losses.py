@@ -31,16 +31,12 @@ def variants(name):
 def test_registry_oracle_functions_and_classes_name_the_same_losses():
     names = set(ORACLE)
     assert set(LOSSES) == names
-    assert {name for name in dir(functional) if name.endswith("_loss") and name[0] != "_"} == {
-        f"{name}_loss" for name in names
-    }
+    assert {name for name in dir(functional) if name.endswith("_loss") and name[0] != "_"} == {f"{name}_loss" for name in names}
     assert {name for name in dir(functional) if name.endswith("_backward") and name[0] != "_"} == {
         f"{name}_loss_backward" for name in names
     }
     public = {cls.__name__ for cls in vars(losses).values() if isinstance(cls, type) and cls.__name__.endswith("Loss")}
-    assert {cls.__name__ for cls in LOSSES.values()} == {name for name in public if hasattr(cylosses, name)} - {
-        "StreamingLoss"
-    }
+    assert {cls.__name__ for cls in LOSSES.values()} == {name for name in public if hasattr(cylosses, name)} - {"StreamingLoss"}
 
 
 @every_loss
@@ -85,9 +81,7 @@ def test_positions_of_smooth_l1():
     assert cylosses.SmoothL1Loss(None, None, "sum", 0.5) == cylosses.SmoothL1Loss(reduction="sum", beta=0.5)
 
 
-@pytest.mark.parametrize(
-    ("size_average", "reduce", "meaning"), [(False, None, "sum"), (True, None, "mean"), (None, False, "none")]
-)
+@pytest.mark.parametrize(("size_average", "reduce", "meaning"), [(False, None, "sum"), (True, None, "mean"), (None, False, "none")])
 def test_legacy_flags_of_smooth_l1(size_average, reduce, meaning):
     with pytest.warns(DeprecationWarning, match=f"reduction=.{meaning}") as caught:
         loss = cylosses.SmoothL1Loss(size_average=size_average, reduce=reduce)

@@ -26,9 +26,7 @@ MODULES = ["cylosses"] + [
 PUBLIC = {name: getattr(cylosses, name) for name in cylosses.__all__}
 FUNCTIONS = {name: item for name, item in PUBLIC.items() if callable(item) and not isinstance(item, type)}
 CLASSES = {
-    name: item
-    for name, item in PUBLIC.items()
-    if isinstance(item, type) and not issubclass(item, (dict, Warning, Exception))
+    name: item for name, item in PUBLIC.items() if isinstance(item, type) and not issubclass(item, (dict, Warning, Exception))
 }
 
 

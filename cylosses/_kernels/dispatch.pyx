@@ -14,6 +14,7 @@ from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32, UINT64, VALUES, WEIGHTS,
     Job, Operand, Run,
 )
+from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport format_of
 
 from cylosses._kernels import passes
@@ -53,6 +54,14 @@ def get_threads():
 def build_info():
     """How the loops that run here were compiled."""
     return passes.build_info()
+
+
+cpdef double round_to_single(double parameter):
+    """The parameter rounded to float32, subnormals included, whatever the floating-point mode of the caller."""
+    cdef cylosses_mode mode = set_default_mode()
+    cdef float rounded = <float> parameter
+    restore_mode(mode)
+    return rounded
 
 
 cdef int choose_threads(int asked, Py_ssize_t elements) noexcept:
@@ -131,7 +140,7 @@ cdef inline void set_direct(Operand* operand, cnp.ndarray array, Py_ssize_t* str
 
 
 def plain_value(int loss, double parameter, object input, object target, bint divide):
-    """Mean or sum of a plain pair as a NumPy scalar; None if the pair is not plain or the parameter not positive."""
+    """Mean or sum of a plain pair as a NumPy scalar; None if the pair is not plain or the parameter may not be valid."""
     cdef Job job
     cdef Py_ssize_t size, stride
     cdef float narrow
@@ -142,7 +151,9 @@ def plain_value(int loss, double parameter, object input, object target, bint di
     memset(&job, 0, sizeof(Job))
     job.loss = loss
     job.single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
-    job.parameter = <double> <float> parameter if job.single else parameter
+    job.parameter = parameter
+    if job.single and parameter != 0 and parameter != 1 and round_to_single(parameter) in (0.0, 1.0):
+        return None                 # rounded to the end of an open interval
     job.narrow = -1
     job.ndim = 1
     job.shape = &size
@@ -334,8 +345,6 @@ def execute(
     cdef Plan plan
     cdef Job* job = &plan.job
     cdef int k, storage = storage_of(dtype)
-    if len(shape) >= MAX_DIMS:
-        raise ValueError(f"input and target have {len(shape)} dimensions; at most {MAX_DIMS - 1} are supported")
     memset(job, 0, sizeof(Job))
     plan.operands = 0
     job.ndim = len(shape)
@@ -345,7 +354,7 @@ def execute(
         plan.shape[k] = shape[k]
     job.loss = loss
     job.single = single
-    job.parameter = <double> <float> parameter if single else parameter
+    job.parameter = parameter
     job.narrow = storage if storage in (FLOAT16, BFLOAT16) else -1
     job.curvature = curvature
     add_operand(&plan, &job.input, input)

@@ -1,4 +1,5 @@
-# ALL the maths: per loss a struct of parameters, a constructor, and value, derivative and second derivative of one residual.
+# ALL the maths: per loss a struct of parameters, a constructor, and four functions of one residual: value, derivative, second
+# derivative, and the IRLS weight psi(d)/d that bounds the curvature from above.
 #
 # Decisions, with their reasons:
 # (a) A loss is a C struct, and Cython specialises every function below for each struct and each float type at compile time (a "fused"
@@ -8,38 +9,75 @@
 # (c) Branches select between finished values (`a if condition else b` without side effects), so that compilers turn loops over these
 #     functions into vector code.
 # (d) Comparisons are written so that NaN falls through to an expression that keeps it.
-# (e) No square of a residual is formed on its own: it would underflow or overflow where the loss does not.
-# (f) Parameters are held in double, already rounded to the working type (`dispatch` does that), so the casts below are exact.
+# (e) No square of a residual is formed where it could underflow or overflow although the loss does not.
+# (f) Parameters are held in double, already rounded to the working type (passes.pyx does that), so the casts below are exact. What is
+#     subtracted from an infinite error is 0 where the parameter is infinite too, so that the loss is infinite and not NaN.
 
 from cython cimport floating
-from libc.math cimport fabs, fabsf
+from libc.math cimport fabs, fabsf, sqrt, sqrtf
 
 
 cdef enum LossCode:
     # The rows of the dispatch table in passes.pyx; losses.py names them.
     SMOOTH_L1 = 0
     L1 = 1
+    MSE = 2
+    HUBER = 3
+    TUKEY = 4
+    QUANTILE = 5
+    EPSILON_INSENSITIVE = 6
+    PSEUDO_HUBER = 7
+
+cdef enum:
+    IRLS_CAP = 1 << 20      # largest IRLS weight of losses with a kink, where psi(d)/d is unbounded; losses.py documents it
 
 
 cdef struct AbsoluteError:
-    double unused       # C has no empty structs
+    double unused           # C has no empty structs
 
+cdef struct SquaredError:
+    double unused
 
 cdef struct SmoothL1:
     double beta
-    double half_beta    # 0 for beta = inf, so that an infinite error still gives inf
+    double half_beta
+
+cdef struct Huber:
+    double delta
+    double half_delta
+
+cdef struct Tukey:
+    double c
+    double saturation       # the loss of errors beyond c
+
+cdef struct Quantile:
+    double below            # factor of |d| where the prediction is too low: q
+    double above            # where it is too high: 1 - q
+
+cdef struct EpsilonInsensitive:
+    double epsilon
+    double subtracted
+
+cdef struct PseudoHuber:
+    double delta
+    double subtracted
 
 
 ctypedef fused Loss:
     AbsoluteError
+    SquaredError
     SmoothL1
+    Huber
+    Tukey
+    Quantile
+    EpsilonInsensitive
+    PseudoHuber
 
 
-cdef inline floating magnitude(floating d) noexcept nogil:
-    if floating is float:
-        return fabsf(d)
-    else:
-        return fabs(d)
+# ---- constructors ----------------------------------------------------------------------------------------------------------------
+
+cdef inline double finite_or_zero(double v) noexcept nogil:
+    return v if v <= 1.7976931348623157e308 else 0.0
 
 
 cdef inline AbsoluteError make_l1() noexcept nogil:
@@ -48,43 +86,219 @@ cdef inline AbsoluteError make_l1() noexcept nogil:
     return loss
 
 
+cdef inline SquaredError make_mse() noexcept nogil:
+    cdef SquaredError loss
+    loss.unused = 0
+    return loss
+
+
 cdef inline SmoothL1 make_smooth_l1(double beta) noexcept nogil:
     """For beta > 0; beta == 0 is the absolute error, which the dispatch table picks."""
     cdef SmoothL1 loss
     loss.beta = beta
-    loss.half_beta = 0.5 * beta if beta <= 1.7976931348623157e308 else 0.0
+    loss.half_beta = 0.5 * finite_or_zero(beta)
     return loss
 
 
-# smooth L1 (Girshick 2015), z = |d|:     z < beta:  (0.5 z) (z / beta)   derivative  d / beta     second  1 / beta
-#                                         else:      z - 0.5 beta                     sign(d)              0
-# L1:                                     always:    z                                sign(d)              0
+cdef inline Huber make_huber(double delta) noexcept nogil:
+    cdef Huber loss
+    loss.delta = delta
+    loss.half_delta = 0.5 * finite_or_zero(delta)
+    return loss
+
+
+cdef inline Tukey make_tukey(double c) noexcept nogil:
+    cdef Tukey loss
+    loss.c = c
+    loss.saturation = c * (c / 6)
+    return loss
+
+
+cdef inline Quantile make_quantile(double q) noexcept nogil:
+    cdef Quantile loss
+    loss.below = q
+    loss.above = 1 - q
+    return loss
+
+
+cdef inline EpsilonInsensitive make_epsilon_insensitive(double epsilon) noexcept nogil:
+    cdef EpsilonInsensitive loss
+    loss.epsilon = epsilon
+    loss.subtracted = finite_or_zero(epsilon)
+    return loss
+
+
+cdef inline PseudoHuber make_pseudo_huber(double delta) noexcept nogil:
+    cdef PseudoHuber loss
+    loss.delta = delta
+    loss.subtracted = finite_or_zero(delta)
+    return loss
+
+
+# ---- helpers ---------------------------------------------------------------------------------------------------------------------
+
+cdef inline floating magnitude(floating d) noexcept nogil:
+    if floating is float:
+        return fabsf(d)
+    else:
+        return fabs(d)
+
+
+cdef inline floating root(floating v) noexcept nogil:
+    if floating is float:
+        return sqrtf(v)
+    else:
+        return sqrt(v)
+
+
+cdef inline floating far(floating d) noexcept nogil:
+    """From this t on, sqrt(1 + t**2) is t to the last bit."""
+    if floating is float:
+        return 16384
+    else:
+        return 1073741824
+
+
+cdef inline floating sign(floating d) noexcept nogil:
+    """-1, 1, or d itself where it is 0 or NaN."""
+    return <floating> 1 if d > 0 else (<floating> -1 if d < 0 else d)
+
+
+cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
+    """1 - (z/c)**2, for z <= c, without cancellation close to c."""
+    return ((c - z) / c) * (<floating> 1 + z / c)
+
+
+# ---- the formulas ----------------------------------------------------------------------------------------------------------------
+#
+# z = |d|                condition        value                       derivative        second         IRLS weight
+#
+# L1                                      z                           sign(d)           0              1 / z, capped
+# MSE                                     d²                          2 d               2              2
+# smooth L1 (beta)       z < beta:        (z/2) (z / beta)            d / beta          1 / beta       1 / beta
+#                        else:            z - beta/2                  sign(d)           0              1 / z
+# Huber (delta)          z < delta:       z²/2                        d                 1              1
+#                        else:            delta (z - delta/2)         delta sign(d)     0              delta / z
+# Tukey (c), u = (z/c)²  z < c:           z²/6 (3 - 3u + u²)          d (1 - u)²        (1-u) (1-5u)   (1 - u)²
+#                        else:            c²/6                        0                 0              0
+# quantile (q)           d < 0:           q z                         -q                0              q / z, capped
+#                        d > 0:           (1 - q) z                   1 - q             0              (1 - q) / z, capped
+# epsilon-insensitive    z <= epsilon:    0                           0                 0              0
+#                        else:            z - epsilon                 sign(d)           0              1 / z, capped
+# pseudo-Huber (delta)   t = z / delta,   s = sqrt(1 + t²):
+#                                         z² / (1 + s)                d / s             1 / s³         1 / s
+#
+# Sources: smooth L1: Girshick 2015. Huber 1964. Tukey: Beaton and Tukey 1974. Quantile: Koenker and Bassett 1978. Epsilon-insensitive:
+# Vapnik 1995. Pseudo-Huber: Charbonnier et al. 1994.
 
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
-    cdef floating beta
+    cdef floating p, t
     if Loss is SmoothL1:
-        beta = <floating> loss.beta
         # Halving z is exact where it matters; halving z / beta would cost up to 3 ulp among the subnormals.
-        return <floating> 0.5 * z * (z / beta) if z < beta else z - <floating> loss.half_beta
-    else:
+        p = <floating> loss.beta
+        return <floating> 0.5 * z * (z / p) if z < p else z - <floating> loss.half_beta
+    elif Loss is AbsoluteError:
         return z
+    elif Loss is SquaredError:
+        return d * d
+    elif Loss is Huber:
+        p = <floating> loss.delta
+        return <floating> 0.5 * z * z if z < p else p * (z - <floating> loss.half_delta)
+    elif Loss is Tukey:
+        # (3 - 3u + u²) / 6 = 1/8 + (3/2 - u)² / 6: no cancellation
+        p = <floating> loss.c
+        t = z / p
+        t = <floating> 1.5 - t * t
+        t = <floating> 0.125 + t * t * <floating> (1.0 / 6.0)
+        return <floating> loss.saturation if z >= p else z * (z * t)
+    elif Loss is Quantile:
+        return z * (<floating> loss.below if d < 0 else <floating> loss.above)
+    elif Loss is EpsilonInsensitive:
+        return <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
+    else:
+        # Far out, sqrt(1 + t²) - 1 is t - 1 to the last bit, and t may be infinite.
+        p = <floating> loss.delta
+        t = z / p
+        return z * (z / (<floating> 1 + root(<floating> 1 + t * t))) if t < far(d) else p * (z - <floating> loss.subtracted)
 
 
 cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
-    cdef floating beta
+    cdef floating z = magnitude(d)
+    cdef floating p, t
     if Loss is SmoothL1:
-        beta = <floating> loss.beta
-        return <floating> 1 if d >= beta else (<floating> -1 if d <= -beta else d / beta)
+        p = <floating> loss.beta
+        return <floating> 1 if d >= p else (<floating> -1 if d <= -p else d / p)
+    elif Loss is AbsoluteError:
+        return sign(d)
+    elif Loss is SquaredError:
+        return d + d
+    elif Loss is Huber:
+        p = <floating> loss.delta
+        return p if d >= p else (-p if d <= -p else d)
+    elif Loss is Tukey:
+        p = <floating> loss.c
+        t = tukey_taper(p, z)
+        return <floating> 0 if z >= p else d * t * t
+    elif Loss is Quantile:
+        return <floating> loss.above if d > 0 else (-<floating> loss.below if d < 0 else d)
+    elif Loss is EpsilonInsensitive:
+        t = <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
+        return <floating> 0 if t == 0 else sign(d)
     else:
-        return <floating> 1 if d > 0 else (<floating> -1 if d < 0 else d)
+        p = <floating> loss.delta
+        t = z / p
+        p = p * sign(d)
+        return d / root(<floating> 1 + t * t) if t < far(d) else p
 
 
 cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
-    cdef floating beta
+    cdef floating p, t
     if Loss is SmoothL1:
-        beta = <floating> loss.beta
-        return <floating> 1 / beta if z < beta else (<floating> 0 if z >= beta else z)
+        p = <floating> loss.beta
+        return <floating> 1 / p if z < p else (<floating> 0 if z >= p else z)
+    elif Loss is SquaredError:
+        return <floating> 2 if z >= 0 else z
+    elif Loss is Huber:
+        p = <floating> loss.delta
+        return <floating> 1 if z < p else (<floating> 0 if z >= p else z)
+    elif Loss is Tukey:
+        p = <floating> loss.c
+        t = z / p
+        return <floating> 0 if z >= p else tukey_taper(p, z) * (<floating> 1 - <floating> 5 * (t * t))
+    elif Loss is PseudoHuber:
+        t = z / <floating> loss.delta
+        t = <floating> 1 / (root(<floating> 1 + t * t) if t < far(d) else t)
+        return t * t * t
     else:
         return <floating> 0 if z >= 0 else z
+
+
+cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
+    cdef floating z = magnitude(d)
+    cdef floating least = <floating> (1.0 / IRLS_CAP)
+    cdef floating p, t
+    t = least if z <= least else z
+    if Loss is SmoothL1:
+        p = <floating> loss.beta
+        return <floating> 1 / (p if z <= p else z)
+    elif Loss is AbsoluteError:
+        return <floating> 1 / t
+    elif Loss is SquaredError:
+        return <floating> 2 if z >= 0 else z
+    elif Loss is Huber:
+        p = <floating> loss.delta
+        return <floating> 1 if z <= p else p / z
+    elif Loss is Tukey:
+        p = <floating> loss.c
+        t = tukey_taper(p, z)
+        return <floating> 0 if z >= p else t * t
+    elif Loss is Quantile:
+        return (<floating> loss.below if d < 0 else <floating> loss.above) / t
+    elif Loss is EpsilonInsensitive:
+        p = <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
+        return <floating> 0 if p == 0 else <floating> 1 / t
+    else:
+        t = z / <floating> loss.delta
+        return <floating> 1 / (root(<floating> 1 + t * t) if t < far(d) else t)

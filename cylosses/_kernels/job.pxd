@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 from cylosses._kernels.exact cimport Exact
 
 cdef enum:
-    MAX_DIMS = 64           # NumPy's limit
+    MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension
 
 cdef enum Storage:
     # How elements lie in memory; _call.py maps dtypes to these.
@@ -45,7 +45,7 @@ cdef struct Operand:
 
 cdef struct Job:
     int loss                # LossCode
-    double parameter        # already rounded to the working type
+    double parameter        # of the loss; run() rounds it to the working type
     bint single             # the working type is float32, else float64
     int narrow              # FLOAT16 or BFLOAT16: terms are rounded to it before they are summed; else -1
     int curvature

@@ -22,12 +22,14 @@ from cylosses._kernels.exact cimport (
     BLOCK, LANES, Exact, Spread, add_block, add_count, clear, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
-    L1, SMOOTH_L1, Loss, derivative, make_l1, make_smooth_l1, second_derivative, value,
+    EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, irls_weight, make_epsilon_insensitive,
+    make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1, make_tukey, second_derivative, value,
 )
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, UINT8, UINT16, UNIT_CURVATURE, VALUES, WEIGHTS,
+    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, MM_CURVATURE, UINT8, UINT16, UNIT_CURVATURE, VALUES, WEIGHTS,
     Job, Operand,
 )
+from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
     float_to_odd, format_of, gather, narrowed, product_to_odd, put_run, scatter, size_of, slice_start,
 )
@@ -72,40 +74,7 @@ cdef extern from *:
     #else
     #define CYLOSSES_COMPILER "unknown"
     #endif
-
-    /* The floating-point mode: round to nearest, keep subnormals, trap nothing. Status flags are left alone. */
-    #if defined(__x86_64__) || defined(_M_X64)
-    #include <xmmintrin.h>
-    typedef unsigned int cylosses_mode;
-    static inline cylosses_mode cylosses_set_default_mode(void) {
-        cylosses_mode old = _mm_getcsr(), mode = (old & 0x3fu) | 0x1f80u;
-        if (old != mode) _mm_setcsr(mode);
-        return old;
-    }
-    static inline void cylosses_restore_mode(cylosses_mode old) {
-        cylosses_mode now = _mm_getcsr();
-        if ((now ^ old) & ~0x3fu) _mm_setcsr((old & ~0x3fu) | (now & 0x3fu));
-    }
-    #elif defined(__aarch64__)
-    typedef unsigned long cylosses_mode;
-    static inline cylosses_mode cylosses_set_default_mode(void) {
-        cylosses_mode old, mode = 0;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-        if (old != mode) __asm__ volatile("msr fpcr, %0" : : "r"(mode));
-        return old;
-    }
-    static inline void cylosses_restore_mode(cylosses_mode old) {
-        if (old) __asm__ volatile("msr fpcr, %0" : : "r"(old));
-    }
-    #else
-    typedef int cylosses_mode;
-    static inline cylosses_mode cylosses_set_default_mode(void) { return 0; }
-    static inline void cylosses_restore_mode(cylosses_mode old) { (void)old; }
-    #endif
     """
-    ctypedef unsigned long cylosses_mode
-    cylosses_mode set_default_mode "cylosses_set_default_mode"() noexcept nogil
-    void restore_mode "cylosses_restore_mode"(cylosses_mode old) noexcept nogil
     const long OPENMP "CYLOSSES_OPENMP"
     void CYLOSSES_RELEASE_THREADS() noexcept nogil
     const char* ISA "CYLOSSES_ISA"
@@ -119,6 +88,7 @@ cdef enum Quantity:
     VALUE
     DERIVATIVE
     SECOND_DERIVATIVE
+    IRLS_WEIGHT
 
 
 cdef void fill_loss(
@@ -131,9 +101,12 @@ cdef void fill_loss(
     elif quantity == DERIVATIVE:
         for i in range(n):
             out[i] = derivative(loss, input[i] - target[i])
-    else:
+    elif quantity == SECOND_DERIVATIVE:
         for i in range(n):
             out[i] = second_derivative(loss, input[i] - target[i])
+    else:
+        for i in range(n):
+            out[i] = irls_weight(loss, input[i] - target[i])
 
 
 cdef void fill(
@@ -145,6 +118,18 @@ cdef void fill(
         fill_loss(make_smooth_l1(parameter), quantity, input, target, out, n)
     elif job.loss == L1 or job.loss == SMOOTH_L1:
         fill_loss(make_l1(), quantity, input, target, out, n)
+    elif job.loss == MSE:
+        fill_loss(make_mse(), quantity, input, target, out, n)
+    elif job.loss == HUBER:
+        fill_loss(make_huber(parameter), quantity, input, target, out, n)
+    elif job.loss == TUKEY:
+        fill_loss(make_tukey(parameter), quantity, input, target, out, n)
+    elif job.loss == QUANTILE:
+        fill_loss(make_quantile(parameter), quantity, input, target, out, n)
+    elif job.loss == EPSILON_INSENSITIVE:
+        fill_loss(make_epsilon_insensitive(parameter), quantity, input, target, out, n)
+    elif job.loss == PSEUDO_HUBER:
+        fill_loss(make_pseudo_huber(parameter), quantity, input, target, out, n)
 
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
@@ -184,7 +169,7 @@ cdef inline const floating* stage(
 
 cdef inline bint fits_24_bits(int storage) noexcept nogil:
     """Products of such weights with float32 are exact in float64."""
-    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, UINT8, UINT16)
+    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, MM_CURVATURE, UINT8, UINT16)
 
 
 cdef inline void keep_selected(const floating* selected, floating* values, Py_ssize_t n) noexcept nogil:
@@ -286,6 +271,7 @@ cdef void walk(
     cdef char* where_data = slice_start(job, &job.where, number) if masked else NULL
     cdef char* grad_output_data = slice_start(job, &job.grad_output, number) if job.grad_output.data is not NULL else NULL
     cdef int bad
+    cdef Quantity quantity
     while start < stop:
         n = stop - start if stop - start < BLOCK else BLOCK
         if want_value or want_gradient or want_hessian:
@@ -302,7 +288,8 @@ cdef void walk(
                     for i in range(n):
                         hessians[i] = 1
                 else:
-                    fill(job, SECOND_DERIVATIVE, input, target, <floating*> hessians, n)
+                    quantity = IRLS_WEIGHT if job.curvature == MM_CURVATURE else SECOND_DERIVATIVE
+                    fill(job, quantity, input, target, <floating*> hessians, n)
 
         count = n
         if masked:
@@ -387,12 +374,10 @@ cdef void walk(
 # ---- slices and threads ----------------------------------------------------------------------------------------------------------
 
 cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part) noexcept nogil:
-    cdef cylosses_mode mode = set_default_mode()
     if job.single:
         walk(job, number, start, stop, part, <const float*> NULL)
     else:
         walk(job, number, start, stop, part, <const double*> NULL)
-    restore_mode(mode)
 
 
 cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
@@ -407,6 +392,7 @@ cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
 
 cdef void run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weight) noexcept nogil:
     """Whole slices, one after the other."""
+    cdef cylosses_mode mode = set_default_mode()
     cdef Part part
     cdef Py_ssize_t number
     for number in range(first, last):
@@ -414,8 +400,19 @@ cdef void run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weigh
         walk_range(job, number, 0, job.size, &part)
         if part.bad_weight:
             bad_weight[0] = 1
-            return
+            break
         finish_slice(job, number, &part)
+    restore_mode(mode)
+
+
+cdef void run_part(Job* job, Py_ssize_t number, int share, Part* part) noexcept nogil:
+    """One thread's share of a slice, cut between blocks."""
+    cdef cylosses_mode mode = set_default_mode()
+    cdef Py_ssize_t blocks = (job.size + BLOCK - 1) // BLOCK
+    cdef Py_ssize_t stop = blocks * (share + 1) // job.threads * BLOCK
+    clear_part(part, job)
+    walk_range(job, number, blocks * share // job.threads * BLOCK, stop if stop < job.size else job.size, part)
+    restore_mode(mode)
 
 
 cdef void merge_part(Job* job, Part* part, Part* other) noexcept nogil:
@@ -428,18 +425,12 @@ cdef void merge_part(Job* job, Part* part, Part* other) noexcept nogil:
 
 cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
     """One slice, cut between the threads; parts has room for each of them."""
-    cdef Py_ssize_t blocks = (job.size + BLOCK - 1) // BLOCK
     cdef int threads = job.threads, t
     if threads == 1:
-        clear_part(parts, job)
-        walk_range(job, number, 0, job.size, parts)
+        run_part(job, number, 0, parts)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            clear_part(&parts[t], job)
-            walk_range(
-                job, number, blocks * t // threads * BLOCK,
-                job.size if t == threads - 1 else blocks * (t + 1) // threads * BLOCK, &parts[t],
-            )
+            run_part(job, number, t, &parts[t])
         for t in range(1, threads):
             merge_part(job, parts, &parts[t])
     job.bad_weight = job.bad_weight or parts.bad_weight
@@ -447,11 +438,13 @@ cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
         finish_slice(job, number, parts)
 
 
-cdef void run(Job* job) noexcept nogil:
+cdef void run_in_default_mode(Job* job) noexcept nogil:
     cdef Part single
     cdef Part* parts = &single
     cdef Py_ssize_t number, chunk
     cdef int bad_weight = 0, threads = job.threads
+    if job.single:
+        job.parameter = <float> job.parameter
     job.bad_weight = False
     job.count = 0
     if job.slices > 1 and (threads == 1 or job.slices >= 4 * threads):
@@ -480,6 +473,12 @@ cdef void run(Job* job) noexcept nogil:
             merge(job.weights, &parts.weights)
     if parts is not &single:
         free(parts)
+
+
+cdef void run(Job* job) noexcept nogil:
+    cdef cylosses_mode mode = set_default_mode()
+    run_in_default_mode(job)
+    restore_mode(mode)
 
 
 def release_threads():

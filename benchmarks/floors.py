@@ -1,0 +1,79 @@
+"""The floors: what memory itself allows, as the fastest common routines show it.
+
+Reading is measured by BLAS dot products over the same arrays, writing by an addition with ``out=``. torch's routines are taken
+where torch is installed: they use all threads, which NumPy's addition does not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Subject
+from benchmarks.works import Data, Work
+
+try:
+    import torch
+except ImportError:  # a row's floor says which routine it was
+    torch = None
+
+
+def _as_operand(array: np.ndarray) -> Any:
+    return array if torch is None else torch.from_numpy(array)
+
+
+def _dot() -> tuple[str, Callable[[Any, Any], Any]]:
+    return ("np.dot", np.dot) if torch is None else ("torch.dot", torch.dot)
+
+
+def dot_subject(x: np.ndarray, y: np.ndarray) -> Subject:
+    """Return the BLAS dot product of two arrays."""
+    name, dot = _dot()
+    return Subject(name, dot, (_as_operand(x), _as_operand(y)), kind="floor")
+
+
+def add_subject(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> Subject:
+    """Return the addition of two arrays into a third."""
+    if torch is None:
+        return Subject("np.add(out=)", np.add, (x, y), {"out": out}, "floor")
+    return Subject("torch.add(out=)", torch.add, (_as_operand(x), _as_operand(y)), {"out": _as_operand(out)}, "floor")
+
+
+def copy_subject(x: np.ndarray, out: np.ndarray) -> Subject:
+    """Return the copy of an array into another."""
+    if torch is None:
+        return Subject("np.copyto", np.copyto, (out, x), kind="floor")
+    return Subject("torch copy_", _as_operand(out).copy_, (_as_operand(x),), kind="floor")
+
+
+def floor(work: Work, data: Data) -> Subject:
+    """Return the floor of a row: a read of all that the work reads, or an addition that also writes what it writes."""
+    name, dot = _dot()
+    operands = [_as_operand(array) for array in data.memory]
+    if work.outputs:
+        add = add_subject(*data.memory[:2], data.outputs[0])
+        if work.outputs == 1:
+            return add
+        second = _as_operand(data.outputs[1])
+        fill = second.fill if torch is None else second.fill_
+
+        def add_and_fill() -> None:
+            add.call()
+            fill(1.0)
+
+        return Subject(f"{add.name} + fill", add_and_fill, kind="floor")
+    if work.name in ("mixed_mean", "broadcast_mean", "weighted_mean"):
+        # A dot product of an array with itself reads it once.
+        pairs = {
+            "mixed_mean": [(operands[0], operands[0]), (operands[1], operands[1])],
+            "broadcast_mean": [(operands[0], operands[0])],
+            "weighted_mean": [(operands[0], operands[1]), (operands[2], operands[2])],
+        }[work.name]
+        texts = {"mixed_mean": "read both arrays", "broadcast_mean": "read one array", "weighted_mean": "read three arrays"}
+
+        def read_all() -> None:
+            for x, y in pairs:
+                dot(x, y)
+
+        return Subject(f"{texts[work.name]} ({name})", read_all, kind="floor")
+    return Subject(name, dot, tuple(operands), kind="floor")  # the mask is not read here: a floor a little too low

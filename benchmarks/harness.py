@@ -1,0 +1,168 @@
+"""The timing core: subjects take turns in one process, and what counts is the median of their per-round ratios.
+
+Decisions, with their reasons:
+(a) A B A B: on a shared machine the clock, the caches and the neighbours change from second to second. Two times taken a few
+    milliseconds apart see the same machine, so a ratio within a round means something where the times themselves do not.
+(b) The minimum says what the code can do, the median of the ratios what to expect; both are kept, with every single time.
+(c) Calls of less than a millisecond are repeated in a loop until a timing takes about one. The loop is generated for the very call
+    (`f(a, b, out=c)`), since a lambda in between would cost as much as the smallest calls do.
+(d) Before each timing the subject runs untimed, if it is short: its threads are awake and its code is in the cache. Before a long
+    one the process sleeps a moment, so that the waiting threads of the previous subject's runtime stop spinning on our cores.
+(e) Slow subjects sit out once they have their rounds: the others use the time.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SHORTEST_TIMING = 1e-3  # seconds; a thousand times the clock's grain and a call's jitter
+SETTLE = 2e-3  # seconds; OpenMP runtimes spin for about a millisecond
+FEWEST_ROUNDS = 3
+MOST_ROUNDS = 31
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One call to time.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in tables; unique in its row.
+    function, args, kwargs
+        The call; its arguments are passed as they stand.
+    kind : {'floor', 'cylosses', 'peer', 'reference'}
+        The role in the row. A reference is shown, and compared with nothing.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    kind: str = "peer"
+
+    def call(self) -> Any:
+        """Make the call once and return its result."""
+        return self.function(*self.args, **self.kwargs)
+
+    def timer(self) -> Callable[[int], float]:
+        """Return a function that makes the call n times and returns the seconds that took."""
+        positional = [f"a{k}" for k in range(len(self.args))]
+        keywords = [f"k{k}" for k in range(len(self.kwargs))]
+        passed = positional + [f"{name}={local}" for name, local in zip(self.kwargs, keywords, strict=True)]
+        source = (
+            f"def timer(n, {', '.join(['call', 'clock', *positional, *keywords])}):\n"
+            f"    start = clock()\n"
+            f"    for _ in range(n):\n"
+            f"        call({', '.join(passed)})\n"
+            f"    return clock() - start\n"
+        )
+        names: dict[str, Any] = {}
+        exec(source, names)
+        timer = names["timer"]
+        bound = (self.function, time.perf_counter, *self.args, *self.kwargs.values())
+        return lambda n: timer(n, *bound)
+
+
+@dataclass
+class Timing:
+    """The times of one subject: seconds per call, one for each round that it took part in."""
+
+    subject: Subject
+    repeat: int
+    times: list[float] = field(default_factory=list)
+
+    @property
+    def best(self) -> float:
+        """The shortest time."""
+        return min(self.times)
+
+
+def calibrate(timer: Callable[[int], float]) -> tuple[int, float]:
+    """Warm up and find the repeats that make a timing long enough.
+
+    Returns
+    -------
+    tuple of (repeats, seconds of one call)
+    """
+    timer(1)  # may compile, or touch fresh memory
+    repeat, seconds = 1, timer(1)
+    while seconds < SHORTEST_TIMING:
+        repeat = min(10 * repeat, int(repeat * 1.2 * SHORTEST_TIMING / max(seconds, 1e-9)) + 1)
+        seconds = timer(repeat)
+    return repeat, seconds / repeat
+
+
+def measure(subjects: Sequence[Subject], seconds: float, most_rounds: int = MOST_ROUNDS) -> list[Timing]:
+    """Time the subjects in turns for about so many seconds.
+
+    Parameters
+    ----------
+    subjects : sequence of Subject
+        The first is the one that the others are compared with.
+    seconds : float
+        To spend on timing; at least `FEWEST_ROUNDS` rounds are made, however long they take.
+    most_rounds : int
+        After which to stop early.
+
+    Returns
+    -------
+    list of Timing
+        In the order of the subjects.
+    """
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        timers = [subject.timer() for subject in subjects]
+        calibrated = [calibrate(timer) for timer in timers]
+        timings = [Timing(subject, repeat) for subject, (repeat, _) in zip(subjects, calibrated, strict=True)]
+        start = time.perf_counter()
+        for number in range(most_rounds):
+            if number >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
+                break
+            for timing, timer, (repeat, once) in zip(timings, timers, calibrated, strict=True):
+                if number >= FEWEST_ROUNDS and repeat * once > seconds / 8 and timing is not timings[0]:
+                    continue
+                if once < SETTLE:
+                    timer(repeat // 10 + 1)
+                else:
+                    time.sleep(SETTLE)
+                timing.times.append(timer(repeat) / repeat)
+    finally:
+        if enabled:
+            gc.enable()
+    return timings
+
+
+def ratios(times: Iterable[float], of: Iterable[float]) -> dict[str, float]:
+    """Return the median and the quartiles of the per-round ratios of two lists of times."""
+    each = sorted(a / b for a, b in zip(times, of, strict=False))  # a subject that sat out has fewer rounds
+    if len(each) < 2:
+        return {"median": each[0], "low": each[0], "high": each[0]}
+    low, _, high = statistics.quantiles(each, n=4, method="inclusive")
+    return {"median": statistics.median(each), "low": low, "high": high}
+
+
+def rounded(value: float) -> float:
+    """Return a figure with four significant digits: more would be noise, and make the JSON long."""
+    return float(f"{value:.4g}")
+
+
+def summary(timings: Sequence[Timing]) -> dict[str, dict[str, Any]]:
+    """Return what the JSON keeps of a row: per subject its role, best and median time, ratio to the first, and all times."""
+    first = timings[0]
+    return {
+        timing.subject.name: {
+            "kind": timing.subject.kind,
+            "best": rounded(timing.best),
+            "median": rounded(statistics.median(timing.times)),
+            "ratio": rounded(ratios(timing.times, first.times)["median"]),
+            "repeat": timing.repeat,
+            "times": [rounded(seconds) for seconds in timing.times],
+        }
+        for timing in timings
+    }

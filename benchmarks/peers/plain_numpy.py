@@ -1,0 +1,70 @@
+"""NumPy: the formula written down, with a temporary for each step."""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.formulas import bind, typed_constants
+from benchmarks.harness import Subject
+from benchmarks.peers.base import Peer
+from benchmarks.works import Case, Data, Work
+
+try:
+    from threadpoolctl import threadpool_limits
+except ImportError:
+    threadpool_limits = None
+
+FUNCTIONS = {"where": np.where, "abs": np.abs, "sqrt": np.sqrt}
+
+
+class PlainNumPy(Peer):
+    """The formula in NumPy, the way most people write it."""
+
+    name = "numpy"
+
+    def set_threads(self, threads: int) -> None:
+        """Limit BLAS, which is all of NumPy that uses threads."""
+        if threadpool_limits is not None:
+            threadpool_limits(threads, user_api="blas")
+
+    def subjects(self, case: Case, work: Work, data: Data, threads: int) -> list[Subject]:
+        """Return the formula as a call."""
+        if case.formula is None:
+            return []
+        dtype = np.result_type(data.input, data.target)
+        constants = typed_constants(dtype)
+        value = bind(case.formula.value, FUNCTIONS, constants)
+        gradient = bind(case.formula.gradient, FUNCTIONS, constants)
+        p = dtype.type(case.parameter)
+
+        def none(x: Any, y: Any, out: Any) -> Any:
+            out[...] = value(x - y, p)
+            return out
+
+        def mean(x: Any, y: Any) -> Any:
+            return value(x - y, p).mean()
+
+        def grad(x: Any, y: Any, out: Any) -> Any:
+            out[...] = gradient(x - y, p)
+            return out
+
+        def value_and_grad(x: Any, y: Any, out: Any) -> Any:
+            d = x - y
+            np.divide(gradient(d, p), dtype.type(d.size), out=out)
+            return value(d, p).mean(), out
+
+        def grad_and_hess(x: Any, y: Any, out: Any, hess: Any) -> Any:
+            d = x - y
+            out[...] = gradient(d, p)
+            hess[...] = bind(case.formula.hessian, FUNCTIONS, constants)(d, p)
+            return out, hess
+
+        def weighted_mean(x: Any, y: Any, w: Any) -> Any:
+            return np.average(value(x - y, p), weights=w)
+
+        def masked_mean(x: Any, y: Any, where: Any) -> Any:
+            return value(x - y, p).mean(where=where)
+
+        function = locals().get(work.name, mean)
+        extra = [array for array in (data.weight, data.where) if array is not None]
+        return [Subject(self.name, function, (data.input, data.target, *data.outputs, *extra))]
