@@ -5,6 +5,7 @@ import platform
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
@@ -42,11 +43,19 @@ n += omp_get_num_threads(); return n < 1; }
 """
 
 
-def baseline_flags() -> list[str]:
-    """The instruction set of a portable build: NumPy itself needs x86-64-v2."""
-    if platform.machine().lower() in ("x86_64", "amd64") and os.name == "posix":
-        return ["-march=x86-64-v2"]
-    return []
+def levels() -> dict[str, list[str]]:
+    """Builds of the loops: name of the module to the flags of its instruction set.
+
+    On x86-64 the same source is built for several microarchitecture levels, of which the best that the CPU runs is picked at import;
+    NumPy itself needs x86-64-v2. Elsewhere one build is enough: its vector instructions are part of the baseline.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux":
+        return {
+            "passes_v2": ["-march=x86-64-v2"],
+            "passes_v3": ["-march=x86-64-v3"],
+            "passes_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+        }
+    return {"passes": []}
 
 
 class BuildExtensions(build_ext):
@@ -54,13 +63,13 @@ class BuildExtensions(build_ext):
 
     def build_extensions(self) -> None:
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
-        compile_flags = EXACT_FLAGS[kind] + (baseline_flags() if kind == "unix" else [])
+        compile_flags = EXACT_FLAGS[kind]
         link_flags = ["-Wl,--strip-all"] if sys.platform == "linux" and not DEBUG else []
         openmp_compile, openmp_link = self.openmp_flags(kind)
         for extension in self.extensions:
             extension.extra_compile_args = compile_flags + extension.extra_compile_args
             extension.extra_link_args = link_flags + extension.extra_link_args
-            if extension.name.endswith(".passes"):
+            if ".passes" in extension.name:
                 extension.extra_compile_args += openmp_compile
                 extension.extra_link_args += openmp_link
                 flags = shlex.join(extension.extra_compile_args)
@@ -84,20 +93,36 @@ class BuildExtensions(build_ext):
         return [], []
 
 
-def extension(name: str) -> Extension:
+def extension(name: str, source: str, flags: Sequence[str] = ()) -> Extension:
     """One module of cylosses._kernels."""
     return Extension(
         f"cylosses._kernels.{name}",
-        [f"cylosses/_kernels/{name}.pyx"],
+        [source],
         include_dirs=[numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+        extra_compile_args=list(flags),
     )
+
+
+def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
+    """One build of passes.pyx.
+
+    Each has a source file of its own that includes it: extensions that share a source get their flags merged by cythonize.
+    """
+    source = Path("build", "loops", f"{name}.pyx")
+    source.parent.mkdir(parents=True, exist_ok=True)
+    text = 'include "passes.pyx"\n'
+    if not source.exists() or source.read_text() != text:
+        source.write_text(text)
+    return extension(name, str(source), flags)
 
 
 setup(
     ext_modules=cythonize(
-        [extension("passes"), extension("dispatch")],
+        [build_of_the_loops(name, flags) for name, flags in levels().items()]
+        + [extension("dispatch", "cylosses/_kernels/dispatch.pyx")],
         compiler_directives=DIRECTIVES,
+        include_path=["cylosses/_kernels"],
         build_dir="build",
     ),
     cmdclass={"build_ext": BuildExtensions},

@@ -17,6 +17,13 @@ try:
 except ImportError:  # a row's floor says which routine it was
     torch = None
 
+READS = {
+    "mixed_mean": ("read both arrays", [(0, 0), (1, 1)]),
+    "broadcast_mean": ("read one array", [(0, 0)]),
+    "weighted_mean": ("read three arrays", [(0, 1), (2, 2)]),
+}
+"""The dot products that read what a work reads, as indices into its arrays, where one product of the operands would not."""
+
 
 def _as_operand(array: np.ndarray) -> Any:
     return array if torch is None else torch.from_numpy(array)
@@ -62,18 +69,14 @@ def floor(work: Work, data: Data) -> Subject:
             fill(1.0)
 
         return Subject(f"{add.name} + fill", add_and_fill, kind="floor")
-    if work.name in ("mixed_mean", "broadcast_mean", "weighted_mean"):
+    if work.name in READS:
         # A dot product of an array with itself reads it once.
-        pairs = {
-            "mixed_mean": [(operands[0], operands[0]), (operands[1], operands[1])],
-            "broadcast_mean": [(operands[0], operands[0])],
-            "weighted_mean": [(operands[0], operands[1]), (operands[2], operands[2])],
-        }[work.name]
-        texts = {"mixed_mean": "read both arrays", "broadcast_mean": "read one array", "weighted_mean": "read three arrays"}
+        text, indices = READS[work.name]
+        pairs = [(operands[i], operands[k]) for i, k in indices]
 
         def read_all() -> None:
             for x, y in pairs:
                 dot(x, y)
 
-        return Subject(f"{texts[work.name]} ({name})", read_all, kind="floor")
+        return Subject(f"{text} ({name})", read_all, kind="floor")
     return Subject(name, dot, tuple(operands), kind="floor")  # the mask is not read here: a floor a little too low

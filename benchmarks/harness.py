@@ -6,9 +6,13 @@ Decisions, with their reasons:
 (b) The minimum says what the code can do, the median of the ratios what to expect; both are kept, with every single time.
 (c) Calls of less than a millisecond are repeated in a loop until a timing takes about one. The loop is generated for the very call
     (`f(a, b, out=c)`), since a lambda in between would cost as much as the smallest calls do.
-(d) Before each timing the subject runs untimed, if it is short: its threads are awake and its code is in the cache. Before a long
-    one the process sleeps a moment, so that the waiting threads of the previous subject's runtime stop spinning on our cores.
+(d) The waiting threads of the previous subject's runtime spin on our cores for some milliseconds. So before each timing a short
+    subject runs untimed for about as long, which also wakes its own threads and fills the cache; before a long one the process
+    sleeps.
 (e) Slow subjects sit out once they have their rounds: the others use the time.
+(f) With a neighbour on one of the cores, threads that wait for each other lose whole time slices, and a row is off by a factor of
+    ten or a hundred. So the load of other programs is watched, and so is the gap between best and median times: such a row is
+    measured again, a little later, and marked as disturbed if that does not help.
 """
 
 import gc
@@ -18,8 +22,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.neighbours import Watch
+
 SHORTEST_TIMING = 1e-3  # seconds; a thousand times the clock's grain and a call's jitter
-SETTLE = 2e-3  # seconds; OpenMP runtimes spin for about a millisecond
+SETTLE = 4e-3  # seconds; libgomp spins for 300,000 pauses
+DISTURBED = 2.5  # median time over best time
+BUSY_ELSEWHERE = 0.25  # CPUs that other programs use on average
+ATTEMPTS = 3
+PAUSE = 1.0  # seconds before the next attempt
 FEWEST_ROUNDS = 3
 MOST_ROUNDS = 31
 
@@ -74,11 +84,17 @@ class Timing:
     subject: Subject
     repeat: int
     times: list[float] = field(default_factory=list)
+    elsewhere: float = 0.0  # CPUs that other programs used meanwhile
 
     @property
     def best(self) -> float:
         """The shortest time."""
         return min(self.times)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether most rounds were far slower than the best one, or other programs kept a CPU busy."""
+        return self.elsewhere > BUSY_ELSEWHERE or statistics.median(self.times) > DISTURBED * self.best
 
 
 def calibrate(timer: Callable[[int], float]) -> tuple[int, float]:
@@ -90,14 +106,16 @@ def calibrate(timer: Callable[[int], float]) -> tuple[int, float]:
     """
     timer(1)  # may compile, or touch fresh memory
     repeat, seconds = 1, timer(1)
+    if seconds < 50 * SHORTEST_TIMING:  # a disturbed call must not pass for a long one
+        seconds = min(seconds, *(timer(1) for _ in range(4)))
     while seconds < SHORTEST_TIMING:
         repeat = min(10 * repeat, int(repeat * 1.2 * SHORTEST_TIMING / max(seconds, 1e-9)) + 1)
         seconds = timer(repeat)
     return repeat, seconds / repeat
 
 
-def measure(subjects: Sequence[Subject], seconds: float, most_rounds: int = MOST_ROUNDS) -> list[Timing]:
-    """Time the subjects in turns for about so many seconds.
+def measure(subjects: Sequence[Subject], seconds: float) -> list[Timing]:
+    """Time the subjects in turns for about so many seconds, again if the first or second of them was disturbed.
 
     Parameters
     ----------
@@ -105,14 +123,28 @@ def measure(subjects: Sequence[Subject], seconds: float, most_rounds: int = MOST
         The first is the one that the others are compared with.
     seconds : float
         To spend on timing; at least `FEWEST_ROUNDS` rounds are made, however long they take.
-    most_rounds : int
-        After which to stop early.
 
     Returns
     -------
     list of Timing
         In the order of the subjects.
     """
+    attempts: list[list[Timing]] = []
+    for number in range(ATTEMPTS):
+        if number:
+            time.sleep(PAUSE)
+        watch = Watch()
+        timings = _measure_once(subjects, seconds)
+        elsewhere = watch.busy_elsewhere()
+        for timing in timings:
+            timing.elsewhere = elsewhere
+        attempts.append(timings)
+        if not any(timing.disturbed for timing in timings[:2]):
+            break
+    return min(attempts, key=lambda timings: (sum(timing.disturbed for timing in timings), timings[0].elsewhere))
+
+
+def _measure_once(subjects: Sequence[Subject], seconds: float) -> list[Timing]:
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -121,14 +153,14 @@ def measure(subjects: Sequence[Subject], seconds: float, most_rounds: int = MOST
         calibrated = [calibrate(timer) for timer in timers]
         timings = [Timing(subject, repeat) for subject, (repeat, _) in zip(subjects, calibrated, strict=True)]
         start = time.perf_counter()
-        for number in range(most_rounds):
+        for number in range(MOST_ROUNDS):
             if number >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
                 break
             for timing, timer, (repeat, once) in zip(timings, timers, calibrated, strict=True):
                 if number >= FEWEST_ROUNDS and repeat * once > seconds / 8 and timing is not timings[0]:
                     continue
                 if once < SETTLE:
-                    timer(repeat // 10 + 1)
+                    timer(int(SETTLE / 2 / once) + 1)
                 else:
                     time.sleep(SETTLE)
                 timing.times.append(timer(repeat) / repeat)
@@ -153,7 +185,7 @@ def rounded(value: float) -> float:
 
 
 def summary(timings: Sequence[Timing]) -> dict[str, dict[str, Any]]:
-    """Return what the JSON keeps of a row: per subject its role, best and median time, ratio to the first, and all times."""
+    """Return what the JSON keeps of a row: per subject its role, times, and ratios to the first."""
     first = timings[0]
     return {
         timing.subject.name: {
@@ -161,6 +193,9 @@ def summary(timings: Sequence[Timing]) -> dict[str, dict[str, Any]]:
             "best": rounded(timing.best),
             "median": rounded(statistics.median(timing.times)),
             "ratio": rounded(ratios(timing.times, first.times)["median"]),
+            "best_ratio": rounded(timing.best / first.best),
+            "disturbed": timing.disturbed,
+            "elsewhere": round(timing.elsewhere, 2),
             "repeat": timing.repeat,
             "times": [rounded(seconds) for seconds in timing.times],
         }

@@ -1,5 +1,7 @@
 """The losses as objects, and `LOSSES`, the registry that tests, benchmarks, command line and adapters enumerate."""
 
+import math
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -38,6 +40,10 @@ class Loss:
     """Name of the parameter, an attribute and keyword of the class; None for losses without."""
     default: ClassVar[float] = 0.0
     """Default of the parameter."""
+    accepted: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    """Least and greatest valid parameter."""
+    rule: ClassVar[str] = ""
+    """What a valid parameter is, in words."""
     legacy: ClassVar[bool] = False
     """Whether the deprecated flags size_average and reduce are documented for this loss."""
     _code: ClassVar[int]
@@ -50,10 +56,16 @@ class Loss:
         object.__setattr__(self, "reduction", check_reduction(reduction))
         object.__setattr__(self, "_parameter", self._check_parameter(parameter))
 
+    def __init_subclass__(cls) -> None:
+        dispatch.set_accepted(cls._code, *cls.accepted)
+
     @classmethod
     def _check_parameter(cls, value: object) -> float:
         """Return a valid parameter; raise TypeError or ValueError for others."""
-        return as_float(cls.parameter_name or "parameter", value)
+        number = as_float(cls.parameter_name or "parameter", value)
+        if not cls.accepted[0] <= number <= cls.accepted[1]:
+            raise ValueError(f"{cls.parameter_name} must be {cls.rule}, got {number!r}")
+        return abs(number)  # -0.0 is 0
 
     def _check_rounded(self, rounded: float) -> None:
         """Raise ValueError if the parameter, rounded to the working dtype, is not valid any more."""
@@ -268,35 +280,8 @@ def _literal(value: object) -> str:
     return f"float({str(value)!r})" if value == float("inf") else repr(value)
 
 
-# ---- checks of parameters --------------------------------------------------------------------------------------------------------
-
-
-def _at_least_zero(name: str, value: object) -> float:
-    number = as_float(name, value)
-    if not number >= 0:
-        raise ValueError(f"{name} must be at least 0, got {number!r}")
-    return abs(number)  # -0.0 is 0
-
-
-def _positive(name: str, value: object) -> float:
-    number = as_float(name, value)
-    if not number > 0:
-        raise ValueError(f"{name} must be positive, got {number!r}")
-    return number
-
-
-def _positive_and_finite(name: str, value: object) -> float:
-    number = as_float(name, value)
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{name} must be positive and finite, got {number!r}")
-    return number
-
-
-def _between_zero_and_one(name: str, value: object) -> float:
-    number = as_float(name, value)
-    if not 0 < number < 1:
-        raise ValueError(f"{name} must lie between 0 and 1, got {number!r}")
-    return number
+LEAST = 5e-324  # the least positive float64
+GREATEST = sys.float_info.max
 
 
 # ---- the losses ------------------------------------------------------------------------------------------------------------------
@@ -352,16 +337,14 @@ class SmoothL1Loss(Loss):
     parameter_name = "beta"
     default = 1.0
     legacy = True
+    accepted = (0.0, math.inf)
+    rule = "at least 0"
     _code = 0
 
     def __init__(
         self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
     ) -> None:
         super().__init__(reduction_of(size_average, reduce, reduction), beta)
-
-    @classmethod
-    def _check_parameter(cls, value: object) -> float:
-        return _at_least_zero("beta", value)
 
     @property
     def beta(self) -> float:
@@ -483,14 +466,12 @@ class HuberLoss(Loss):
     name = "huber"
     parameter_name = "delta"
     default = 1.0
+    accepted = (LEAST, math.inf)
+    rule = "positive"
     _code = 3
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction, delta)
-
-    @classmethod
-    def _check_parameter(cls, value: object) -> float:
-        return _positive("delta", value)
 
     @property
     def delta(self) -> float:
@@ -539,14 +520,12 @@ class TukeyLoss(Loss):
     name = "tukey"
     parameter_name = "c"
     default = 4.685
+    accepted = (LEAST, GREATEST)
+    rule = "positive and finite"
     _code = 4
 
     def __init__(self, reduction: str = "mean", c: float = 4.685) -> None:
         super().__init__(reduction, c)
-
-    @classmethod
-    def _check_parameter(cls, value: object) -> float:
-        return _positive_and_finite("c", value)
 
     @property
     def c(self) -> float:
@@ -592,14 +571,12 @@ class QuantileLoss(Loss):
     name = "quantile"
     parameter_name = "q"
     default = 0.5
+    accepted = (LEAST, math.nextafter(1, 0))
+    rule = "between 0 and 1"
     _code = 5
 
     def __init__(self, reduction: str = "mean", q: float = 0.5) -> None:
         super().__init__(reduction, q)
-
-    @classmethod
-    def _check_parameter(cls, value: object) -> float:
-        return _between_zero_and_one("q", value)
 
     @property
     def q(self) -> float:
@@ -645,14 +622,12 @@ class EpsilonInsensitiveLoss(Loss):
     name = "epsilon_insensitive"
     parameter_name = "epsilon"
     default = 0.1
+    accepted = (0.0, math.inf)
+    rule = "at least 0"
     _code = 6
 
     def __init__(self, reduction: str = "mean", epsilon: float = 0.1) -> None:
         super().__init__(reduction, epsilon)
-
-    @classmethod
-    def _check_parameter(cls, value: object) -> float:
-        return _at_least_zero("epsilon", value)
 
     @property
     def epsilon(self) -> float:
@@ -700,14 +675,12 @@ class PseudoHuberLoss(Loss):
     name = "pseudo_huber"
     parameter_name = "delta"
     default = 1.0
+    accepted = (LEAST, math.inf)
+    rule = "positive"
     _code = 7
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction, delta)
-
-    @classmethod
-    def _check_parameter(cls, value: object) -> float:
-        return _positive("delta", value)
 
     @property
     def delta(self) -> float:

@@ -23,10 +23,10 @@ LONGEST = 5000
 
 def mismatches(rng: np.random.Generator, loss_name: str, length: int, spread: str, dtype: type) -> list[str]:
     """Compare `sum` and `mean` of one random pair with the exact value rounded once; describe what differs."""
-    parameter = generators.random_parameter(rng, dtype)
+    parameter = generators.random_parameter(rng, dtype, loss_name)
     n_threads = int(rng.integers(1, 5))
     inputs, targets = generators.SPREADS[spread](rng, length, dtype)
-    setting = {ORACLE[loss_name].parameter: parameter}
+    setting = ORACLE[loss_name].setting(parameter)
     cls = LOSSES[loss_name]
     losses = cls(reduction="none", **setting)(inputs, targets)
     found = []

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from .reference import FORMATS
+from .reference import FORMATS, ORACLE, accepts
 
 # Around the widths of vectors (2 to 16 elements), unrolled loops and blocks (1024), and far beyond.
 SMALL_LENGTHS = (*range(6), 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
@@ -89,14 +89,18 @@ SPREADS: dict[str, Callable[[np.random.Generator, int, Any], Pair]] = {
 }
 
 
-def random_parameter(rng: np.random.Generator, dtype: Any) -> float:
-    """A non-negative parameter: often ordinary, sometimes 0, often anywhere from subnormal to huge."""
-    kind = rng.integers(4)
-    if kind == 0:
-        return float(rng.choice([1.0, 0.5, 2.0, 0.0, 0.1, 10.0]))
-    if kind == 1:
-        return float(rng.uniform(0, 3))
-    return float(abs(spread(rng, 1, dtype, *exponents(dtype))[0]))
+def random_parameter(rng: np.random.Generator, dtype: Any, name: str = "smooth_l1") -> float:
+    """A parameter that the loss accepts: often ordinary, sometimes at the end of its range, often subnormal to huge."""
+    while True:
+        kind = rng.integers(4)
+        if kind == 0:
+            parameter = float(rng.choice([*ORACLE[name].parameters, 1.0, 0.5, 2.0, 0.0, 0.1, 10.0]))
+        elif kind == 1:
+            parameter = float(rng.uniform(0, 3))
+        else:
+            parameter = float(abs(spread(rng, 1, dtype, *exponents(dtype))[0]))
+        if accepts(name, parameter, dtype):
+            return parameter
 
 
 def pairs(dtype: Any, *, special: bool = False, max_size: int = 40) -> st.SearchStrategy[Pair]:

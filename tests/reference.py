@@ -9,7 +9,8 @@ b. A formula uses nothing but arithmetic and comparisons, so it accepts `mpmath.
 c. Formulas see finite errors only. Infinite and NaN errors are one rule for all losses, in `elementwise`.
 d. Sums are taken of the *elementwise results of the library* (DESIGN 2.5): whether those are right is a question of
    ulps, whether the sum of them is right is a question of bits, and the two are asked separately.
-e. `ORACLE` has the keys of `cylosses.losses.LOSSES`. Adding a loss to the tests is adding one entry.
+e. Weights and masks remove first: an element that is not selected, or has weight 0, is in no sum and no result.
+f. `ORACLE` has the keys of `cylosses.losses.LOSSES`. Adding a loss to the tests is adding one entry.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ FORMATS = {
 
 
 def _format(dtype: Any) -> Format:
-    return FORMATS[dtype if dtype == "bfloat16" else np.dtype(dtype).name]
+    return FORMATS[dtype if isinstance(dtype, str) and dtype == "bfloat16" else np.dtype(dtype).name]
 
 
 def as_fraction(number: Any) -> Fraction:
@@ -76,11 +77,11 @@ def ulp(value: Exact, dtype: Any) -> Fraction:
 def round_fraction(value: Exact, dtype: Any) -> np.floating:
     """Round an exact number to the nearest float of `dtype`, ties to even, in one step.
 
-    The result is a NumPy scalar of that dtype (float32 for "bfloat16", which NumPy lacks). No other format lies
-    between: half-way cases of float32 that float64 would hide come out right.
+    The result is a NumPy scalar of that dtype (float32 for the string "bfloat16", which NumPy lacks without
+    ml_dtypes). No other format lies between: half-way cases of float32 that float64 would hide come out right.
     """
     form = _format(dtype)
-    scalar = np.float32 if dtype == "bfloat16" else np.dtype(dtype).type
+    scalar = np.float32 if isinstance(dtype, str) and dtype == "bfloat16" else np.dtype(dtype).type
     if isinstance(value, float) and not math.isfinite(value):
         return scalar(value)
     value = as_fraction(value)
@@ -92,11 +93,12 @@ def round_fraction(value: Exact, dtype: Any) -> np.floating:
     return scalar(math.ldexp(steps, _floor_log2(unit)))
 
 
-def ulp_error(got: Any, exact: Exact, dtype: Any) -> float:
+def ulp_error(got: Any, exact: Exact, dtype: Any, size: Exact = 0) -> float:
     """How far a computed number is from the exact one, in units in the last place of the exact one.
 
-    An infinity counts as the first power of two beyond the format: it is wrong by less than one ulp just above the
-    largest number, and by a lot below. NaN is right only where NaN is expected.
+    Or in those of `size` if that is larger: the size of terms that cancel. An infinity counts as the first power of
+    two beyond the format: it is wrong by less than one ulp just above the largest number, and by a lot below. NaN is
+    right only where NaN is expected.
     """
     got = float(got)
     if isinstance(exact, float) and not math.isfinite(exact):
@@ -105,25 +107,38 @@ def ulp_error(got: Any, exact: Exact, dtype: Any) -> float:
         return math.inf
     exact = as_fraction(exact)
     limit = Fraction(2) ** _format(dtype).overflow
+    unit = ulp(max(abs(exact), as_fraction(size)), dtype)
     if math.isinf(got):
         if abs(exact) >= limit and (exact > 0) == (got > 0):
             return 0.0
-        return float(abs(math.copysign(1, got) * limit - exact) / ulp(exact, dtype))
-    return float(abs(Fraction(got) - exact) / ulp(exact, dtype))
+        return float(abs(math.copysign(1, got) * limit - exact) / unit)
+    return float(abs(Fraction(got) - exact) / unit)
 
 
 # Sums ---------------------------------------------------------------------------------------------------------------
 
 
-def _select(terms: Any, weights: Any, where: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Flat float64 copies of the terms and weights that take part: selected, and with a weight other than zero."""
+def _doubles(numbers: np.ndarray) -> list[np.ndarray]:
+    """Float64 arrays whose exact sum is `numbers`: two halves for integers of 64 bits, else one array."""
+    if numbers.dtype.kind in "iu" and numbers.dtype.itemsize == 8:
+        low = numbers & numbers.dtype.type(0xFFFFFFFF)
+        return [(numbers - low).astype(np.float64), low.astype(np.float64)]
+    return [numbers.astype(np.float64)]
+
+
+def selection(shape: tuple[int, ...], weights: Any, where: Any) -> np.ndarray:
+    """Which elements take part: selected, and with a weight other than zero."""
+    keep = np.broadcast_to(True if where is None else np.asarray(where), shape)
+    return keep if weights is None else keep & (np.broadcast_to(np.asarray(weights), shape) != 0)
+
+
+def _select(terms: Any, weights: Any, where: Any) -> tuple[np.ndarray, list[np.ndarray] | None]:
+    """Flat float64 copies of the terms and weights that take part."""
     terms = np.asarray(terms)
-    keep = np.broadcast_to(True if where is None else np.asarray(where), terms.shape)
+    keep = selection(terms.shape, weights, where)
     if weights is None:
         return terms[keep].astype(np.float64), None
-    weights = np.broadcast_to(np.asarray(weights), terms.shape)
-    keep = keep & (weights != 0)
-    return terms[keep].astype(np.float64), weights[keep].astype(np.float64)
+    return terms[keep].astype(np.float64), _doubles(np.broadcast_to(np.asarray(weights), terms.shape)[keep])
 
 
 def _significands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,33 +184,83 @@ def exact_sum(losses: Any, weights: Any = None, where: Any = None) -> Exact:
     if special.size:
         infinities = set(special.tolist())
         return infinities.pop() if len(infinities) == 1 and not np.isnan(special).any() else math.nan
-    return _sum_finite(terms) if factors is None else _sum_products(terms, factors)
+    return _sum_finite(terms) if factors is None else sum(_sum_products(terms, part) for part in factors)
 
 
 def exact_mean(losses: Any, weights: Any = None, where: Any = None) -> Exact:
     """The exact sum divided by the number of selected elements, or by the sum of their weights; NaN without any."""
     terms, factors = _select(losses, weights, where)
-    divisor = Fraction(terms.size) if factors is None else _sum_finite(factors)
+    divisor = Fraction(terms.size) if factors is None else sum(map(_sum_finite, factors))
     if divisor == 0:
         return math.nan
     total = exact_sum(losses, weights, where)
     return total / divisor if isinstance(total, Fraction) else total
 
 
-def reduced(losses: np.ndarray, reduction: str) -> np.floating:
-    """What `sum` or `mean` must return for these elementwise losses: exact, then rounded once to their dtype."""
-    exact = {"sum": exact_sum, "mean": exact_mean}[reduction](losses)
-    return round_fraction(exact, losses.dtype)
+def _slices(shape: tuple[int, ...], axis: Any) -> tuple[set[int], list[tuple[Any, ...]]]:
+    """The axes that are summed over (all of them for None), and the index of each slice that is summed."""
+    every = set(range(len(shape)))
+    axes = every if axis is None else {k % len(shape) for k in ((axis,) if isinstance(axis, int) else axis)}
+    left = tuple(1 if k in axes else n for k, n in enumerate(shape))
+    return axes, [tuple(slice(None) if k in axes else index[k] for k in sorted(every)) for index in np.ndindex(*left)]
+
+
+def reduced(
+    losses: np.ndarray, reduction: str, weights: Any = None, where: Any = None, axis: Any = None, keepdims: bool = False
+) -> Any:
+    """What `sum` or `mean` must return for these elementwise losses: exact per slice, then rounded once to their dtype."""
+    exact = {"sum": exact_sum, "mean": exact_mean}[reduction]
+    axes, slices = _slices(losses.shape, axis)
+    full = [None if operand is None else np.broadcast_to(np.asarray(operand), losses.shape) for operand in (weights, where)]
+    results = [
+        round_fraction(exact(losses[index], *(None if operand is None else operand[index] for operand in full)), losses.dtype)
+        for index in slices
+    ]
+    left = (1 if k in axes else n for k, n in enumerate(losses.shape) if keepdims or k not in axes)
+    return np.array(results, losses.dtype).reshape(tuple(left))[()]
+
+
+def weighted(losses: np.ndarray, weights: Any, where: Any) -> np.ndarray:
+    """What `none` must return: weight times loss rounded once, and 0 for what is removed."""
+    result = np.zeros(losses.shape, losses.dtype)
+    keep = selection(losses.shape, weights, where)
+    if weights is None:
+        result[keep] = losses[keep]
+        return result
+    factors = np.broadcast_to(np.asarray(weights), losses.shape)[keep]
+    factors = factors if factors.dtype.kind in "iu" else factors.astype(np.float64)
+    pairs = zip(losses[keep].astype(np.float64).tolist(), factors.tolist(), strict=True)
+    result[keep] = [round_fraction(Fraction(a) * Fraction(w) if math.isfinite(a) else a, losses.dtype) for a, w in pairs]
+    return result
 
 
 # Gradients ----------------------------------------------------------------------------------------------------------
 
 
-def scaled_gradient(derivative: np.ndarray, grad_output: Any, divisor: int = 1) -> np.ndarray:
-    """The elementwise gradient that follows from the derivative: scaled in float64, rounded once to its dtype."""
+def divisors(shape: tuple[int, ...], weights: Any = None, where: Any = None, axis: Any = None) -> np.ndarray:
+    """What `mean` divides by, rounded to float64, for each slice: of the shape of the call, with ones for what is summed."""
+    axes, slices = _slices(shape, axis)
+    ones = np.broadcast_to(np.float64(1) if weights is None else np.asarray(weights), shape)
+    keep = selection(shape, weights, where)
+    totals = [sum(map(_sum_finite, _doubles(ones[index][keep[index]])), Fraction(0)) for index in slices]
+    results = np.array([round_fraction(total, np.float64) for total in totals], np.float64)
+    return results.reshape([1 if k in axes else n for k, n in enumerate(shape)])
+
+
+def scaled_gradient(
+    derivative: np.ndarray, grad_output: Any, divisor: Any = 1, weights: Any = None, where: Any = None, wrt: str = "input"
+) -> np.ndarray:
+    """The elementwise gradient that follows from the derivative: scaled in float64, rounded once to its dtype.
+
+    The derivative is in the working dtype; the same holds for second derivatives and IRLS weights.
+    """
     with np.errstate(all="ignore"):
-        scale = np.asarray(grad_output, np.float64) / np.float64(divisor)
-        return (derivative.astype(np.float64) * scale).astype(derivative.dtype)
+        scale = np.asarray(grad_output, np.float64) / np.asarray(divisor, np.float64)
+        scale = -scale if wrt == "target" else scale
+        if weights is not None:
+            scale = scale * np.asarray(weights).astype(np.float64)
+        scaled = (derivative.astype(np.float64) * scale).astype(derivative.dtype)
+    return np.where(selection(derivative.shape, weights, where), scaled, derivative.dtype.type(0))
 
 
 def summed_gradient(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -211,6 +276,10 @@ def summed_gradient(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 # Losses -------------------------------------------------------------------------------------------------------------
 
 
+QUANTITIES = ("value", "derivative", "second_derivative", "irls_weight")
+IRLS_CAP = 2**20  # the IRLS weight psi(d) / d of losses with a kink is that of the error 1 / IRLS_CAP nearer to it
+
+
 @dataclass(frozen=True)
 class Oracle:
     """One loss: its exact formulas as functions of the error d and the parameter p, and what to test it with."""
@@ -218,19 +287,49 @@ class Oracle:
     value: Callable[[Exact, Exact], Exact]
     derivative: Callable[[Exact, Exact], Exact]
     second_derivative: Callable[[Exact, Exact], Exact]
-    at_infinity: Callable[[Exact], tuple[float, float, float]]  # value and derivatives at d = +inf; even, odd, even
+    irls_weight: Callable[[Exact, Exact], Exact]
+    at_infinity: Callable[[Exact, int], tuple[Exact, ...]]  # the four at d = sign * inf; None where nothing is promised
     kinks: Callable[[Exact], list[Exact]]  # the errors where a derivative jumps
-    parameter: str
+    parameter: str | None  # None for a loss without; p is then 0 and means nothing
     default: float
-    parameters: tuple[float, ...]  # sensible values to test with
+    valid: Callable[[Exact], bool]
+    parameters: tuple[float, ...]  # sensible values to test with; float32 may not accept the most extreme
     rejected: tuple[float, ...]  # values that must be refused
-    value_ulps: float  # largest error allowed
-    derivative_ulps: float  # 0.5 means correctly rounded, and is tested bit for bit
-    examples: tuple[tuple[str, str, str, str, str], ...]  # by hand: d, p, value, derivative, second derivative
+    ulps: tuple[float, float, float, float]  # largest errors allowed; 0.5 is correctly rounded, and tested bit for bit
+    examples: tuple[tuple[str, ...], ...]  # by hand: d, p, value, derivative, second derivative, IRLS weight
+    second_size: Callable[[Exact, Exact], Exact] | None = None  # terms of the second derivative that cancel: ulps are theirs
+    majorises: bool = True  # whether the parabola of the IRLS weight lies above the loss everywhere
+
+    def setting(self, parameter: float) -> dict[str, float]:
+        """The parameter as a keyword argument; none for a loss without."""
+        return {} if self.parameter is None else {self.parameter: parameter}
+
+    def some_parameters(self, dtype: Any) -> list[float]:
+        """The default, and a small and a zero parameter if they are valid in the working dtype."""
+        return [p for p in (self.default, 1e-3, 0.0) if self.parameter is None or self.valid(working_parameter(p, dtype))]
 
 
 def _sign(d: Exact) -> int:
     return (d > 0) - (d < 0)
+
+
+def _capped(d: Exact) -> Exact:
+    least = d * 0 + Fraction(1, IRLS_CAP) if isinstance(d, Fraction) else d * 0 + mpmath.mpf(1) / IRLS_CAP
+    return max(abs(d), least)
+
+
+def _mpf(number: Exact) -> mpmath.mpf:
+    return number if isinstance(number, mpmath.mpf) else mpmath.mpf(number.numerator) / number.denominator
+
+
+def _in_60_digits(formula: Callable[[Exact, Exact], Exact]) -> Callable[[Exact, Exact], Exact]:
+    """For formulas with a square root."""
+
+    def evaluated(d: Exact, p: Exact) -> Exact:
+        with mpmath.workdps(max(60, mpmath.mp.dps)):
+            return formula(d, p)
+
+    return evaluated
 
 
 def _smooth_l1(d: Exact, beta: Exact) -> Exact:
@@ -251,32 +350,217 @@ def _smooth_l1_second_derivative(d: Exact, beta: Exact) -> Exact:
     return 1 / beta if abs(d) < beta < math.inf else d * 0
 
 
+def _smooth_l1_irls_weight(d: Exact, beta: Exact) -> Exact:
+    if beta == math.inf:
+        return d * 0
+    return 1 / _capped(d) if beta == 0 else 1 / max(abs(d), beta)
+
+
+def _huber(d: Exact, delta: Exact) -> Exact:
+    return d * d / 2 if abs(d) < delta else delta * (abs(d) - delta / 2)
+
+
+def _huber_irls_weight(d: Exact, delta: Exact) -> Exact:
+    return d * 0 + 1 if abs(d) <= delta else delta / abs(d)
+
+
+def _tukey(d: Exact, c: Exact) -> Exact:
+    # c**2 / 6 * (1 - (1 - u)**3), multiplied out: the digits of mpmath do not cancel
+    u = (d / c) ** 2
+    return d * d / 6 * (3 - 3 * u + u * u) if abs(d) < c else d * 0 + c * c / 6
+
+
+def _tukey_taper(d: Exact, c: Exact) -> Exact:
+    return (1 - abs(d) / c) * (1 + abs(d) / c) if abs(d) < c else d * 0
+
+
+def _quantile_slope(d: Exact, q: Exact) -> Exact:
+    return q if d < 0 else 1 - q
+
+
+def _pseudo_huber_root(d: Exact, delta: Exact) -> mpmath.mpf:
+    return mpmath.sqrt(_mpf(1 + (d / delta) ** 2)) if delta != math.inf else mpmath.mpf(1)
+
+
+@_in_60_digits
+def _pseudo_huber(d: Exact, delta: Exact) -> Exact:
+    # delta**2 * (root - 1), without cancellation
+    return _mpf(d * d) / (1 + _pseudo_huber_root(d, delta))
+
+
+_POSITIVE = (1.0, 0.5, 0.1, 3.2825210439, 1e-30, 1e-42, 1e-60, 1e30)
+_NOT_POSITIVE = (0.0, -0.0, -1.0, -1e-60, -math.inf, math.nan)
+_NOT_AT_LEAST_ZERO = (-1.0, -1e-60, -math.inf, math.nan)
+
 ORACLE: dict[str, Oracle] = {
     "smooth_l1": Oracle(
         value=_smooth_l1,
         derivative=_smooth_l1_derivative,
         second_derivative=_smooth_l1_second_derivative,
-        at_infinity=lambda beta: (math.inf, 1.0, 0.0),
+        irls_weight=_smooth_l1_irls_weight,
+        at_infinity=lambda beta, sign: (math.inf, sign, 0, 0),
         kinks=lambda beta: [beta, -beta],
         parameter="beta",
         default=1.0,
-        parameters=(1.0, 0.5, 0.1, 3.2825210439, 0.0, 1e-30, 1e-42, 1e-60, 1e30, math.inf),
-        rejected=(-1.0, -1e-60, -math.inf, math.nan),
-        value_ulps=2,
-        derivative_ulps=0.5,
+        valid=lambda beta: beta >= 0,
+        parameters=(*_POSITIVE, 0.0, math.inf),
+        rejected=_NOT_AT_LEAST_ZERO,
+        ulps=(2, 0.5, 0.5, 0.5),
         examples=(
-            ("0", "1", "0", "0", "1"),
-            ("1/2", "1", "1/8", "1/2", "1"),
-            ("-1/2", "1", "1/8", "-1/2", "1"),
-            ("1", "1", "1/2", "1", "0"),
-            ("8", "1", "15/2", "1", "0"),
-            ("-8", "1", "15/2", "-1", "0"),
-            ("1/10", "1/2", "1/100", "1/5", "2"),
-            ("3", "4", "9/8", "3/4", "1/4"),
-            ("-3", "0", "3", "-1", "0"),
-            ("0", "0", "0", "0", "0"),
+            ("0", "1", "0", "0", "1", "1"),
+            ("1/2", "1", "1/8", "1/2", "1", "1"),
+            ("-1/2", "1", "1/8", "-1/2", "1", "1"),
+            ("1", "1", "1/2", "1", "0", "1"),
+            ("8", "1", "15/2", "1", "0", "1/8"),
+            ("-8", "1", "15/2", "-1", "0", "1/8"),
+            ("1/10", "1/2", "1/100", "1/5", "2", "2"),
+            ("3", "4", "9/8", "3/4", "1/4", "1/4"),
+            ("-3", "0", "3", "-1", "0", "1/3"),
+            ("0", "0", "0", "0", "0", "1048576"),
         ),
-    )
+    ),
+    "l1": Oracle(
+        value=lambda d, _: abs(d),
+        derivative=lambda d, _: d * 0 + _sign(d),
+        second_derivative=lambda d, _: d * 0,
+        irls_weight=lambda d, _: 1 / _capped(d),
+        at_infinity=lambda _, sign: (math.inf, sign, 0, 0),
+        kinks=lambda _: [0],
+        parameter=None,
+        default=0.0,
+        valid=lambda _: True,
+        parameters=(0.0,),
+        rejected=(),
+        ulps=(0.5, 0.5, 0.5, 0.5),
+        examples=(
+            ("0", "0", "0", "0", "0", "1048576"),
+            ("-3", "0", "3", "-1", "0", "1/3"),
+            ("1/4", "0", "1/4", "1", "0", "4"),
+            ("-1/2000000", "0", "1/2000000", "-1", "0", "1048576"),
+        ),
+    ),
+    "mse": Oracle(
+        value=lambda d, _: d * d,
+        derivative=lambda d, _: 2 * d,
+        second_derivative=lambda d, _: d * 0 + 2,
+        irls_weight=lambda d, _: d * 0 + 2,
+        at_infinity=lambda _, sign: (math.inf, sign * math.inf, 2, 2),
+        kinks=lambda _: [],
+        parameter=None,
+        default=0.0,
+        valid=lambda _: True,
+        parameters=(0.0,),
+        rejected=(),
+        ulps=(0.5, 0.5, 0.5, 0.5),
+        examples=(("0", "0", "0", "0", "2", "2"), ("-3", "0", "9", "-6", "2", "2"), ("1/4", "0", "1/16", "1/2", "2", "2")),
+    ),
+    "huber": Oracle(
+        value=_huber,
+        derivative=lambda d, delta: d if abs(d) < delta else delta * _sign(d),
+        second_derivative=lambda d, delta: d * 0 + (abs(d) < delta),
+        irls_weight=_huber_irls_weight,
+        at_infinity=lambda delta, sign: (math.inf, sign * delta, *((None, None) if delta == math.inf else (0, 0))),
+        kinks=lambda delta: [delta, -delta],
+        parameter="delta",
+        default=1.0,
+        valid=lambda delta: delta > 0,
+        parameters=(*_POSITIVE, 1.345, math.inf),
+        rejected=_NOT_POSITIVE,
+        ulps=(2, 0.5, 0.5, 0.5),
+        examples=(
+            ("0", "2", "0", "0", "1", "1"),
+            ("3/2", "2", "9/8", "3/2", "1", "1"),
+            ("2", "2", "2", "2", "0", "1"),
+            ("-8", "2", "14", "-2", "0", "1/4"),
+            ("1/4", "1/8", "3/128", "1/8", "0", "1/2"),
+        ),
+    ),
+    "tukey": Oracle(
+        value=_tukey,
+        derivative=lambda d, c: d * _tukey_taper(d, c) ** 2,
+        second_derivative=lambda d, c: _tukey_taper(d, c) * (1 - 5 * (d / c) ** 2),
+        irls_weight=lambda d, c: _tukey_taper(d, c) ** 2,
+        at_infinity=lambda c, sign: (c * c / 6, 0, 0, 0),
+        kinks=lambda c: [c, -c],
+        parameter="c",
+        default=4.685,
+        valid=lambda c: 0 < c < math.inf,
+        parameters=(4.685, *_POSITIVE, 1e19, 1e300),
+        rejected=(*_NOT_POSITIVE, math.inf),
+        ulps=(4, 4, 4, 4),
+        examples=(
+            ("0", "2", "0", "0", "1", "1"),
+            ("1", "2", "37/96", "9/16", "-3/16", "9/16"),
+            ("-1", "2", "37/96", "-9/16", "-3/16", "9/16"),
+            ("2", "2", "2/3", "0", "0", "0"),
+            ("-50", "2", "2/3", "0", "0", "0"),
+        ),
+        # 1 - 5 u passes through 0 at u = 1/5 as the difference of two numbers near 1: ulps of 1 times the taper
+        second_size=lambda d, c: _tukey_taper(d, c),
+    ),
+    "quantile": Oracle(
+        value=lambda d, q: _quantile_slope(d, q) * abs(d),
+        derivative=lambda d, q: d * 0 + _quantile_slope(d, q) * _sign(d),
+        second_derivative=lambda d, q: d * 0,
+        irls_weight=lambda d, q: _quantile_slope(d, q) / _capped(d),
+        at_infinity=lambda q, sign: (math.inf, 1 - q if sign > 0 else -q, 0, 0),
+        kinks=lambda q: [0],
+        parameter="q",
+        default=0.5,
+        valid=lambda q: 0 < q < 1,
+        parameters=(0.5, 0.1, 0.9, 0.75, 1e-3, 1e-30, 1e-42, 1e-60, 1 - 2.0**-24, 1 - 2.0**-50),
+        rejected=(*_NOT_POSITIVE, 1.0, 1.5, math.inf),
+        ulps=(2, 0.5, 0.5, 2),
+        examples=(
+            ("0", "3/4", "0", "0", "0", "262144"),
+            ("-2", "3/4", "3/2", "-3/4", "0", "3/8"),
+            ("2", "3/4", "1/2", "1/4", "0", "1/8"),
+        ),
+        majorises=False,
+    ),
+    "epsilon_insensitive": Oracle(
+        value=lambda d, epsilon: max(abs(d) - epsilon, d * 0) if epsilon < math.inf else d * 0,
+        derivative=lambda d, epsilon: d * 0 + (_sign(d) if abs(d) > epsilon else 0),
+        second_derivative=lambda d, epsilon: d * 0,
+        irls_weight=lambda d, epsilon: 1 / _capped(d) if abs(d) > epsilon else d * 0,
+        at_infinity=lambda epsilon, sign: (math.inf, sign, 0, 0),
+        kinks=lambda epsilon: [epsilon, -epsilon],
+        parameter="epsilon",
+        default=0.1,
+        valid=lambda epsilon: epsilon >= 0,
+        parameters=(*_POSITIVE, 0.0, math.inf),
+        rejected=_NOT_AT_LEAST_ZERO,
+        ulps=(0.5, 0.5, 0.5, 0.5),
+        examples=(
+            ("0", "1/4", "0", "0", "0", "0"),
+            ("1/4", "1/4", "0", "0", "0", "0"),
+            ("1/2", "1/4", "1/4", "1", "0", "2"),
+            ("-8", "1/4", "31/4", "-1", "0", "1/8"),
+            ("-8", "0", "8", "-1", "0", "1/8"),
+            ("0", "0", "0", "0", "0", "0"),
+        ),
+        majorises=False,
+    ),
+    "pseudo_huber": Oracle(
+        value=_pseudo_huber,
+        derivative=_in_60_digits(lambda d, delta: _mpf(d) / _pseudo_huber_root(d, delta)),
+        second_derivative=_in_60_digits(lambda d, delta: 1 / _pseudo_huber_root(d, delta) ** 3),
+        irls_weight=_in_60_digits(lambda d, delta: 1 / _pseudo_huber_root(d, delta)),
+        at_infinity=lambda delta, sign: (math.inf, sign * delta, *((None, None) if delta == math.inf else (0, 0))),
+        kinks=lambda delta: [],
+        parameter="delta",
+        default=1.0,
+        valid=lambda delta: delta > 0,
+        parameters=(*_POSITIVE, 1e300, math.inf),
+        rejected=_NOT_POSITIVE,
+        ulps=(4, 4, 8, 4),
+        examples=(
+            ("0", "4", "0", "0", "1", "1"),
+            ("3", "4", "4", "12/5", "64/125", "4/5"),
+            ("-3", "4", "4", "-12/5", "64/125", "4/5"),
+            ("24", "7", "126", "168/25", "343/15625", "7/25"),
+        ),
+    ),
 }
 
 
@@ -293,22 +577,38 @@ def working_parameter(parameter: float, dtype: Any) -> Exact:
     return Fraction(rounded) if math.isfinite(rounded) else rounded
 
 
+def accepts(name: str, parameter: float, dtype: Any) -> bool:
+    """Whether a call in the working dtype accepts a parameter: it must be valid as given and as rounded."""
+    oracle = ORACLE[name]
+    return oracle.parameter is None or all(oracle.valid(working_parameter(parameter, d)) for d in (np.float64, dtype))
+
+
 def elementwise(name: str, what: str, errors: Iterable[Any], parameter: float, dtype: Any) -> list[Exact]:
-    """The exact "value", "derivative" or "second_derivative" of a loss at errors that are floats of `dtype`."""
+    """One of the exact QUANTITIES of a loss at errors that are floats of `dtype`; None where nothing is promised."""
     oracle = ORACLE[name]
     formula = getattr(oracle, what)
     p = working_parameter(parameter, dtype)
-    order = ["value", "derivative", "second_derivative"].index(what)
     results = []
     for error in np.ravel(errors).tolist():
         if math.isnan(error):
             results.append(math.nan)
         elif math.isinf(error):
-            limit = oracle.at_infinity(p)[order]
-            results.append(math.copysign(limit, error) if what == "derivative" else limit)
+            results.append(oracle.at_infinity(p, 1 if error > 0 else -1)[QUANTITIES.index(what)])
         else:
             results.append(formula(Fraction(error), p))
     return results
+
+
+def largest_error(name: str, what: str, got: np.ndarray, errors: np.ndarray, parameter: float) -> tuple[float, int | None]:
+    """The largest error of computed quantities in ulps (see `Oracle.second_size`), and where it is; None without any."""
+    dtype, oracle = got.dtype, ORACLE[name]
+    p = working_parameter(parameter, dtype)
+    found = []
+    for g, d, exact in zip(got.tolist(), errors.tolist(), elementwise(name, what, errors, parameter, dtype), strict=True):
+        size = oracle.second_size(Fraction(d), p) if what == "second_derivative" and oracle.second_size and math.isfinite(d) else 0
+        found.append(0.0 if exact is None else ulp_error(g, exact, dtype, size))
+    worst = max(found, default=0.0)
+    return worst, found.index(worst) if found else None
 
 
 # Comparison ---------------------------------------------------------------------------------------------------------

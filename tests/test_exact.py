@@ -15,7 +15,7 @@ from cylosses.losses import LOSSES
 
 from . import exactness, generators
 from .generators import DTYPES, LENGTHS, SPREADS
-from .reference import ORACLE, exact_mean, exact_sum, reduced, round_fraction, same_bits
+from .reference import ORACLE, accepts, exact_mean, exact_sum, reduced, round_fraction, same_bits
 
 THREADS = (1, 2, 3, 4)
 
@@ -55,8 +55,8 @@ def test_many_random_arrays(rng):
 @given(data=st.data())
 def test_any_values(name, dtype, data):
     inputs, targets = data.draw(generators.pairs(dtype, special=True))
-    parameter = data.draw(st.sampled_from(ORACLE[name].parameters))
-    setting = {ORACLE[name].parameter: parameter}
+    parameter = data.draw(st.sampled_from([p for p in ORACLE[name].parameters if accepts(name, p, dtype)]))
+    setting = ORACLE[name].setting(parameter)
     losses = LOSSES[name](reduction="none", **setting)(inputs, targets)
     for reduction in ("sum", "mean"):
         for n_threads in THREADS:
@@ -88,11 +88,15 @@ def test_elementwise_results_do_not_depend_on_threads(n_threads, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_losses_that_are_exact_sum_to_the_formula(dtype, rng):
-    """Small multiples of 1/8 have losses without rounding: here the formula alone says what the sum and mean are."""
+    """Small multiples of 1/8 have losses without rounding: here the formula alone says what the sum and mean are.
+
+    Except for two losses, whose formulas divide by 6 or take a root.
+    """
     inputs, targets = rng.integers(-80, 80, (2, 3001)) / 8
-    for name, oracle in ORACLE.items():
-        loss = LOSSES[name](reduction="sum", **{oracle.parameter: 2})
-        total = sum(oracle.value(Fraction(d), Fraction(2)) for d in (inputs - targets).tolist())
+    for name in set(ORACLE) - {"tukey", "pseudo_huber", "charbonnier"}:
+        oracle, parameter = ORACLE[name], 0.25 if name == "quantile" else 2.0
+        loss = LOSSES[name](reduction="sum", **oracle.setting(parameter))
+        total = sum(oracle.value(Fraction(d), Fraction(parameter)) for d in (inputs - targets).tolist())
         assert same_bits(loss(inputs.astype(dtype), targets.astype(dtype)), round_fraction(total, dtype))
 
 

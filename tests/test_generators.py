@@ -7,7 +7,7 @@ import pytest
 
 from . import generators
 from .generators import DTYPES, LAYOUTS, SPREADS
-from .reference import same_bits
+from .reference import ORACLE, accepts, same_bits
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -42,6 +42,15 @@ def test_parameters_are_not_negative_and_sometimes_zero(rng):
     assert min(parameters) == 0
     assert 0 < sorted(set(parameters))[1] < 1e-30
     assert max(parameters) > 1e30
+
+
+@pytest.mark.parametrize("name", ORACLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parameters_are_those_that_the_loss_accepts(name, dtype, rng):
+    for _ in range(100):
+        parameter = generators.random_parameter(rng, dtype, name)
+        assert accepts(name, parameter, dtype)
+        assert ORACLE[name].parameter is None or parameter not in ORACLE[name].rejected
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from cylosses import functional, losses
 from cylosses.losses import LOSSES
 
 from .generators import SPREADS
-from .reference import ORACLE, same_bits
+from .reference import ORACLE, accepts, same_bits
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -22,7 +24,15 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 def variants(name):
     """One object for each reduction and sensible parameter."""
     for reduction, parameter in itertools.product(("none", "mean", "sum"), ORACLE[name].parameters):
-        yield LOSSES[name](reduction=reduction, **{ORACLE[name].parameter: parameter})
+        yield LOSSES[name](reduction=reduction, **ORACLE[name].setting(parameter))
+
+
+def parameter_of(loss):
+    """The parameter of an object; None for losses without."""
+    return loss.parameter_name and getattr(loss, loss.parameter_name)
+
+
+with_parameter = pytest.mark.parametrize("name", [name for name in LOSSES if ORACLE[name].parameter])
 
 
 # The registry -------------------------------------------------------------------------------------------------------
@@ -53,10 +63,12 @@ def test_everything_about_a_loss_is_public_at_the_top(name):
 def test_defaults(name):
     loss = LOSSES[name]()
     assert loss.reduction == "mean"
-    assert getattr(loss, ORACLE[name].parameter) == ORACLE[name].default
+    assert loss.parameter_name == ORACLE[name].parameter
+    if loss.parameter_name:
+        assert parameter_of(loss) == ORACLE[name].default == loss.default
 
 
-@every_loss
+@with_parameter
 def test_settings_are_attributes(name):
     parameter = ORACLE[name].parameter
     loss = LOSSES[name](reduction="sum", **{parameter: 0.25})
@@ -65,29 +77,109 @@ def test_settings_are_attributes(name):
     assert type(getattr(loss, parameter)) is float
 
 
-@every_loss
-def test_settings_are_checked_by_the_constructor(name):
-    parameter = ORACLE[name].parameter
+@with_parameter
+def test_parameters_are_checked_by_constructor_and_functions(name):
+    """Also on the fast path of the functions: two plain arrays and a float."""
+    parameter, x = ORACLE[name].parameter, np.ones(3)
+    function, backward = getattr(functional, f"{name}_loss"), getattr(functional, f"{name}_loss_backward")
     for value in ORACLE[name].rejected:
-        with pytest.raises(ValueError, match=parameter):
-            LOSSES[name](**{parameter: value})
-    with pytest.raises(TypeError, match=parameter):
-        LOSSES[name](**{parameter: "1"})
+        for reduction in ("none", "mean", "sum"):
+            for call in (
+                LOSSES[name],
+                functools.partial(function, x, x),
+                functools.partial(function, x.astype("f4"), x.astype("f4")),
+                functools.partial(backward, 1.0, x, x),
+            ):
+                with pytest.raises(ValueError, match=rf"{parameter}.*{re.escape(repr(value))}"):
+                    call(reduction=reduction, **{parameter: value})
+    for call in (LOSSES[name], functools.partial(function, x, x), functools.partial(backward, 1.0, x, x)):
+        for value in ("1", None, [1.0, 2.0], 1j):
+            with pytest.raises(TypeError, match=parameter):
+                call(**{parameter: value})
+
+
+@with_parameter
+def test_parameters_that_leave_their_interval_in_float32_are_refused(name):
+    x, t = np.array([3.0, 1.0]), np.array([1.0, 1.0])
+    narrow = x.astype(np.float32), t.astype(np.float32)
+    half = x.astype(np.float16), t.astype(np.float16)
+    far = [p for p in (1e-60, 1e-46, 1e300, 1 - 2.0**-50, 1 - 2.0**-26) if accepts(name, p, np.float64)]
+    assert far
+    for value in far:
+        setting = ORACLE[name].setting(value)
+        for reduction in ("none", "mean", "sum"):
+            loss = LOSSES[name](reduction=reduction, **setting)
+            calls = {
+                "call": loss,
+                "grad": loss.grad,
+                "both": loss.value_and_grad,
+                "hessian": loss.grad_and_hess,
+                "function": functools.partial(getattr(functional, f"{name}_loss"), reduction=reduction, **setting),
+                "backward": functools.partial(getattr(functional, f"{name}_loss_backward"), 1.0, reduction=reduction, **setting),
+            }
+            if reduction != "none":
+                calls["streaming"] = loss.streaming().update
+            for call in calls.values():
+                call(x, t)
+                for pair in (narrow, half, (narrow[0], [1, 1])):
+                    if accepts(name, value, np.float32):
+                        call(*pair)
+                        continue
+                    with pytest.raises(ValueError, match=rf"{ORACLE[name].parameter}={re.escape(repr(value))} rounds to.*float32"):
+                        call(*pair)
+
+
+@every_loss
+def test_reductions_are_checked_by_the_constructor(name):
     with pytest.raises(ValueError, match=r"reduction.*'median'"):
         LOSSES[name](reduction="median")
 
 
-def test_positions_of_smooth_l1():
-    assert cylosses.SmoothL1Loss(None, None, "sum", 0.5) == cylosses.SmoothL1Loss(reduction="sum", beta=0.5)
+LEGACY = ("smooth_l1", "l1", "mse")  # PyTorch's losses that have the flags
 
 
-@pytest.mark.parametrize(("size_average", "reduce", "meaning"), [(False, None, "sum"), (True, None, "mean"), (None, False, "none")])
-def test_legacy_flags_of_smooth_l1(size_average, reduce, meaning):
-    with pytest.warns(DeprecationWarning, match=f"reduction=.{meaning}") as caught:
-        loss = cylosses.SmoothL1Loss(size_average=size_average, reduce=reduce)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
-    assert loss == cylosses.SmoothL1Loss(reduction=meaning)
+@every_loss
+def test_positions_of_the_settings(name):
+    for loss in variants(name):
+        parameter = () if parameter_of(loss) is None else (parameter_of(loss),)
+        flags = (None, None) if name in LEGACY else ()
+        assert LOSSES[name](*flags, loss.reduction, *parameter) == loss
+        assert LOSSES[name].legacy == (name in LEGACY)
+
+
+@pytest.mark.parametrize("name", LEGACY)
+@pytest.mark.parametrize(
+    ("size_average", "reduce", "meaning"),
+    [(False, None, "sum"), (True, None, "mean"), (None, False, "none"), (False, True, "sum"), (False, False, "none")],
+)
+def test_legacy_flags(name, size_average, reduce, meaning):
+    x, t = np.array([3.0, 1.0]), np.array([1.0, 1.0])
+    function = getattr(functional, f"{name}_loss")
+    expected = LOSSES[name](reduction=meaning)(x, t)
+    for call in (
+        lambda: LOSSES[name](size_average=size_average, reduce=reduce)(x, t),
+        lambda: LOSSES[name](size_average, reduce)(x, t),
+        lambda: function(x, t, size_average, reduce),
+        lambda: function(x, t, size_average=size_average, reduce=reduce, reduction="sum"),
+    ):
+        with pytest.warns(DeprecationWarning, match=f"reduction=.{meaning}") as caught:
+            assert same_bits(call(), expected)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("name", LEGACY)
+def test_a_string_in_third_place_is_the_reduction(name):
+    x, t = np.array([3.0, 1.0]), np.array([1.0, 1.0])
+    function = getattr(functional, f"{name}_loss")
+    for reduction in ("none", "mean", "sum"):
+        assert same_bits(function(x, t, reduction), LOSSES[name](reduction=reduction)(x, t))
+        assert LOSSES[name](reduction) == LOSSES[name](reduction=reduction)
+        assert same_bits(function(x, t, reduction, reduction=reduction), LOSSES[name](reduction=reduction)(x, t))
+    with pytest.raises(ValueError, match=r"reduction.*'median'"):
+        function(x, t, "median")
+    with pytest.raises(TypeError, match="reduction"):
+        function(x, t, "sum", reduction="none")
 
 
 # The object is its settings -----------------------------------------------------------------------------------------
@@ -103,7 +195,7 @@ def test_repr_evaluates_back(name):
 @every_loss
 def test_equality_and_hash(name):
     for first, second in itertools.product(variants(name), variants(name)):
-        settings = [(loss.reduction, getattr(loss, ORACLE[name].parameter)) for loss in (first, second)]
+        settings = [(loss.reduction, parameter_of(loss)) for loss in (first, second)]
         assert (first == second) == (settings[0] == settings[1])
         assert (first != second) == (settings[0] != settings[1])
         if first == second:
@@ -131,10 +223,11 @@ def test_copies_and_pickles(name):
 def test_losses_cannot_be_changed(name):
     loss = LOSSES[name]()
     before = hash(loss)
-    for attribute in ("reduction", ORACLE[name].parameter, "anything_else"):
+    own = ["reduction", *ORACLE[name].setting(1.0)]
+    for attribute in (*own, "anything_else"):
         with pytest.raises((AttributeError, TypeError)):
             setattr(loss, attribute, "sum")
-    for attribute in ("reduction", ORACLE[name].parameter):
+    for attribute in own:
         with pytest.raises((AttributeError, TypeError)):
             delattr(loss, attribute)
     assert loss == LOSSES[name]()
@@ -151,7 +244,9 @@ def test_objects_and_functions_agree(name, dtype, rng):
     function = getattr(functional, f"{name}_loss")
     backward = getattr(functional, f"{name}_loss_backward")
     for loss in variants(name):
-        setting = {ORACLE[name].parameter: getattr(loss, ORACLE[name].parameter)}
+        if not accepts(name, parameter_of(loss) or 0.0, dtype):
+            continue
+        setting = ORACLE[name].setting(parameter_of(loss))
         assert same_bits(loss(inputs, targets), function(inputs, targets, reduction=loss.reduction, **setting))
         gradient = backward(1.0, inputs, targets, loss.reduction, **setting)
         assert same_bits(loss.grad(inputs, targets), gradient)

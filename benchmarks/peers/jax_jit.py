@@ -50,8 +50,7 @@ class JaxJit(Peer):
         jnp, p = self.jax.numpy, case.parameter
         functions = {"where": jnp.where, "abs": jnp.abs, "sqrt": jnp.sqrt}
         value, gradient, hessian = (
-            bind(text or "zero", functions, CONSTANTS)
-            for text in (case.formula.value, case.formula.gradient, case.formula.hessian)
+            bind(text or "zero", functions, CONSTANTS) for text in (case.formula.value, case.formula.gradient, case.formula.hessian)
         )
 
         def mean(x: Any, y: Any) -> Any:

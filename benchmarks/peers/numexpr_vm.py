@@ -71,7 +71,7 @@ def _written_out(expression: str) -> str:
     difference = parse("(x - y)", mode="eval").body
 
     class Replace(NodeTransformer):
-        def visit_Name(self, node: Name) -> Any:  # noqa: N802 - the name that ast calls
+        def visit_Name(self, node: Name) -> Any:
             return difference if node.id == "d" else node
 
     return unparse(Replace().visit(parse(expression, mode="eval")))

@@ -4,6 +4,8 @@
 no array and return None for anything else, which then takes the general path, `execute`.
 """
 import os
+from importlib import import_module
+from importlib.util import find_spec
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
@@ -17,8 +19,6 @@ from cylosses._kernels.job cimport (
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport format_of
 
-from cylosses._kernels import passes
-
 cdef extern from "numpy/arrayobject.h":
     object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
 
@@ -28,13 +28,54 @@ cdef enum:
     WORTH_THREADS = 131072      # elements; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
     OPERANDS = 8
+    MAX_LOSSES = 64
 
 
 # ---- the build and its threads ---------------------------------------------------------------------------------------------------
 
+cdef extern from *:
+    """
+    #if (defined(__x86_64__) || defined(__amd64__)) && defined(__GNUC__)
+    static int cylosses_cpu_level(void) {
+        __builtin_cpu_init();
+        if (!(__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))) return 1;
+        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
+              && __builtin_cpu_supports("bmi2"))) return 2;
+        if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd")
+              && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) return 3;
+        return 4;
+    }
+    #else
+    static int cylosses_cpu_level(void) { return 0; }
+    #endif
+    """
+    int cpu_level "cylosses_cpu_level"()
+
 cdef Run run
 cdef int threads_in_use = 1
 
+
+def available_builds():
+    """Builds of the loops that are installed and that this CPU runs, best first: instruction set to module name."""
+    found = {}
+    for level in range(cpu_level(), 1, -1):
+        if find_spec(f"cylosses._kernels.passes_v{level}"):
+            found[f"x86-64-v{level}"] = f"passes_v{level}"
+    if find_spec("cylosses._kernels.passes"):
+        found["baseline"] = "passes"
+    return found
+
+
+def choose_build():
+    """Import the best build, or the one that the environment variable CYLOSSES_ISA names."""
+    builds = available_builds()
+    asked = os.environ.get("CYLOSSES_ISA") or next(iter(builds), "")
+    if asked not in builds:
+        raise ImportError(f"CYLOSSES_ISA={asked!r} is not available here; available: {', '.join(builds) or 'none'}")
+    return import_module(f"cylosses._kernels.{builds[asked]}")
+
+
+passes = choose_build()
 _capsule = passes.__pyx_capi__["run"]
 run = <Run> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
 if hasattr(os, "register_at_fork"):
@@ -62,6 +103,15 @@ cpdef double round_to_single(double parameter):
     cdef float rounded = <float> parameter
     restore_mode(mode)
     return rounded
+
+
+cdef double accepted[MAX_LOSSES][2]
+
+
+def set_accepted(int loss, double least, double greatest):
+    """The valid parameters of a loss: what the fast path asks before it computes."""
+    accepted[loss][0] = least
+    accepted[loss][1] = greatest
 
 
 cdef int choose_threads(int asked, Py_ssize_t elements) noexcept:
@@ -145,15 +195,15 @@ def plain_value(int loss, double parameter, object input, object target, bint di
     cdef Py_ssize_t size, stride
     cdef float narrow
     cdef double wide
-    if not (parameter >= 0 and is_plain(input, target)):
+    if not (accepted[loss][0] <= parameter <= accepted[loss][1] and is_plain(input, target)):
         return None
     size = cnp.PyArray_SIZE(<cnp.ndarray> input)
     memset(&job, 0, sizeof(Job))
     job.loss = loss
     job.single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
     job.parameter = parameter
-    if job.single and parameter != 0 and parameter != 1 and round_to_single(parameter) in (0.0, 1.0):
-        return None                 # rounded to the end of an open interval
+    if job.single and not accepted[loss][0] <= round_to_single(parameter) <= accepted[loss][1]:
+        return None
     job.narrow = -1
     job.ndim = 1
     job.shape = &size
@@ -379,5 +429,5 @@ def execute(
     job.threads = choose_threads(n_threads, job.slices * job.size)
     run_job(job)
     if job.bad_weight:
-        raise ValueError("weight must be finite and not negative, where it is selected")
+        raise ValueError("weight must be finite and not negative where it is selected, and integers at most 2**53")
     return job.count

@@ -9,8 +9,8 @@
 #     Every addition is exact in any order, because all partial sums are multiples of the grid (of the smallest term's last place)
 #     below 2**53 of them. That needs a bound on the spread between the largest and the smallest nonzero term, which is measured
 #     first: without this guard results would be silently inexact.
-# (c) The block is in cache (a buffer of the caller), so measuring and summing are two short loops, and a block with a narrow spread
-#     takes the shorter one.
+# (c) The block is in cache (a buffer of the caller), so measuring and summing are two short loops. Parts of a block with so narrow a
+#     spread that float64 holds the sums of 8 float32 terms, as most have, are split only after such sums: a third of the additions.
 # (d) Bit tricks instead of ldexp and frexp: those are SSE code in libm, and calling them after AVX loops costs microseconds.
 # (e) One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through
 #     float64 would round twice.
@@ -38,13 +38,15 @@ cdef enum:
     BLOCK = 1024            # terms whose sums stay exact in one float64 bin
     BLOCK_BITS = 10
     LANES = 32              # independent partial sums, enough for compilers to vectorise the loops over them
-    LANE_BITS = 5           # BLOCK / LANES terms add LANE_BITS bits
+    PARTS = 4               # of a block; each has its own spread
+    PART = 256              # terms of a part
     LIMBS = 136             # 32-bit digits
     BIAS = 2176             # digit k weighs 2**(32 k - BIAS); a multiple of 32, above 2148
     RELEASE = 1 << 20       # deposits between two releases of carries; each adds less than 2**33 to a limb, which holds 2**63
     # Binades between the largest and the smallest nonzero term that fit, for terms of 24 and of 53 bits:
-    SPREAD_LANES_24 = 23    # 53 - 24 - LANE_BITS - 1
+    SPREAD_PART_24 = 26     # without a split: 53 - 24 - 3, for 2**3 terms in a lane
     SPREAD_TWO_24 = 63      # 2 (54 - BLOCK_BITS) - 1 - 24
+    SPREAD_THREE_24 = 107
     SPREAD_TWO_53 = 34
     SPREAD_THREE_53 = 78
 
@@ -246,6 +248,88 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
     return spread
 
 
+cdef struct Bins:
+    # Sums on three grids, LANES of each.
+    double high[LANES]
+    double middle[LANES]
+    double low[LANES]
+    double grid             # 1.5 * 2**(52 + g): adding and subtracting it rounds to a multiple of 2**g
+    double finer_grid
+
+
+cdef inline double on_grid(double t, double grid) noexcept nogil:
+    """t rounded to the grid; the difference from t is exact."""
+    return (t + grid) - grid
+
+
+cdef inline void fold(double* lanes) noexcept nogil:
+    """Leave the sum of all lanes in the first."""
+    cdef int j
+    for j in range(16):
+        lanes[j] += lanes[j + 16]
+    for j in range(8):
+        lanes[j] += lanes[j + 8]
+    for j in range(4):
+        lanes[j] += lanes[j + 4]
+    lanes[0] = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+
+
+cdef inline void add_narrow_part(Bins* bins, const floating* terms) noexcept nogil:
+    """Add PART float32 terms of narrow spread: sums of 8 terms in each lane are exact before they are split."""
+    cdef double t, h
+    cdef int j
+    for j in range(LANES):
+        t = (
+            ((<double> terms[j] + <double> terms[j + LANES]) + (<double> terms[j + 2 * LANES] + <double> terms[j + 3 * LANES]))
+            + ((<double> terms[j + 4 * LANES] + <double> terms[j + 5 * LANES])
+               + (<double> terms[j + 6 * LANES] + <double> terms[j + 7 * LANES]))
+        )
+        h = on_grid(t, bins.grid)
+        bins.high[j] += h
+        bins.low[j] += t - h
+
+
+cdef inline void add_to_two_bins(Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
+    cdef double s, t, u, v, a, b, c, d
+    cdef Py_ssize_t i = 0
+    cdef int j
+    while i + 4 * LANES <= n:
+        for j in range(LANES):
+            s = terms[i + j]
+            t = terms[i + j + LANES]
+            u = terms[i + j + 2 * LANES]
+            v = terms[i + j + 3 * LANES]
+            a = on_grid(s, bins.grid)
+            b = on_grid(t, bins.grid)
+            c = on_grid(u, bins.grid)
+            d = on_grid(v, bins.grid)
+            bins.high[j] += (a + b) + (c + d)
+            bins.low[j] += ((s - a) + (t - b)) + ((u - c) + (v - d))
+        i += 4 * LANES
+    while i < n:
+        for j in range(LANES):
+            t = terms[i + j]
+            a = on_grid(t, bins.grid)
+            bins.high[j] += a
+            bins.low[j] += t - a
+        i += LANES
+
+
+cdef inline void add_to_three_bins(Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
+    cdef double t, h
+    cdef Py_ssize_t i
+    cdef int j
+    for i in range(n // LANES):
+        for j in range(LANES):
+            t = terms[i * LANES + j]
+            h = on_grid(t, bins.grid)
+            bins.high[j] += h
+            t -= h
+            h = on_grid(t, bins.finer_grid)
+            bins.middle[j] += h
+            bins.low[j] += t - h
+
+
 cdef inline void deposit_each(Exact* total, const floating* terms, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
@@ -254,60 +338,54 @@ cdef inline void deposit_each(Exact* total, const floating* terms, Py_ssize_t n)
 
 cdef inline void add_block(Exact* total, const floating* terms, Py_ssize_t n) noexcept nogil:
     """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros)."""
-    cdef double high[LANES]
-    cdef double middle[LANES]
-    cdef double low[LANES]
-    cdef double grid, finer_grid, t, h, high_sum = 0, middle_sum = 0, low_sum = 0
-    cdef Spread spread = measure(terms, n)
-    cdef int width = spread.top - spread.bottom, bins, j
-    cdef Py_ssize_t i
+    cdef Spread parts[PARTS]
+    cdef Spread spread, part
+    cdef Bins bins
+    cdef int width, two, three, k, count = <int> ((n + PART - 1) // PART)
+    cdef Py_ssize_t left
+    if floating is float:
+        two, three = SPREAD_TWO_24, SPREAD_THREE_24
+        spread.top, spread.bottom, spread.empty, spread.binnable = -1023, 1023, True, True
+        for k in range(count):
+            part = measure(terms + k * PART, n - k * PART if n - k * PART < PART else PART)
+            parts[k] = part
+            if not part.empty:
+                spread.top = part.top if part.top > spread.top else spread.top
+                spread.bottom = part.bottom if part.bottom < spread.bottom else spread.bottom
+                spread.empty = False
+                spread.binnable = spread.binnable and part.binnable
+    else:
+        two, three = SPREAD_TWO_53, SPREAD_THREE_53
+        spread = measure(terms, n)
     if spread.empty:
         return
-    if floating is float:
-        bins = 1 if width <= SPREAD_LANES_24 else (2 if width <= SPREAD_TWO_24 else 4)
-    else:
-        bins = 2 if width <= SPREAD_TWO_53 else (3 if width <= SPREAD_THREE_53 else 4)
-    if bins == 4 or not spread.binnable:
+    width = spread.top - spread.bottom
+    if width > three or not spread.binnable:
         deposit_each(total, terms, n)
         return
-    grid = 1.5 * power_of_two(spread.top + BLOCK_BITS)
-    finer_grid = 1.5 * power_of_two(spread.top + 2 * BLOCK_BITS - 54)
-    for j in range(LANES):
-        high[j] = 0
-        middle[j] = 0
-        low[j] = 0
-    if bins == 1:
-        for i in range(n // LANES):
-            for j in range(LANES):
-                high[j] += terms[i * LANES + j]
-    elif bins == 2:
-        for i in range(n // LANES):
-            for j in range(LANES):
-                t = terms[i * LANES + j]
-                h = (t + grid) - grid
-                high[j] += h
-                low[j] += t - h
+    memset(&bins, 0, sizeof(Bins))
+    bins.grid = 1.5 * power_of_two(spread.top + BLOCK_BITS)
+    if width > two:
+        bins.finer_grid = 1.5 * power_of_two(spread.top + 2 * BLOCK_BITS - 54)
+        add_to_three_bins(&bins, terms, n)
+        fold(bins.middle)
+    elif floating is float:
+        for k in range(count):
+            left = n - k * PART
+            if left >= PART and (parts[k].empty or parts[k].top - parts[k].bottom <= SPREAD_PART_24):
+                add_narrow_part(&bins, terms + k * PART)
+            else:
+                add_to_two_bins(&bins, terms + k * PART, left if left < PART else PART)
     else:
-        for i in range(n // LANES):
-            for j in range(LANES):
-                t = terms[i * LANES + j]
-                h = (t + grid) - grid
-                high[j] += h
-                t = t - h
-                h = (t + finer_grid) - finer_grid
-                middle[j] += h
-                low[j] += t - h
-    for j in range(LANES):          # lane sums that are not on the grid yet (one bin) are split here
-        h = (high[j] + grid) - grid
-        high_sum += h
-        middle_sum += middle[j]
-        low_sum += (high[j] - h) + low[j]
-    if low_sum - low_sum != 0:      # NaN among the terms poisons every bin
+        add_to_two_bins(&bins, terms, n)
+    fold(bins.high)
+    fold(bins.low)
+    if bins.low[0] - bins.low[0] != 0:      # NaN among the terms poisons every bin
         deposit_each(total, terms, n)
         return
-    deposit(total, high_sum)
-    deposit(total, middle_sum)
-    deposit(total, low_sum)
+    deposit(total, bins.high[0])
+    deposit(total, bins.middle[0])
+    deposit(total, bins.low[0])
 
 
 # ---- merging and finishing -------------------------------------------------------------------------------------------------------

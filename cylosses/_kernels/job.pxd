@@ -79,6 +79,6 @@ cdef struct Job:
     uint64_t count          # out: elements selected
 
     int threads
-    bint bad_weight         # out: a selected weight was negative, NaN or infinite
+    bint bad_weight         # out: a selected weight was negative, NaN, infinite, or an integer beyond 2**53
 
 ctypedef void (*Run)(Job* job) noexcept nogil

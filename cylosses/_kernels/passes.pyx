@@ -26,7 +26,7 @@ from cylosses._kernels.formulas cimport (
     make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1, make_tukey, second_derivative, value,
 )
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, MM_CURVATURE, UINT8, UINT16, UNIT_CURVATURE, VALUES, WEIGHTS,
+    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, INT64, MM_CURVATURE, UINT8, UINT16, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS,
     Job, Operand,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
@@ -270,8 +270,11 @@ cdef void walk(
     cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
     cdef char* where_data = slice_start(job, &job.where, number) if masked else NULL
     cdef char* grad_output_data = slice_start(job, &job.grad_output, number) if job.grad_output.data is not NULL else NULL
+    cdef double greatest_weight = 1.7976931348623157e308
     cdef int bad
     cdef Quantity quantity
+    if job.weight.storage == INT64 or job.weight.storage == UINT64:
+        greatest_weight = 9007199254740992      # beyond 2**53, integers are not exact in float64
     while start < stop:
         n = stop - start if stop - start < BLOCK else BLOCK
         if want_value or want_gradient or want_hessian:
@@ -304,7 +307,7 @@ cdef void walk(
                     weights[i] = weights[i] if selected[i] != 0 else 0
             bad = 0
             for i in range(n):
-                bad |= not 0 <= weights[i] <= 1.7976931348623157e308
+                bad |= not 0 <= weights[i] <= greatest_weight
             if bad:
                 part.bad_weight = True
                 return
@@ -317,6 +320,8 @@ cdef void walk(
         if scaled_each:
             if grad_output_data is not NULL:
                 gather(job, &job.grad_output, grad_output_data, start, n, <double*> factors)
+                for i in range(n):
+                    factors[i] = factors[i] * job.scale
             else:
                 for i in range(n):
                     factors[i] = job.scale
@@ -475,7 +480,7 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
         free(parts)
 
 
-cdef void run(Job* job) noexcept nogil:
+cdef api void run(Job* job) noexcept nogil:
     cdef cylosses_mode mode = set_default_mode()
     run_in_default_mode(job)
     restore_mode(mode)

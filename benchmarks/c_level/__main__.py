@@ -1,0 +1,157 @@
+"""Times the compiled loops without Python: ``python -m benchmarks.c_level``."""
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import cylosses
+from benchmarks.c_level.build import load
+from benchmarks.c_level.builds import find_builds
+from benchmarks.tables import seconds_text
+from benchmarks.works import WORKS, Case, make_data
+
+SIZES = (16, 256, 4096, 100_000, 1_000_000, 10_000_000, 50_000_000)
+LARGEST_FLOAT64 = 25_000_000
+WORK_NAMES = ("none", "mean", "grad", "value_and_grad")
+SHORTEST_TIMING = 1e-3  # seconds
+HEAD = ("build", "loss", "work", "dtype", "elements", "threads", "per call", "ns/elem", "cycles", "GB/s", "of read")
+LINE = "{:<12} {:<20} {:<15} {:<8} {:>10} {:>7} {:>9} {:>8} {:>7} {:>7} {:>8}"
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.c_level", description="Time the compiled loops from C.")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N")
+    parser.add_argument("--losses", nargs="+", default=list(cylosses.LOSSES), choices=list(cylosses.LOSSES), metavar="LOSS")
+    parser.add_argument("--works", nargs="+", default=["mean", "value_and_grad"], choices=WORK_NAMES, metavar="WORK")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"], choices=["float32", "float64"])
+    parser.add_argument("--builds", nargs="+", metavar="NAME", help="modules of cylosses._kernels; by default all that run here")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, cylosses.get_num_threads()], metavar="N")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each build")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for benchmarks.report")
+    return parser.parse_args(argv)
+
+
+def repeats(subject: Any, threads: int) -> int:
+    """Return how many runs take a millisecond."""
+    repeat, seconds = 1, min(subject.time(1, threads) for _ in range(3))
+    while repeat * seconds < SHORTEST_TIMING:
+        repeat = min(10 * repeat, int(1.2 * SHORTEST_TIMING / max(seconds, 1e-10)) + 1)
+        seconds = subject.time(repeat, threads)
+    return repeat
+
+
+def time_in_turns(subjects: dict[str, Any], threads: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each round for each subject; the subjects take turns."""
+    counts = {name: repeats(subject, threads) for name, subject in subjects.items()}
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(rounds):
+        for name, subject in subjects.items():
+            if counts[name] > 1:
+                subject.time(counts[name] // 2, threads)
+            times[name].append(subject.time(counts[name], threads))
+    return times
+
+
+def jobs(driver: ModuleType, builds: dict[str, Any], case: Case, work: str, dtype: str, size: int) -> tuple[dict[str, Any], int]:
+    """Return the subjects of a row, the bare read first, and the bytes that the work moves."""
+    data = make_data(WORKS[work], dtype, size)
+    output = {"none": "value", "grad": "gradient", "value_and_grad": "gradient"}.get(work)
+    outputs = {output: data.outputs[0]} if output else {}
+    mean = work in ("mean", "value_and_grad")
+    subjects: dict[str, Any] = {"read": driver.Read(data.input, data.target)}
+    for name, capsule in builds.items():
+        loss = case.loss_class
+        subjects[name] = driver.Pass(capsule, loss._code, case.parameter, data.input, data.target, mean=mean, **outputs)
+    return subjects, data.bytes_moved
+
+
+def check(subjects: dict[str, Any], work: str) -> None:
+    """Make sure that all builds return the same bits."""
+    results = {np.float64(subject.result()).tobytes() for name, subject in subjects.items() if name != "read"}
+    if work in ("mean", "value_and_grad") and len(results) > 1:
+        raise SystemExit(f"the builds {', '.join(subjects)} return different means")
+
+
+def run(options: argparse.Namespace, driver: ModuleType, builds: dict[str, Any]) -> list[dict[str, Any]]:
+    """Time every combination and print a line for each build."""
+    found = []
+    print(LINE.format(*HEAD))
+    for loss, work, dtype in itertools.product(options.losses, options.works, options.dtypes):
+        limit = LARGEST_FLOAT64 if dtype == "float64" else max(SIZES)
+        for size in dict.fromkeys(min(size, limit) for size in options.sizes):
+            subjects, moved = jobs(driver, builds, Case(loss), work, dtype, size)
+            for threads in dict.fromkeys(options.threads if size >= 100_000 else options.threads[:1]):
+                times = time_in_turns(subjects, threads, options.rounds)
+                check(subjects, work)
+                hertz = driver.hertz()
+                read_bytes = 2 * size * np.dtype(dtype).itemsize
+                for build in builds:
+                    best = min(times[build])
+                    # Bytes per second of the loop against those of the bare read, round by round.
+                    shares = [moved / a / (read_bytes / b) for a, b in zip(times[build], times["read"], strict=True)]
+                    row = {
+                        "build": build,
+                        "loss": loss,
+                        "work": work,
+                        "dtype": dtype,
+                        "size": size,
+                        "threads": threads,
+                        "seconds": best,
+                        "ns_per_element": best / size * 1e9,
+                        "cycles_per_element": best / size * hertz,
+                        "bytes_per_second": moved / best,
+                        "read_bytes_per_second": read_bytes / min(times["read"]),
+                        "share_of_read": statistics.median(shares),
+                        "hertz": hertz,
+                    }
+                    found.append(row)
+                    print(
+                        LINE.format(
+                            build,
+                            loss,
+                            work,
+                            dtype,
+                            size,
+                            threads,
+                            seconds_text(best),
+                            f"{row['ns_per_element']:.3f}",
+                            f"{row['cycles_per_element']:.2f}",
+                            f"{row['bytes_per_second'] / 1e9:.1f}",
+                            f"{row['share_of_read']:.0%}",
+                        ),
+                        flush=True,
+                    )
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    start = time.perf_counter()
+    options = arguments(argv)
+    driver = load()
+    builds, skipped = find_builds()
+    for name, reason in skipped.items():
+        print(f"skipped: build {name} ({reason})")
+    if options.builds:
+        builds = {name: builds[name] for name in options.builds}
+    print(
+        f"core {driver.hertz() / 1e9:.2f} GHz by a chain of additions, time stamp counter {driver.ticks_per_second() / 1e9:.2f} GHz"
+    )
+    rows = run(options, driver, builds)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "skipped": skipped}, indent=1) + "\n")
+    print(f"{time.perf_counter() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

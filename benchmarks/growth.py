@@ -1,0 +1,65 @@
+"""Time per element and memory against size, from 16 to 200 million elements, on each number of threads.
+
+The memory of a call is what the process's resident peak rises by while it runs, arrays of the caller excluded: the library should
+need the same at every size.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.floors import floor
+from benchmarks.harness import measure, summary
+from benchmarks.machine import memory_bytes
+from benchmarks.peers import Peer
+from benchmarks.rows import MAIN_LOSS, set_threads
+from benchmarks.works import WORKS, Case, cylosses_subject, make_data
+
+SIZES = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_000_000, 4_000_000, 16_000_000, 50_000_000, 100_000_000, 200_000_000)
+QUICK_SIZES = (16, 1024, 65_536, 1_000_000, 8_000_000)
+WORK_NAMES = ("mean", "value_and_grad")
+BYTES_PER_ELEMENT = 12  # two operands and an output in float32
+SHARE_OF_MEMORY = 0.4  # larger arrays are left out: the machine must not swap
+
+
+def resident_peak() -> int | None:
+    """Return the peak of resident memory in bytes since `forget_peak`; None where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def forget_peak() -> bool:
+    """Start the peak afresh; false where the system does not allow it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def run(threads: int, peers: Sequence[Peer], seconds: float, *, quick: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield one row per work, number of threads and size."""
+    case = Case(MAIN_LOSS)
+    limit = (memory_bytes() or 1 << 33) * SHARE_OF_MEMORY
+    for name in WORK_NAMES:
+        work = WORKS[name]
+        for count in range(1, threads + 1):
+            set_threads(count, peers)
+            for size in QUICK_SIZES if quick else SIZES:
+                if size * BYTES_PER_ELEMENT > limit:
+                    continue
+                data = make_data(work, "float32", size)
+                ours = cylosses_subject(case, work, data)
+                ours.call()
+                extra = None
+                if forget_peak():
+                    before = resident_peak()
+                    ours.call()
+                    extra = resident_peak() - before
+                subjects = summary(measure([floor(work, data), ours], seconds))
+                yield {"work": name, "threads": count, "size": size, "extra_bytes": extra, "bytes": data.bytes_moved,
+                       "subjects": subjects}  # fmt: skip

@@ -1,0 +1,320 @@
+"""Turns the figures of a run into a Markdown report with pictures: ``python -m benchmarks.report SUITE.json --to RESULTS.md``.
+
+Every number in the report comes from the JSON; the sentences around them only say which is which.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plots
+from benchmarks.tables import markdown_table, seconds_text, size_text
+from benchmarks.verdict import fastest_peer, ratio_text, verdict
+from benchmarks.works import WORKS
+
+Rows = Sequence[dict[str, Any]]
+MAIN = "smooth_l1"
+DRAWN = ("none", "mean", "grad", "value_and_grad")
+
+
+def giga(rate: float) -> str:
+    """Return bytes per second in GB/s."""
+    return f"{rate / 1e9:.1f}"
+
+
+def bytes_text(size: int | None) -> str:
+    """Return a number of bytes with its unit."""
+    if size is None:
+        return "not known"
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} B"
+
+
+def machine_section(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield the description of the machine and the software."""
+    machine = figures["machine"]
+    yield "## Machine"
+    facts = {
+        "CPU": f"{machine['cpu']} ({machine['architecture']}), {machine['cpus']} CPUs usable, {machine['threads']} threads used",
+        "instruction sets": ", ".join(machine["instruction_sets"]) or "not known",
+        "caches of a core": ", ".join(f"{name} {size}" for name, size in machine["caches"].items()) or "not known",
+        "memory": bytes_text(machine["memory_bytes"]),
+        "software": f"{machine['system']}, Python {machine['python']}, "
+        + ", ".join(f"{name} {number}" for name, number in machine["versions"].items()),
+        **{f"cylosses: {name}": text for name, text in machine["cylosses"].items() if name not in ("python", "numpy", "platform")},
+    }
+    yield markdown_table(
+        ["what", "as found"], [[name, f"`{text}`" if name.endswith("flags") else text] for name, text in facts.items()]
+    )
+    yield "Measured memory bandwidth, in GB/s: two arrays read by a dot product, and a copy with both directions counted."
+    yield markdown_table(
+        ["threads", "read", "copy"],
+        [[count, giga(rates["read"]), giga(rates["copy"])] for count, rates in machine["bandwidth"].items()],
+    )
+    for name, reason in figures["skipped"].items():
+        yield f"Skipped: {name} ({reason})."
+
+
+def verdict_summary(rows: Rows) -> str:
+    """Return the count of verdicts as a sentence."""
+    given = [verdict(row) for row in rows]
+    counts = ", ".join(f"{given.count(word)} {word}" for word in ("yes", "level", "no"))
+    return f"Never slower than the fastest peer, over {len(given) - given.count('-')} rows with a peer: {counts}."
+
+
+def comparison_table(rows: Rows) -> str:
+    """Return the table of one loss and work."""
+    lines = []
+    for row in sorted(rows, key=lambda row: (row["dtype"], row["threads"], row["size"])):
+        peer, best = fastest_peer(row), row["subjects"]["cylosses"]["best"]
+        lines.append(
+            [
+                f"{row['dtype']}, {row['threads']} thread{'s' * (row['threads'] != 1)}",
+                size_text(row["size"]),
+                seconds_text(best),
+                giga(row["bytes"] / best),
+                seconds_text(row["subjects"][row["floor"]]["best"]),
+                ratio_text(row, row["floor"]),
+                peer or "-",
+                ratio_text(row, peer) if peer else "-",
+                verdict(row),
+            ]
+        )
+    head = ["dtype, threads", "elements", "cylosses", "GB/s", "floor", "× floor", "fastest peer", "× peer", "never slower"]
+    return markdown_table(head, lines)
+
+
+def peers_table(rows: Rows) -> str:
+    """Return the ratios of every peer's time to the library's, for one loss and work in float32 on all threads."""
+    names = list(dict.fromkeys(name for row in rows for name, subject in row["subjects"].items() if subject["kind"] == "peer"))
+    lines = []
+    for name in names:
+        cells = [ratio_text(row, "cylosses", name) if name in row["subjects"] else "-" for row in rows]
+        lines.append([name, *cells])
+    return markdown_table(["time over that of cylosses", *(size_text(row["size"]) for row in rows)], lines)
+
+
+def comparison_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
+    """Yield the tables of all losses and works, with the pictures of the main ones."""
+    rows = [row for row in figures["rows"] if "missing" not in row]
+    threads = figures["machine"]["threads"]
+    yield "## Against floors and peers"
+    yield (
+        "Times are the best of the run. Ratios are medians of the ratios of single rounds, in which all subjects take turns; a tilde marks "
+        "a ratio of best times instead, where other programs disturbed the row. `level`: slower in the median, but not in all of the "
+        "middle half of the rounds."
+    )
+    yield verdict_summary(rows)
+    for row in figures["rows"]:
+        if "missing" in row:
+            yield f"Not there yet: {row['name']} ({row['missing']})."
+    for loss in dict.fromkeys(row["loss"] for row in rows):
+        yield f"### {loss}"
+        for work in dict.fromkeys(row["work"] for row in rows if row["loss"] == loss):
+            members = [row for row in rows if (row["loss"], row["work"]) == (loss, work)]
+            yield f"#### {WORKS[work].text}"
+            yield f"Floor: {', '.join(dict.fromkeys(row['floor'] for row in members))}."
+            yield comparison_table(members)
+            drawn = sorted(
+                (row for row in members if row["dtype"] == "float32" and row["threads"] == threads), key=lambda row: row["size"]
+            )
+            if loss == MAIN and any(subject["kind"] == "peer" for row in drawn for subject in row["subjects"].values()):
+                yield f"All peers, float32, {threads} threads:"
+                yield peers_table(drawn)
+            if loss == MAIN and work in DRAWN and len(drawn) > 1:
+                title = f"{loss} {work}, float32, {threads} threads"
+                path = plots.time_against_size(drawn, title, pictures / f"{loss}_{work}.png")
+                yield f"![{title}: time against size]({path.parent.name}/{path.name})"
+
+
+def roofline_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
+    """Yield the picture of the works under the measured bandwidth, and its table."""
+    threads = figures["machine"]["threads"]
+    rows = [
+        row
+        for row in figures["rows"]
+        if "missing" not in row
+        and row["loss"] == MAIN
+        and row["dtype"] == "float32"
+        and row["threads"] == threads
+        and row["operations"]
+    ]
+    if not rows:
+        return
+    largest = max(row["size"] for row in rows)
+    rows = [row for row in rows if row["size"] == largest]
+    bandwidth = figures["machine"]["bandwidth"]
+    read = bandwidth[str(threads)]["read"]
+    yield "## Roofline"
+    yield f"{MAIN}, float32, {size_text(largest)} elements, {threads} threads, under a measured read of {giga(read)} GB/s."
+    lines = [
+        [
+            row["work"],
+            str(row["operations"]),
+            f"{row['bytes'] / row['size']:.1f}",
+            giga(row["bytes"] / row["subjects"]["cylosses"]["best"]),
+            f"{row['bytes'] / row['subjects']['cylosses']['best'] / read:.0%}",
+        ]
+        for row in rows
+    ]
+    yield markdown_table(["work", "operations per element", "bytes per element", "GB/s", "of the read"], lines)
+    path = plots.roofline(rows, bandwidth, f"{MAIN}, {size_text(largest)} elements", pictures / "roofline.png")
+    yield f"![Operations per second against operations per byte]({path.parent.name}/{path.name})"
+
+
+def public_section(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield the cost of small public calls and of the import."""
+    yield "## Small public calls"
+    for row in figures["public"]:
+        yield f"### {row['name']}"
+        lines = [
+            [name, seconds_text(subject["best"]), seconds_text(subject["median"]), ratio_text(row, row["floor"], name)]
+            for name, subject in row["subjects"].items()
+        ]
+        yield markdown_table(["call", "best", "median", "× dot"], lines)
+    cost = figures["import"]
+    yield "## Import"
+    yield (
+        f"Medians over {cost['rounds']} fresh interpreters: `import numpy` {seconds_text(cost['numpy'])}, `import cylosses` after it "
+        f"{seconds_text(cost['cylosses'])}."
+    )
+
+
+def growth_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
+    """Yield time per element and memory against size, and what limits each regime."""
+    rows = figures["growth"]
+    yield "## Growth"
+    yield "Extra memory is what the resident peak of the process rises by during a call, beyond the caller's arrays."
+    for work in dict.fromkeys(row["work"] for row in rows):
+        yield f"### {WORKS[work].text}, float32"
+        members = [row for row in rows if row["work"] == work]
+        counts = list(dict.fromkeys(row["threads"] for row in members))
+        by_key = {(row["size"], row["threads"]): row for row in members}
+        lines = []
+        for size in dict.fromkeys(row["size"] for row in members):
+            at = [by_key[size, count] for count in counts]
+            lines.append(
+                [
+                    size_text(size),
+                    *(seconds_text(row["subjects"]["cylosses"]["best"] / size) for row in at),
+                    *(ratio_text(row, next(iter(row["subjects"]))) for row in at),
+                    *(giga(row["bytes"] / row["subjects"]["cylosses"]["best"]) for row in at),
+                    "not known" if at[0]["extra_bytes"] is None else bytes_text(max(row["extra_bytes"] for row in at)),
+                ]
+            )
+        head = [f"{text}, {count} thr." for text in ("per element", "× floor", "GB/s") for count in counts]
+        yield markdown_table(["elements", *head, "extra memory"], lines)
+        yield limits(members, figures["machine"])
+    path = plots.growth(rows, pictures / "growth.png")
+    yield f"![Time per element against size]({path.parent.name}/{path.name})"
+
+
+def limits(rows: Rows, machine: dict[str, Any]) -> str:
+    """Return the paragraph on what limits the smallest, the cheapest and the largest calls, in measured figures."""
+
+    def each(row: dict[str, Any]) -> float:
+        return row["subjects"]["cylosses"]["best"] / row["size"]
+
+    def rate(row: dict[str, Any]) -> float:
+        return row["bytes"] / row["subjects"]["cylosses"]["best"]
+
+    one = sorted((row for row in rows if row["threads"] == 1), key=lambda row: row["size"])
+    most = max(row["threads"] for row in rows)
+    every = sorted((row for row in rows if row["threads"] == most), key=lambda row: row["size"])
+    smallest, cheapest, largest = one[0], min(one, key=each), one[-1]
+    overhead = smallest["subjects"]["cylosses"]["best"] - smallest["size"] * each(cheapest)
+    bandwidth = machine["bandwidth"]
+    read_one, read_all = bandwidth["1"]["read"], bandwidth[str(most)]["read"] if str(most) in bandwidth else bandwidth["1"]["read"]
+    text = (
+        f"A call on {size_text(smallest['size'])} elements takes {seconds_text(smallest['subjects']['cylosses']['best'])}, of which "
+        f"{seconds_text(max(overhead, 0))} remain when its elements are charged the lowest price seen, {seconds_text(each(cheapest))} at "
+        f"{size_text(cheapest['size'])}: that is the call itself. There, one thread moves {giga(rate(cheapest))} GB/s, "
+        f"{rate(cheapest) / read_one:.2f} × what one thread reads from memory. At {size_text(largest['size'])} one thread moves "
+        f"{giga(rate(largest))} GB/s, {rate(largest) / read_one:.0%} of its measured read."
+    )
+    if most > 1:
+        gain = rate(every[-1]) / rate(largest)
+        headroom = read_all / rate(every[-1])
+        text += (
+            f" With {most} threads it moves {giga(rate(every[-1]))} GB/s, {gain:.2f} × as much, where the bare read gains "
+            f"{read_all / read_one:.2f} ×; the measured read of {giga(read_all)} GB/s leaves at most {headroom:.2f} × to any number "
+            f"of cores that share it."
+        )
+    return text
+
+
+def c_level_section(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of the compiled loops."""
+    yield "## The compiled loops alone"
+    yield "Called from C in a loop; the share is that of a bare read of the same two arrays, in bytes per second."
+    for name, reason in figures["skipped"].items():
+        yield f"Build {name} does not run here: {reason}."
+    for loss in dict.fromkeys(row["loss"] for row in figures["rows"]):
+        yield f"### {loss}, loops"
+        lines = [
+            [
+                f"{row['build']}, {row['work']}, {row['dtype']}",
+                size_text(row["size"]),
+                str(row["threads"]),
+                seconds_text(row["seconds"]),
+                f"{row['ns_per_element']:.3f}",
+                f"{row['cycles_per_element']:.2f}",
+                giga(row["bytes_per_second"]),
+                f"{row['share_of_read']:.0%}",
+            ]
+            for row in figures["rows"]
+            if row["loss"] == loss
+        ]
+        head = [
+            "build, work, dtype",
+            "elements",
+            "threads",
+            "per call",
+            "ns per element",
+            "cycles per element",
+            "GB/s",
+            "of the read",
+        ]
+        yield markdown_table(head, lines)
+
+
+def report(figures: dict[str, Any], c_level: dict[str, Any] | None, pictures: Path) -> str:
+    """Return the report; its pictures are written into a folder beside it."""
+    parts = [
+        "# Results",
+        f"Written by `python -m benchmarks.report` from one run of {figures['wall_seconds']} s"
+        f"{', a quick one' if figures['quick'] else ''}. How to read it: README.md.",
+        *machine_section(figures),
+        *comparison_section(figures, pictures),
+        *roofline_section(figures, pictures),
+    ]
+    if figures.get("public"):
+        parts += public_section(figures)
+    if figures.get("growth"):
+        parts += growth_section(figures, pictures)
+    if c_level is not None:
+        parts += c_level_section(c_level)
+    return "\n\n".join(parts) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write the report of a benchmark run.")
+    parser.add_argument("suite", type=Path, help="written by benchmarks.suite --json")
+    parser.add_argument("--c-level", type=Path, metavar="FILE", help="written by benchmarks.c_level --json")
+    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="the Markdown file; pictures go to plots/ beside it")
+    options = parser.parse_args(argv)
+    figures = json.loads(options.suite.read_text())
+    c_level = json.loads(options.c_level.read_text()) if options.c_level else None
+    options.to.write_text(report(figures, c_level, options.to.parent / "plots"))
+    print(f"wrote {options.to}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
