@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*)
 
-.PHONY: demo test lint test-peers exactness bench clean
+.PHONY: demo test lint test-peers exactness bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -29,7 +29,7 @@ test: $(VENV)/.installed $(VENV)/.test-group
 lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses   # it calls pycodestyle by name
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks   # it calls pycodestyle by name
 	$(VENV)/bin/mypy
 
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
@@ -38,8 +38,14 @@ test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 exactness: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.exactness
 
-bench: $(VENV)/.installed $(VENV)/.peers-group
-	$(PY) -m benchmarks.side_by_side
+bench: $(VENV)/.installed $(VENV)/.bench-group
+	mkdir -p build
+	$(PY) -m benchmarks.suite --json build/suite.json
+	$(PY) -m benchmarks.c_level --json build/c_level.json
+	$(PY) -m benchmarks.report build/suite.json --c-level build/c_level.json --to benchmarks/RESULTS.md
+
+bench-quick: $(VENV)/.installed $(VENV)/.bench-group
+	$(PY) -m benchmarks.suite --quick
 
 clean:
 	rm -rf build dist *.egg-info cylosses/_kernels/*.so

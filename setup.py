@@ -46,8 +46,8 @@ n += omp_get_num_threads(); return n < 1; }
 def levels() -> dict[str, list[str]]:
     """Builds of the loops: name of the module to the flags of its instruction set.
 
-    On x86-64 the same source is built for several microarchitecture levels, of which the best that the CPU runs is picked at import;
-    NumPy itself needs x86-64-v2. Elsewhere one build is enough: its vector instructions are part of the baseline.
+    On x86-64 the same source is built for several microarchitecture levels; the best that the CPU runs is picked at import. NumPy
+    itself needs x86-64-v2. Elsewhere one build is enough: its vector instructions are part of the baseline.
     """
     if platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux":
         return {

@@ -5,6 +5,7 @@ need the same at every size.
 """
 
 import contextlib
+import ctypes
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from benchmarks.floors import floor
 from benchmarks.harness import measure, summary
 from benchmarks.machine import memory_bytes
 from benchmarks.peers import Peer
-from benchmarks.rows import MAIN_LOSS, set_threads
+from benchmarks.rows import MAIN_LOSS, set_threads, threads_used
 from benchmarks.works import WORKS, Case, cylosses_subject, make_data
 
 SIZES = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_000_000, 4_000_000, 16_000_000, 50_000_000, 100_000_000, 200_000_000)
@@ -34,6 +35,8 @@ def resident_peak() -> int | None:
 
 def forget_peak() -> bool:
     """Start the peak afresh; false where the system does not allow it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # else a call could take freed memory that is still resident, and seem to need none
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -41,7 +44,7 @@ def forget_peak() -> bool:
     return True
 
 
-def run(threads: int, peers: Sequence[Peer], seconds: float, *, quick: bool = False) -> Iterator[dict[str, Any]]:
+def run(threads: int, peers: Sequence[Peer], seconds: float, attempts: int, *, quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield one row per work, number of threads and size."""
     case = Case(MAIN_LOSS)
     limit = (memory_bytes() or 1 << 33) * SHARE_OF_MEMORY
@@ -60,6 +63,6 @@ def run(threads: int, peers: Sequence[Peer], seconds: float, *, quick: bool = Fa
                     before = resident_peak()
                     ours.call()
                     extra = resident_peak() - before
-                subjects = summary(measure([floor(work, data), ours], seconds))
+                subjects = summary(measure([floor(work, data), ours], seconds, threads_used(size, count), attempts))
                 yield {"work": name, "threads": count, "size": size, "extra_bytes": extra, "bytes": data.bytes_moved,
                        "subjects": subjects}  # fmt: skip

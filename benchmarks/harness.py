@@ -22,12 +22,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.neighbours import Watch
+from benchmarks.neighbours import Watch, usable_cpus
 
 SHORTEST_TIMING = 1e-3  # seconds; a thousand times the clock's grain and a call's jitter
 SETTLE = 4e-3  # seconds; libgomp spins for 300,000 pauses
 DISTURBED = 2.5  # median time over best time
-BUSY_ELSEWHERE = 0.25  # CPUs that other programs use on average
+BUSY_ELSEWHERE = 0.25  # CPUs, on average, that other programs may take from ours
 ATTEMPTS = 3
 PAUSE = 1.0  # seconds before the next attempt
 FEWEST_ROUNDS = 3
@@ -85,6 +85,7 @@ class Timing:
     repeat: int
     times: list[float] = field(default_factory=list)
     elsewhere: float = 0.0  # CPUs that other programs used meanwhile
+    contended: float = 0.0  # CPUs that they used and our threads wanted
 
     @property
     def best(self) -> float:
@@ -94,7 +95,7 @@ class Timing:
     @property
     def disturbed(self) -> bool:
         """Whether most rounds were far slower than the best one, or other programs kept a CPU busy."""
-        return self.elsewhere > BUSY_ELSEWHERE or statistics.median(self.times) > DISTURBED * self.best
+        return self.contended > BUSY_ELSEWHERE or statistics.median(self.times) > DISTURBED * self.best
 
 
 def calibrate(timer: Callable[[int], float]) -> tuple[int, float]:
@@ -114,7 +115,7 @@ def calibrate(timer: Callable[[int], float]) -> tuple[int, float]:
     return repeat, seconds / repeat
 
 
-def measure(subjects: Sequence[Subject], seconds: float) -> list[Timing]:
+def measure(subjects: Sequence[Subject], seconds: float, threads: int = 1, attempts: int = ATTEMPTS) -> list[Timing]:
     """Time the subjects in turns for about so many seconds, again if the first or second of them was disturbed.
 
     Parameters
@@ -123,14 +124,18 @@ def measure(subjects: Sequence[Subject], seconds: float) -> list[Timing]:
         The first is the one that the others are compared with.
     seconds : float
         To spend on timing; at least `FEWEST_ROUNDS` rounds are made, however long they take.
+    threads : int
+        That the subjects use.
+    attempts : int
+        After which a disturbed result is kept.
 
     Returns
     -------
     list of Timing
         In the order of the subjects.
     """
-    attempts: list[list[Timing]] = []
-    for number in range(ATTEMPTS):
+    found: list[list[Timing]] = []
+    for number in range(attempts):
         if number:
             time.sleep(PAUSE)
         watch = Watch()
@@ -138,10 +143,17 @@ def measure(subjects: Sequence[Subject], seconds: float) -> list[Timing]:
         elsewhere = watch.busy_elsewhere()
         for timing in timings:
             timing.elsewhere = elsewhere
-        attempts.append(timings)
+            timing.contended = elsewhere + threads - usable_cpus()
+        found.append(timings)
         if not any(timing.disturbed for timing in timings[:2]):
             break
-    return min(attempts, key=lambda timings: (sum(timing.disturbed for timing in timings), timings[0].elsewhere))
+    else:  # no attempt was quiet: the best times of all of them are the best there is
+        for timing, *others in zip(*found, strict=True):
+            for other in others:
+                timing.times += other.times
+                timing.contended = max(timing.contended, other.contended)
+        return found[0]
+    return found[-1]
 
 
 def _measure_once(subjects: Sequence[Subject], seconds: float) -> list[Timing]:

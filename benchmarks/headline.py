@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.floors import dot_subject
 from benchmarks.harness import Subject, measure, summary
 from benchmarks.peers import Peer
-from benchmarks.rows import MAIN_LOSS, set_threads
+from benchmarks.rows import MAIN_LOSS, set_threads, threads_used
 from benchmarks.tables import markdown_table, seconds_text
 from benchmarks.verdict import ratio_text
 from benchmarks.works import WORKS, Case, cylosses_subject, make_data
@@ -23,24 +23,30 @@ def _subjects(size: int, peers: Sequence[Peer], threads: int) -> list[Subject]:
         ours = cylosses_subject(case, work, data)
         subjects.append(Subject(f"cylosses {work.name}", ours.function, ours.args, ours.kwargs, ours.kind))
         for peer in peers:
-            for subject in peer.subjects(case, work, data if work is both else make_mean_view(data), threads):
+            for subject in peer.subjects(case, work, data if work is both else _without_outputs(data), threads):
                 name = subject.name if subject.name.startswith("torch f") else f"{subject.name} {work.name}"
                 subjects.append(Subject(name, subject.function, subject.args, subject.kwargs))
     return subjects
 
 
-def make_mean_view(data: Any) -> Any:
+def _without_outputs(data: Any) -> Any:
     """Return the same operands without outputs."""
     return type(data)(data.input, data.target, None, None, [], data.memory)
 
 
-def run(peers: Sequence[Peer], threads: int, seconds: float) -> list[dict[str, Any]]:
+def run(peers: Sequence[Peer], threads: int, seconds: float, attempts: int) -> list[dict[str, Any]]:
     """Return one row per size as the JSON holds them."""
     set_threads(threads, peers)
     rows = []
     for size in SIZES:
         subjects = _subjects(size, peers, threads)
-        rows.append({"size": size, "floor": subjects[0].name, "subjects": summary(measure(subjects, seconds))})
+        rows.append(
+            {
+                "size": size,
+                "floor": subjects[0].name,
+                "subjects": summary(measure(subjects, seconds, threads_used(size, threads), attempts)),
+            }
+        )
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import cylosses
 from benchmarks.floors import copy_subject, dot_subject
 from benchmarks.harness import measure, rounded
+from benchmarks.neighbours import usable_cpus
 from benchmarks.peers import Peer
 from benchmarks.rows import set_threads
 from benchmarks.works import normal
@@ -58,11 +59,6 @@ def memory_bytes() -> int | None:
     return None
 
 
-def usable_cpus() -> int:
-    """Return the CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def library_versions() -> dict[str, str]:
     """Return what `cylosses.show_versions` prints."""
     text = io.StringIO()
@@ -91,7 +87,7 @@ def bandwidth(threads: int, peers: list[Peer], *, quick: bool = False) -> dict[s
     found = {}
     for count in dict.fromkeys((1, threads)):
         set_threads(count, peers)
-        read, copy = measure([dot_subject(x, y), copy_subject(x, y)], 0.3 if quick else 2.0)
+        read, copy = measure([dot_subject(x, y), copy_subject(x, y)], 0.3 if quick else 2.0, count, 1 if quick else 3)
         found[str(count)] = {
             "read": rounded((x.nbytes + y.nbytes) / read.best),
             "copy": rounded((x.nbytes + y.nbytes) / copy.best),

@@ -21,6 +21,11 @@ def _machine_seconds() -> float | None:
     return None
 
 
+def usable_cpus() -> int:
+    """Return the CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _own_seconds() -> float:
     times = os.times()
     return times.user + times.system

@@ -100,9 +100,8 @@ def growth(rows: Sequence[dict[str, Any]], path: Path) -> Path:
         floors = [next(iter(row["subjects"].values()))["best"] / row["size"] for row in members]
         (line,) = axes.loglog(sizes, ours, marker="o", markersize=4, label=label)
         axes.loglog(sizes, floors, linestyle="--", linewidth=1, color=line.get_color(), label=f"floor of {label}")
-    axes.set(
-        xlabel="elements", ylabel="seconds per element", title=f"{size_text(16)} to {size_text(max(row['size'] for row in rows))}"
-    )
+    largest = size_text(max(row["size"] for row in rows))
+    axes.set(xlabel="elements", ylabel="seconds per element", title=f"smooth_l1, float32, up to {largest} elements")
     axes.grid(which="major", alpha=0.3)
     axes.legend(fontsize=7)
     return _save(figure, path)

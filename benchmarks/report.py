@@ -48,9 +48,7 @@ def machine_section(figures: dict[str, Any]) -> Iterator[str]:
         + ", ".join(f"{name} {number}" for name, number in machine["versions"].items()),
         **{f"cylosses: {name}": text for name, text in machine["cylosses"].items() if name not in ("python", "numpy", "platform")},
     }
-    yield markdown_table(
-        ["what", "as found"], [[name, f"`{text}`" if name.endswith("flags") else text] for name, text in facts.items()]
-    )
+    yield "\n".join(f"- {name}: {text}" for name, text in facts.items())
     yield "Measured memory bandwidth, in GB/s: two arrays read by a dot product, and a copy with both directions counted."
     yield markdown_table(
         ["threads", "read", "copy"],
@@ -105,9 +103,9 @@ def comparison_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]
     threads = figures["machine"]["threads"]
     yield "## Against floors and peers"
     yield (
-        "Times are the best of the run. Ratios are medians of the ratios of single rounds, in which all subjects take turns; a tilde marks "
-        "a ratio of best times instead, where other programs disturbed the row. `level`: slower in the median, but not in all of the "
-        "middle half of the rounds."
+        "Times are the best of the run. Ratios are medians of the ratios of single rounds, in which all subjects take turns; a "
+        "tilde marks a ratio of best times instead, where other programs disturbed the row. `level`: slower in the median, but not "
+        "in all of the middle half of the rounds."
     )
     yield verdict_summary(rows)
     for row in figures["rows"]:
@@ -135,15 +133,8 @@ def comparison_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]
 def roofline_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
     """Yield the picture of the works under the measured bandwidth, and its table."""
     threads = figures["machine"]["threads"]
-    rows = [
-        row
-        for row in figures["rows"]
-        if "missing" not in row
-        and row["loss"] == MAIN
-        and row["dtype"] == "float32"
-        and row["threads"] == threads
-        and row["operations"]
-    ]
+    wanted = {"loss": MAIN, "dtype": "float32", "threads": threads}
+    rows = [row for row in figures["rows"] if row.get("operations") and all(row[key] == value for key, value in wanted.items())]
     if not rows:
         return
     largest = max(row["size"] for row in rows)
@@ -180,8 +171,8 @@ def public_section(figures: dict[str, Any]) -> Iterator[str]:
     cost = figures["import"]
     yield "## Import"
     yield (
-        f"Medians over {cost['rounds']} fresh interpreters: `import numpy` {seconds_text(cost['numpy'])}, `import cylosses` after it "
-        f"{seconds_text(cost['cylosses'])}."
+        f"Medians over {cost['rounds']} fresh interpreters: `import numpy` {seconds_text(cost['numpy'])}, "
+        f"`import cylosses` after it {seconds_text(cost['cylosses'])}."
     )
 
 
@@ -231,19 +222,20 @@ def limits(rows: Rows, machine: dict[str, Any]) -> str:
     bandwidth = machine["bandwidth"]
     read_one, read_all = bandwidth["1"]["read"], bandwidth[str(most)]["read"] if str(most) in bandwidth else bandwidth["1"]["read"]
     text = (
-        f"A call on {size_text(smallest['size'])} elements takes {seconds_text(smallest['subjects']['cylosses']['best'])}, of which "
-        f"{seconds_text(max(overhead, 0))} remain when its elements are charged the lowest price seen, {seconds_text(each(cheapest))} at "
-        f"{size_text(cheapest['size'])}: that is the call itself. There, one thread moves {giga(rate(cheapest))} GB/s, "
-        f"{rate(cheapest) / read_one:.2f} × what one thread reads from memory. At {size_text(largest['size'])} one thread moves "
-        f"{giga(rate(largest))} GB/s, {rate(largest) / read_one:.0%} of its measured read."
+        f"A call on {size_text(smallest['size'])} elements takes {seconds_text(smallest['subjects']['cylosses']['best'])}, "
+        f"of which {seconds_text(max(overhead, 0))} remain when its elements are charged the lowest price seen, "
+        f"{seconds_text(each(cheapest))} at {size_text(cheapest['size'])}: that is the call itself. There, one thread moves "
+        f"{giga(rate(cheapest))} GB/s, {rate(cheapest) / read_one:.2f} × what one thread reads from memory. "
+        f"At {size_text(largest['size'])} one thread moves {giga(rate(largest))} GB/s, {rate(largest) / read_one:.0%} of its "
+        f"measured read."
     )
     if most > 1:
         gain = rate(every[-1]) / rate(largest)
         headroom = read_all / rate(every[-1])
         text += (
             f" With {most} threads it moves {giga(rate(every[-1]))} GB/s, {gain:.2f} × as much, where the bare read gains "
-            f"{read_all / read_one:.2f} ×; the measured read of {giga(read_all)} GB/s leaves at most {headroom:.2f} × to any number "
-            f"of cores that share it."
+            f"{read_all / read_one:.2f} ×. The measured read of {giga(read_all)} GB/s is {headroom:.2f} × that: as much can be "
+            f"gained by more cores or faster loops, and beyond it only by more bandwidth."
         )
     return text
 

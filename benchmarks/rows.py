@@ -20,7 +20,7 @@ OTHER_SIZES = (16, 100_000, 50_000_000)
 OTHER_WORKS = ("mean", "value_and_grad")
 QUICK_SIZES = (16, 4096, 100_000, 1_000_000, 10_000_000)
 QUICK_WORKS = ("none", "mean", "grad", "value_and_grad")
-WORTH_ONE_THREAD = 100_000  # elements; below, no library uses more than one thread, and both rows would be the same
+WORTH_THREADS = 32_768  # elements; below, no library here uses more than one thread, and both rows would be the same
 COMPARED = 1_000_000  # results of larger rows are not compared: float32 sums of peers drift too far
 
 
@@ -75,7 +75,7 @@ def _all_rows(threads: int, quick: bool, sizes: Sequence[int] | None) -> Iterato
                 planned = (QUICK_SIZES if main else QUICK_SIZES[2:3]) if quick else (SIZES if main else OTHER_SIZES)
                 limit = LARGEST_FLOAT64 if dtype == "float64" or work == "mixed_mean" else max(SIZES)
                 for size in dict.fromkeys(min(size, limit) if sizes is None else size for size in sizes or planned):
-                    one = [1] if main and not quick and size >= WORTH_ONE_THREAD and threads > 1 else []
+                    one = [1] if main and not quick and size >= WORTH_THREADS and threads > 1 else []
                     for count in (*one, threads):
                         yield Row(loss, work, dtype, size, count)
 
@@ -87,7 +87,12 @@ def set_threads(threads: int, peers: Sequence[Peer]) -> None:
         peer.set_threads(threads)
 
 
-def run(row: Row, peers: Sequence[Peer], seconds: float, note: Callable[[str], None]) -> dict[str, Any]:
+def threads_used(size: int, threads: int) -> int:
+    """Return the threads that anything here uses on so many elements."""
+    return threads if size >= WORTH_THREADS else 1
+
+
+def run(row: Row, peers: Sequence[Peer], seconds: float, attempts: int, note: Callable[[str], None]) -> dict[str, Any]:
     """Time a row.
 
     Parameters
@@ -98,6 +103,8 @@ def run(row: Row, peers: Sequence[Peer], seconds: float, note: Callable[[str], N
         Beside the library and its floor.
     seconds : float
         To spend on timing.
+    attempts : int
+        As in `measure`.
     note : callable
         Takes a line for each peer that is left out.
 
@@ -126,7 +133,7 @@ def run(row: Row, peers: Sequence[Peer], seconds: float, note: Callable[[str], N
                     subjects.append(subject)
         except Exception as error:  # a peer that fails on a row is a note, not the end of the run
             note(f"{row.name}: {peer.name} left out, {type(error).__name__}: {str(error).splitlines()[:1]}")
-    timings = measure(subjects, seconds)
+    timings = measure(subjects, seconds, threads_used(row.size, row.threads), attempts)
     operations = case.formula.operations(work.name) if case.formula else None
     return {
         **head,

@@ -9,10 +9,11 @@ from typing import Any
 
 import cylosses
 from benchmarks import growth, headline, import_time, public_calls, rows
+from benchmarks.harness import ATTEMPTS
 from benchmarks.machine import describe
 from benchmarks.peers import Peer, find_peers
 from benchmarks.tables import seconds_text, size_text
-from benchmarks.verdict import fastest_peer, ratio_text
+from benchmarks.verdict import disturbed, fastest_peer, ratio_text
 
 SCHEMA = 1
 
@@ -55,7 +56,16 @@ def print_public(row: dict[str, Any]) -> None:
         say(f"    {name:<46} {seconds_text(subject['best']):>8}")
 
 
-def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: float) -> dict[str, Any]:
+def report_disturbed(found: list[dict[str, Any]]) -> None:
+    """Print how many rows other programs disturbed: many of them make a run worthless."""
+    timed = [row for row in found if "missing" not in row]
+    hit = [row for row in timed if disturbed(row, row["floor"], "cylosses")]
+    if hit:
+        worst = max(subject["elsewhere"] for row in hit for subject in row["subjects"].values())
+        say(f"{len(hit)} of {len(timed)} rows were disturbed (marked ~); other programs used up to {worst:.1f} CPUs")
+
+
+def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: float, attempts: int) -> dict[str, Any]:
     """Run all parts that the options ask for and return the figures."""
     found: dict[str, Any] = {"rows": [], "notes": []}
 
@@ -64,7 +74,7 @@ def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: f
         say(f"note: {text}")
 
     for row in rows.plan(threads, quick=options.quick, sizes=options.sizes, only=options.only):
-        result = rows.run(row, peers, seconds, note)
+        result = rows.run(row, peers, seconds, attempts, note)
         print_row(result)
         found["rows"].append(result)
     if options.only or options.sizes:
@@ -76,7 +86,7 @@ def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: f
     found["import"] = import_time.run(5 if options.quick else 11)
     say(f"import cylosses after numpy: {seconds_text(found['import']['cylosses'])}")
     found["growth"] = []
-    for result in growth.run(threads, peers, seconds / 2, quick=options.quick):
+    for result in growth.run(threads, peers, seconds / 2, attempts, quick=options.quick):
         found["growth"].append(result)
         ours = result["subjects"]["cylosses"]["best"] / result["size"]
         text = f"growth: {result['work']}, {result['threads']} thread(s), {size_text(result['size'])} elements"
@@ -98,11 +108,13 @@ def main(argv: list[str] | None = None) -> int:
         say(f"skipped: {name} ({reason})")
     threads = options.threads or cylosses.get_num_threads()
     seconds = options.seconds_per_row or (0.4 if options.quick else 2.0)
+    attempts = 1 if options.quick else ATTEMPTS
     if options.headline:
-        figures = {"headline": headline.run(peers, threads, seconds)}
+        figures = {"headline": headline.run(peers, threads, seconds, attempts)}
         say(headline.table(figures["headline"]))
     else:
-        figures = run(options, peers, threads, seconds)
+        figures = run(options, peers, threads, seconds, attempts)
+        report_disturbed(figures["rows"])
     if options.json:
         figures = {
             "schema": SCHEMA,

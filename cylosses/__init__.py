@@ -1,9 +1,9 @@
 """Exact regression losses for NumPy, at the speed of memory."""
 
-from cylosses import functional, losses
+from cylosses import _versions, functional, losses
 from cylosses._call import BroadcastWarning
 from cylosses._threads import get_num_threads, set_num_threads
-from cylosses._versions import __version__, show_versions
+from cylosses._versions import show_versions
 from cylosses.functional import *  # noqa: F403
 from cylosses.losses import *  # noqa: F403
 from cylosses.streaming import StreamingLoss
@@ -18,3 +18,9 @@ __all__ = [
 ]
 __all__ += functional.__all__
 __all__ += losses.__all__
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":  # read when asked for: it takes longer than the rest of the import
+        return _versions.version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Files that the command line reads.
+"""Files that the command line reads: arrays and columns, and saved states of a `StreamingLoss`.
 
 A source is a file, or one named column or array of it, with a shape, a dtype and a way to read one window at a time.
 
@@ -21,6 +21,8 @@ from typing import IO, Any, NoReturn, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from cylosses import StreamingLoss
+
 Array = npt.NDArray[Any]
 # A run of elements in memory order, or a block given by one slice per axis.
 Window = slice | tuple[slice, ...]
@@ -28,6 +30,8 @@ Window = slice | tuple[slice, ...]
 NAMED_SUFFIXES = (".npz", ".csv", ".tsv", ".parquet")
 SUFFIXES = (".npy", *NAMED_SUFFIXES)
 _FORMATS = "FILE.npy, FILE.npz:NAME, FILE.csv:COLUMN, FILE.tsv:COLUMN or FILE.parquet:COLUMN"
+# No state is longer: the length is a field of two bytes.
+_LONGEST_STATE = 65535
 _NUMBERS = "bool, integers, float16, float32 and float64 are accepted"
 
 
@@ -222,6 +226,36 @@ def open_source(label: str) -> Source:
         # By number, because pyarrow has words of its own for it.
         reason = os.strerror(error.errno) if error.errno else one_line(error)
         raise InputError(f"{label}: cannot read: {reason}") from None
+
+
+def read_state(text: str) -> StreamingLoss:
+    """Read what `cylosses score --state` or `cylosses merge --out` wrote.
+
+    Parameters
+    ----------
+    text : str
+        The file, as the user typed it.
+
+    Returns
+    -------
+    StreamingLoss
+        The total that it holds.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is not a valid state.
+    """
+    path = Path(text)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{text}: not a regular file")
+    try:
+        with path.open("rb") as file:
+            return StreamingLoss.from_bytes(file.read(_LONGEST_STATE + 1))
+    except OSError as error:
+        raise InputError(f"{text}: cannot read: {error.strerror or one_line(error)}") from None
+    except ValueError as error:
+        raise InputError(f"{text}: {one_line(error)}") from None
 
 
 def split_label(label: str) -> tuple[Path, str | None]:

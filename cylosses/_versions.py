@@ -2,19 +2,24 @@
 
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy
 
 from cylosses._kernels import dispatch
 from cylosses._threads import get_num_threads
 
-try:
-    __version__ = version("cylosses")
-except PackageNotFoundError:  # imported from a source tree that was never installed
-    __version__ = "0+unknown"
-
 OPENMP_VERSIONS = {201107: "3.1", 201307: "4.0", 201511: "4.5", 201811: "5.0", 202011: "5.1", 202111: "5.2", 202411: "6.0"}
+
+
+def version() -> str:
+    """Return the installed version of this package."""
+    # Imported here: reading metadata takes longer to import than all of this package.
+    from importlib import metadata
+
+    try:
+        return metadata.version("cylosses")
+    except metadata.PackageNotFoundError:  # imported from a source tree that was never installed
+        return "0+unknown"
 
 
 def versions() -> dict[str, str]:
@@ -22,7 +27,7 @@ def versions() -> dict[str, str]:
     build = dispatch.build_info()
     openmp = build["openmp"]
     return {
-        "cylosses": __version__,
+        "cylosses": version(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "platform": platform.platform(),

@@ -36,7 +36,7 @@ def output_path(option: str, text: str, suffix: str) -> Path:
     InputError
         If the suffix differs or the name is taken by something that is not a regular file.
     """
-    if Path(text).suffix.lower() != suffix:
+    if Path(text).suffix.lower() != suffix:  # which also keeps a slip of the keyboard from replacing data
         raise InputError(f"{option}: {text!r} must end in {suffix}")
     # A link is followed here, so that the rename replaces the file and keeps the link.
     path = Path(os.path.realpath(text))
@@ -83,6 +83,24 @@ def replacing(option: str, path: Path) -> Iterator[IO[bytes]]:
             temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+def write_whole(option: str, path: Path, file: IO[bytes], content: bytes) -> None:
+    """Write a small file at once.
+
+    Parameters
+    ----------
+    option : str
+        The option that carries the name, for the message.
+    path : pathlib.Path
+        The file that the user named, for the message.
+    file : file
+        The temporary file of `replacing`.
+    content : bytes
+        All that goes into it.
+    """
+    with _write_errors(option, path):
+        file.write(content)
 
 
 class NpyWriter:

@@ -1,10 +1,11 @@
-"""The command line: `cylosses score`, `cylosses demo`, `cylosses info`.
+"""The command line: `cylosses score`, `cylosses merge`, `cylosses demo`, `cylosses info`.
 
 Conventions, the same for every command:
 
 - Results go to stdout, everything else to stderr. A progress bar appears only if stderr is a terminal.
 - Bad input is one line on stderr and exit code 2, Ctrl-C is exit code 130, a stdout that nobody reads any more is 1.
 - Output files appear complete or not at all.
+- Losses and their options come from the registry: a new loss needs no change here.
 """
 
 import json
@@ -21,9 +22,35 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cylosses import __version__, show_versions
+from cylosses import LOSSES, StreamingLoss, __version__, show_versions
 from cylosses._readers import Array, InputError
-from cylosses._score import Request, Score, score
+from cylosses._score import Request, Score, merge_states, score
+
+# Which losses each parameter belongs to.
+_OWNERS: dict[str, list[str]] = {}
+for _name, _loss in LOSSES.items():
+    if _loss.parameter_name is not None:
+        _OWNERS.setdefault(_loss.parameter_name, []).append(_name)
+
+
+def _parameter_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each parameter of a loss, described by the docstring of its attribute."""
+    for name, owners in reversed(_OWNERS.items()):
+        meaning = (getattr(LOSSES[owners[0]], name).__doc__ or "").strip().splitlines()
+        defaults = ", ".join(f"{owner} (default {LOSSES[owner].default:g})" for owner in owners)
+        text = f"{meaning[0] if meaning else 'A number.'} For {defaults}."
+        function = click.option(f"--{name}", name, type=float, help=text)(function)
+    return function
+
+
+def _parameters_of(loss: str, given: dict[str, float]) -> dict[str, float]:
+    """Return the parameters of the loss, by default its own; refuse those of other losses."""
+    own = LOSSES[loss].parameter_name
+    for name in given:
+        if name != own:
+            takes = f"takes --{own}" if own is not None else "has no parameter"
+            raise InputError(f"--{name} belongs to {' and '.join(_OWNERS[name])}; {loss} {takes}")
+    return {} if own is None else {own: given.get(own, LOSSES[loss].default)}
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,17 +65,21 @@ def command(context: click.Context) -> None:
 @command.command("score")
 @click.argument("predictions")
 @click.argument("targets")
-@click.option("--beta", type=float, default=1.0, show_default=True, help="Where the loss turns from square to linear.")
+@click.option("--loss", type=click.Choice(list(LOSSES)), default="smooth_l1", show_default=True)
+@_parameter_options
 @click.option("--reduction", type=click.Choice(["mean", "sum", "none"]), default="mean", show_default=True)
 @click.option("--out", metavar="FILE.npy", help="Write the result: the losses, or with a reduction a 0-d array.")
 @click.option("--grad", metavar="FILE.npy", help="Write the gradient with respect to the predictions.")
+@click.option("--weight", metavar="FILE", help="Weights: finite, not negative; a mean divides by their sum.")
+@click.option("--where", metavar="FILE", help="Which pairs count: bool, or 0 and 1. What the others hold is never looked at.")
+@click.option("--state", metavar="FILE.state", help="Write the exact total, for cylosses merge.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads; default: all there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bare value.")
-def score_command(predictions: str, targets: str, beta: float, as_json: bool, **options: Any) -> None:
-    """Print the smooth L1 loss of PREDICTIONS against TARGETS.
+def score_command(predictions: str, targets: str, loss: str, as_json: bool, **options: Any) -> None:
+    """Print the loss of PREDICTIONS against TARGETS, by default the mean smooth L1 loss.
 
-    Each is FILE.npy, FILE.npz:NAME, FILE.csv:COLUMN, FILE.tsv:COLUMN or FILE.parquet:COLUMN (with pyarrow). The name
-    may be left off if the file holds one array or column. Both must have the same shape; nothing is broadcast.
+    Each file is FILE.npy, FILE.npz:NAME, FILE.csv:COLUMN, FILE.tsv:COLUMN or FILE.parquet:COLUMN (with pyarrow). The name
+    may be left off if the file holds one array or column. All must have the same shape; nothing is broadcast.
 
     .npy and .parquet files stream in constant memory, so they may be larger than memory. From .csv, .tsv and .npz the
     one column or array is loaded. The result has the bits of a call on the whole arrays, whatever the number of
@@ -61,9 +92,13 @@ def score_command(predictions: str, targets: str, beta: float, as_json: bool, **
     Examples:
       cylosses score predictions.npy targets.npy
       cylosses score results.csv:predicted results.csv:observed --beta 0.5 --json
+      cylosses score predictions.npy targets.npy --loss huber --delta 2 --weight weights.npy
       cylosses score predictions.npy targets.npy --reduction sum --grad gradient.npy
+      cylosses score part-1.npy targets-1.npy --state run-1.state
     """
-    request = Request(predictions, targets, parameters={"beta": beta}, **options)
+    parameters = {name: options.pop(name) for name in _OWNERS}
+    given = {name: value for name, value in parameters.items() if value is not None}
+    request = Request(predictions, targets, loss, _parameters_of(loss, given), **options)
     listed: list[Any] = []
     on_losses = None
     if request.reduction == "none" and request.out is None:
@@ -74,6 +109,28 @@ def score_command(predictions: str, targets: str, beta: float, as_json: bool, **
         click.echo(json.dumps(_as_json(request, result, listed if on_losses else None), allow_nan=False))
     elif result.value is not None:
         click.echo(str(result.value))
+
+
+@command.command("merge")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--out", metavar="FILE.state", help="Write the combined state.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bare value.")
+def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Print the loss of all data behind several states, each a FILE that score --state or merge --out wrote.
+
+    All must be of one loss, parameter and reduction. The value has the bits of one run over all data, in whatever
+    parts, order and grouping they come.
+
+    \b
+    Examples:
+      cylosses merge run-1.state run-2.state
+      cylosses merge run-*.state --out total.state --json
+    """
+    total = merge_states(files, out)
+    if as_json:
+        click.echo(json.dumps(_merged_as_json(total, files, out), allow_nan=False))
+    else:
+        click.echo(str(total.compute()))
 
 
 @command.command("demo")
@@ -182,14 +239,26 @@ def _collect(listed: list[Any]) -> Callable[[Array], None]:
 def _as_json(request: Request, result: Score, listed: list[Any] | None) -> dict[str, Any]:
     fields: dict[str, Any] = {"loss": request.loss, "reduction": request.reduction}
     fields |= {name: _json_number(value) for name, value in request.parameters.items()}
-    fields["value"] = listed
-    if result.value is not None:
-        value = float(result.value)
-        fields |= {"value": _json_number(value), "value_hex": value.hex()}
+    fields |= {"value": listed} if result.value is None else _json_value(result.value)
     fields |= {"dtype": result.dtype, "count": result.count, "shape": list(result.shape)}
     fields |= {"predictions": request.predictions, "targets": request.targets}
-    fields |= {name: _absolute(path) for name, path in (("out", request.out), ("grad", request.grad)) if path}
+    fields |= {name: label for name, label in (("weight", request.weight), ("where", request.where)) if label}
+    written = {"out": request.out, "grad": request.grad, "state": request.state}
+    fields |= {name: _absolute(path) for name, path in written.items() if path}
     return fields
+
+
+def _merged_as_json(total: StreamingLoss, files: tuple[str, ...], out: str | None) -> dict[str, Any]:
+    value, name = total.compute(), total.loss.parameter_name
+    fields: dict[str, Any] = {"loss": total.loss.name, "reduction": total.loss.reduction}
+    fields |= {} if name is None else {name: _json_number(getattr(total.loss, name))}
+    fields |= _json_value(value) | {"dtype": value.dtype.name, "count": total.count, "files": list(files)}
+    return fields | ({"out": _absolute(out)} if out else {})
+
+
+def _json_value(value: Any) -> dict[str, float | str]:
+    number = float(value)
+    return {"value": _json_number(number), "value_hex": number.hex()}
 
 
 def _json_number(value: float) -> float | str:

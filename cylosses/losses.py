@@ -138,16 +138,13 @@ class Loss:
         numpy scalar or numpy.ndarray
             A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given.
         """
-        if (
-            weight is None
-            and where is None
-            and axis is None
-            and not keepdims
-            and out is None
-            and n_threads is None
-            and self.reduction != "none"
-        ):
-            value = dispatch.plain_value(self._code, self._parameter, input, target, self.reduction == "mean")
+        if weight is None and where is None and axis is None and not keepdims and n_threads is None:
+            if self.reduction == "none":
+                value = dispatch.plain_values(self._code, self._parameter, input, target, out)
+            elif out is None:
+                value = dispatch.plain_value(self._code, self._parameter, input, target, self.reduction == "mean")
+            else:
+                value = None
             if value is not None:
                 return value
         call = Call(self, input, target, weight=weight, where=where, n_threads=n_threads)
@@ -188,6 +185,10 @@ class Loss:
         numpy.ndarray
             Of the shape of the operand; where it was broadcast, exactly summed and rounded once.
         """
+        if grad_output is None and wrt == "input" and weight is None and where is None and axis is None and n_threads is None:
+            gradient = dispatch.plain_gradient(self._code, self._parameter, input, target, self.reduction == "mean", False, out)
+            if gradient is not None:
+                return gradient
         call = Call(self, input, target, weight=weight, where=where, n_threads=n_threads)
         return call.derivatives(self.reduction, axis=axis, grad_output=grad_output, wrt=wrt, outs=(None, out, None))[1]
 
@@ -216,6 +217,10 @@ class Loss:
         tuple of (value, gradient)
             With the bits of the call and of `grad`.
         """
+        if weight is None and where is None and axis is None and n_threads is None and self.reduction != "none":
+            pair = dispatch.plain_gradient(self._code, self._parameter, input, target, self.reduction == "mean", True, out)
+            if pair is not None:
+                return pair
         outs = out if isinstance(out, tuple) else (None, out)
         if len(outs) != 2:
             raise ValueError(f"out must be an array or a tuple of two, for value and gradient, got {len(outs)}")

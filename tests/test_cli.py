@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cylosses
-from cylosses import SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
+from cylosses import LOSSES, SmoothL1Loss, StreamingLoss, smooth_l1_loss, smooth_l1_loss_backward
 
 from .cli_runs import ENVIRONMENT, PYTHON, error_of, output_of, refusal, run_after
 
@@ -108,6 +108,272 @@ def test_threads_do_not_change_the_bits(tmp_path, rng):
     np.save(tmp_path / "b.npy", b)
     printed = {output_of("score", "a.npy", "b.npy", "--threads", str(n), cwd=tmp_path) for n in (1, 2, 3)}
     assert len(printed) == 1
+
+
+# --- losses ---------------------------------------------------------------------------------------------------------
+
+# A valid parameter that is nobody's default.
+UNUSUAL = 0.375
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_and_its_parameter(tmp_path, pair, name):
+    parameter = LOSSES[name].parameter_name
+    settings = {} if parameter is None else {parameter: UNUSUAL}
+    options = [] if parameter is None else [f"--{parameter}", str(UNUSUAL)]
+    found = json.loads(output_of("score", "a.npy", "b.npy", "--loss", name, *options, "--json", cwd=tmp_path))
+    assert found["value_hex"] == float(LOSSES[name](**settings)(*pair)).hex()
+    assert (found["loss"], {key: found[key] for key in settings}) == (name, settings)
+    plain = output_of("score", "a.npy", "b.npy", "--loss", name, cwd=tmp_path)
+    assert same_bits(np.float32(plain), LOSSES[name]()(*pair))
+
+
+def test_the_help_lists_every_loss_and_parameter(tmp_path):
+    words = " ".join(output_of("score", "--help", cwd=tmp_path).split())
+    for name, loss in LOSSES.items():
+        assert name in words
+        assert loss.parameter_name is None or f"--{loss.parameter_name} FLOAT" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--delta", "2"], "--delta belongs to huber and pseudo_huber; smooth_l1 takes --beta"),
+        (["--loss", "huber", "--beta", "1"], "--beta belongs to smooth_l1; huber takes --delta"),
+        (["--loss", "mse", "--q", "0.5"], "--q belongs to quantile; mse has no parameter"),
+        (["--loss", "huber", "--delta", "2", "--c", "1"], "--c belongs to tukey; huber takes --delta"),
+        (["--loss", "quantile", "--q", "x"], "Invalid value for '--q': 'x' is not a valid float."),
+    ],
+)
+def test_an_option_of_another_loss_is_one_line(tmp_path, pair, options, message):
+    assert error_of("score", "a.npy", "b.npy", *options, cwd=tmp_path) == message
+
+
+def test_an_unknown_loss_is_one_line(tmp_path, pair):
+    message = error_of("score", "a.npy", "b.npy", "--loss", "hubble", cwd=tmp_path)
+    assert message.startswith("Invalid value for '--loss': 'hubble' is not one of 'smooth_l1', ")
+
+
+# --- weights and masks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def selection(tmp_path, rng, pair):
+    """Files of weights, some of them 0, and of a mask, and their contents."""
+    weight = rng.random((5, 7)) * (rng.random((5, 7)) < 0.8)
+    where = rng.random((5, 7)) < 0.8
+    where[0, :2] = weight[0, :2] = True
+    np.save(tmp_path / "w.npy", weight)
+    np.save(tmp_path / "m.npy", where)
+    return {"weight": weight, "where": where}
+
+
+FILES = {"weight": ["--weight", "w.npy"], "where": ["--where", "m.npy"]}
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("names", [["weight"], ["where"], ["weight", "where"]])
+def test_weights_and_masks(tmp_path, pair, selection, names, reduction):
+    chosen = {name: selection[name] for name in names}
+    options = [text for name in names for text in FILES[name]] + [
+        "--reduction",
+        reduction,
+        "--out",
+        "out.npy",
+        "--grad",
+        "grad.npy",
+    ]
+    found = json.loads(output_of("score", "a.npy", "b.npy", *options, "--json", cwd=tmp_path))
+    loss = SmoothL1Loss(reduction=reduction)
+    assert same_bits(np.load(tmp_path / "out.npy"), loss(*pair, **chosen))
+    assert same_bits(np.load(tmp_path / "grad.npy"), loss.grad(*pair, **chosen))
+    counted = np.ones((5, 7), bool)
+    for values in chosen.values():
+        counted &= values != 0
+    assert found["count"] == np.count_nonzero(counted)
+    assert [found[name] for name in names] == [FILES[name][1] for name in names]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_weights_and_masks_of_many_windows_and_any_order(tmp_path, rng, order):
+    shape = (1100, 1000)  # more than one window
+    a, b, weight = rng.normal(size=shape), rng.normal(size=shape), rng.random(shape)
+    where = rng.random(shape) < 0.5
+    for name, values in {"a": a, "b": b, "w": np.asarray(weight, order=order), "m": where}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    options = [*FILES["weight"], *FILES["where"], "--grad", "grad.npy"]
+    printed = output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path)
+    loss = SmoothL1Loss()
+    assert same_bits(np.float64(printed), loss(a, b, weight=weight, where=where))
+    assert same_bits(np.load(tmp_path / "grad.npy"), loss.grad(a, b, weight=weight, where=where))
+
+
+def test_a_mask_in_a_text_file_is_0_and_1(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y,w,m\n3,1,2,1\nnan,1,1,0\n5,1,0,1\n2,1,1,1.0\n")
+    options = ["--weight", "t.csv:w", "--where", "t.csv:m", "--loss", "l1", "--grad", "grad.npy"]
+    assert output_of("score", "t.csv:x", "t.csv:y", *options, cwd=tmp_path) == f"{5 / 3}\n"
+    assert np.load(tmp_path / "grad.npy").tolist() == [2 / 3, 0, 0, 1 / 3]
+
+
+def test_a_mask_that_selects_nothing(tmp_path, pair):
+    np.save(tmp_path / "m.npy", np.zeros((5, 7), bool))
+    assert output_of("score", "a.npy", "b.npy", *FILES["where"], "--grad", "grad.npy", cwd=tmp_path) == "nan\n"
+    assert same_bits(np.load(tmp_path / "grad.npy"), np.zeros((5, 7), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "message"),
+    [
+        ("--weight", np.ones(7), "shapes differ: a.npy has (5, 7), x.npy has (7,); they must be equal, nothing is broadcast"),
+        (
+            "--where",
+            np.ones((7, 5), bool),
+            "shapes differ: a.npy has (5, 7), x.npy has (7, 5); they must be equal, nothing is broadcast",
+        ),
+        ("--where", np.full((5, 7), 2), "x.npy: a mask holds bool, or the numbers 0 and 1; it has 2"),
+        ("--where", np.full((5, 7), np.nan), "x.npy: a mask holds bool, or the numbers 0 and 1; it has nan"),
+        ("--weight", np.full((5, 7), -1.0), None),
+        ("--weight", np.full((5, 7), np.nan), None),
+        ("--weight", np.full((5, 7), np.inf), None),
+    ],
+)
+def test_bad_weights_and_masks_are_one_line(tmp_path, pair, option, values, message):
+    np.save(tmp_path / "x.npy", values)
+    before = sorted(tmp_path.iterdir())
+    said = error_of("score", "a.npy", "b.npy", option, "x.npy", "--grad", "grad.npy", "--state", "s.state", cwd=tmp_path)
+    assert said == message or (message is None and said.startswith("weight must be finite and not negative"))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+# --- states ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(tmp_path, rng):
+    """Three runs over parts of the data and their states; the data."""
+    a, b, weight = rng.normal(size=(3, 3000))
+    weight = np.abs(weight)
+    for number, part in enumerate((slice(0, 10), slice(10, 2000), slice(2000, 3000)), start=1):
+        for name, values in {"a": a, "b": b, "w": weight}.items():
+            np.save(tmp_path / f"{name}.npy", values[part])
+        options = ["--loss", "huber", "--delta", "0.5", *FILES["weight"], "--state", f"run-{number}.state"]
+        output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path)
+    return a, b, weight
+
+
+def test_a_state_holds_what_the_library_writes(tmp_path, pair):
+    printed = output_of("score", "a.npy", "b.npy", "--state", "a.state", cwd=tmp_path)
+    state = SmoothL1Loss().streaming()
+    state.update(*pair)
+    assert (tmp_path / "a.state").read_bytes() == state.to_bytes()
+    assert printed == str(state.compute()) + "\n"
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_merged_runs_have_the_bits_of_one(tmp_path, runs, order):
+    a, b, weight = runs
+    files = [f"run-{number}.state" for number in order]
+    printed = output_of("merge", *files, "--out", "total.state", cwd=tmp_path)
+    whole = LOSSES["huber"](delta=0.5).streaming()
+    whole.update(a, b, weight)
+    assert same_bits(np.float64(printed), whole.compute())
+    assert (tmp_path / "total.state").read_bytes() == whole.to_bytes()
+    # Grouped: what was merged merges on, also into its own place.
+    output_of("merge", *files[:2], "--out", "total.state", cwd=tmp_path)
+    assert output_of("merge", "total.state", files[2], "--out", "total.state", cwd=tmp_path) == printed
+    assert StreamingLoss.from_bytes((tmp_path / "total.state").read_bytes()) == whole
+
+
+def test_merge_in_json(tmp_path, runs):
+    a, b, weight = runs
+    found = json.loads(output_of("merge", "run-1.state", "run-2.state", "run-3.state", "--json", "--out", "t.state", cwd=tmp_path))
+    value = float(LOSSES["huber"](delta=0.5)(a, b, weight=weight))
+    assert found == {
+        "loss": "huber",
+        "reduction": "mean",
+        "delta": 0.5,
+        "value": value,
+        "value_hex": value.hex(),
+        "dtype": "float64",
+        "count": 3000,
+        "files": ["run-1.state", "run-2.state", "run-3.state"],
+        "out": str(tmp_path.resolve() / "t.state"),
+    }
+
+
+def test_merging_one_state_prints_its_value(tmp_path, pair):
+    printed = output_of("score", "a.npy", "b.npy", "--reduction", "sum", "--state", "a.state", cwd=tmp_path)
+    assert output_of("merge", "a.state", cwd=tmp_path) == printed
+
+
+def test_an_empty_state_merges(tmp_path, pair):
+    np.save(tmp_path / "e.npy", np.empty(0, np.float32))
+    assert output_of("score", "e.npy", "e.npy", "--state", "e.state", cwd=tmp_path) == "nan\n"
+    printed = output_of("score", "a.npy", "b.npy", "--state", "a.state", cwd=tmp_path)
+    assert output_of("merge", "e.state", "a.state", cwd=tmp_path) == printed
+    assert json.loads(output_of("merge", "e.state", "--json", cwd=tmp_path))["value"] == "NaN"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'FILE...'."),
+        (["no.state"], "no.state: cannot read: No such file or directory"),
+        (["folder"], "folder: not a regular file"),
+        (["a.npy"], "a.npy: not a state of a StreamingLoss: it does not begin with its magic bytes"),
+        (["cut.state"], "cut.state: truncated state: 50 of 60 bytes are there"),
+        (["flipped.state"], "flipped.state: damaged state: the checksum does not fit"),
+        (["newer.state"], "newer.state: state of version 2; this cylosses reads version 1"),
+        (["s.state", "./s.state"], "./s.state: named twice; its data would count twice"),
+        (
+            ["s.state", "other.state"],
+            "other.state: a total of L1Loss(reduction='mean') cannot be merged into one of "
+            "SmoothL1Loss(reduction='mean', beta=1.0)",
+        ),
+        (["s.state", "--out", "x.npy"], "--out: 'x.npy' must end in .state"),
+        (["s.state", "--out", "no/x.state"], "--out: cannot write '{here}/no/x.state': No such file or directory"),
+    ],
+)
+def test_bad_states_are_one_line(tmp_path, arguments, message):
+    state = SmoothL1Loss().streaming()
+    state.update(np.float32([1.25]), np.float32([0]))
+    blob = state.to_bytes()
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "s.state").write_bytes(blob)
+    (tmp_path / "cut.state").write_bytes(blob[:50])
+    (tmp_path / "other.state").write_bytes(LOSSES["l1"]().streaming().to_bytes())
+    for name, at in (("flipped", 20), ("newer", 7)):
+        changed = bytearray(blob)
+        changed[at] = 2
+        (tmp_path / f"{name}.state").write_bytes(changed)
+    expected = message.format(here=tmp_path.resolve()).replace("of 60 bytes", f"of {len(blob)} bytes")
+    before = sorted(tmp_path.iterdir())
+    assert error_of("merge", *arguments, cwd=tmp_path) == expected
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--state", "s.npy"], "--state: 's.npy' must end in .state"),
+        (["--state", "no/s.state"], "--state: cannot write '{here}/no/s.state': No such file or directory"),
+        (["--state", "folder.state"], "--state: 'folder.state' is not a regular file"),
+        (
+            ["--state", "s.state", "--reduction", "none"],
+            "--state needs --reduction mean or sum: without a reduction there is no total",
+        ),
+    ],
+)
+def test_bad_places_for_a_state_are_one_line(tmp_path, pair, options, message):
+    (tmp_path / "folder.state").mkdir()
+    assert error_of("score", "a.npy", "b.npy", *options, cwd=tmp_path) == message.format(here=tmp_path.resolve())
+
+
+def test_json_names_the_state(tmp_path, pair):
+    found = json.loads(output_of("score", "a.npy", "b.npy", "--json", "--state", "s.state", cwd=tmp_path))
+    assert found["state"] == str(tmp_path.resolve() / "s.state")
+    assert found["count"] == StreamingLoss.from_bytes(Path(found["state"]).read_bytes()).count == 35
 
 
 # --- layouts of .npy ------------------------------------------------------------------------------------------------

@@ -50,11 +50,11 @@ cdef class Read:
         """Seconds of one read."""
         global sink
         cdef double start
-        cdef Py_ssize_t k
+        cdef Py_ssize_t _
         cdef uint64_t total = 0
         with nogil:
             start = native_seconds()
-            for k in range(repeat):
+            for _ in range(repeat):
                 total += native_read(&self.x[0], &self.y[0], self.x.shape[0], threads)
             start = native_seconds() - start
         sink = total
@@ -115,10 +115,10 @@ cdef class Pass:
     def time(self, Py_ssize_t repeat, int threads):
         """Seconds of one run."""
         cdef double start
-        cdef Py_ssize_t k
+        cdef Py_ssize_t _
         with nogil:
             start = native_seconds()
-            for k in range(repeat):
+            for _ in range(repeat):
                 self.job.threads = threads
                 self.run(&self.job)
             start = native_seconds() - start

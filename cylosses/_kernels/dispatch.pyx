@@ -9,9 +9,10 @@ from importlib.util import find_spec
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cylosses._kernels.exact cimport Exact, Format, add_count, clear, finish, merge
+from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, Format, add_count, clear, finish, make_magnitude, merge
 from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32, UINT64, VALUES, WEIGHTS,
     Job, Operand, Run,
@@ -27,6 +28,8 @@ cnp.import_array()
 cdef enum:
     WORTH_THREADS = 131072      # elements; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
+    WORTH_PREFETCH = 1 << 19    # bytes of one array; smaller ones are in a cache or soon done
+    BEYOND_CACHE = 1 << 24      # bytes of one array; larger outputs are not read back from a cache anyway
     OPERANDS = 8
     MAX_LOSSES = 64
 
@@ -124,7 +127,10 @@ cdef int choose_threads(int asked, Py_ssize_t elements) noexcept:
 
 
 cdef void run_job(Job* job):
-    if job.slices * job.size < RELEASE_GIL:
+    cdef Py_ssize_t elements = job.slices * job.size, size = elements * (4 if job.single else 8)
+    job.prefetch = size >= WORTH_PREFETCH
+    job.bypass_cache = size >= BEYOND_CACHE
+    if elements < RELEASE_GIL:
         run(job)
     else:
         with nogil:
@@ -159,6 +165,39 @@ cdef class ExactSum:
         divisor_copy = divisor.exact
         return (<object> dtype).type(finish(&copy, 0, &divisor_copy, target))
 
+    def parts(self):
+        """(n, exponent, special): the sum is n * 2**exponent, n odd or both 0; special has the bits of Special in exact.pxd."""
+        cdef Exact copy = self.exact
+        cdef bint negative = make_magnitude(&copy)
+        cdef int k
+        n = 0
+        for k in range(copy.high, copy.low - 1, -1):
+            n = (n << 32) | copy.limb[k]
+        if n == 0:
+            return 0, 0, copy.special
+        zeros = (n & -n).bit_length() - 1
+        n >>= zeros
+        return -n if negative else n, 32 * copy.low + zeros - BIAS, copy.special
+
+    @staticmethod
+    def from_parts(n, exponent, int special):
+        """The sum that has these parts; ValueError if it lies outside what sums of data can reach."""
+        cdef ExactSum total = ExactSum()
+        cdef int k = 0, sign = -1 if n < 0 else 1
+        total.exact.special = special
+        if n == 0:
+            return total
+        if exponent < -BIAS or exponent + BIAS + n.bit_length() > 32 * (LIMBS - 1):
+            raise ValueError(f"a sum with the exponent {exponent} lies outside the range of exact sums")
+        magnitude = abs(n) << (exponent + BIAS)
+        total.exact.low = 0
+        while magnitude:
+            total.exact.limb[k] = sign * <int64_t> (magnitude & 0xffffffff)
+            total.exact.high = k
+            magnitude >>= 32
+            k += 1
+        return total
+
 
 # ---- the fast path ---------------------------------------------------------------------------------------------------------------
 
@@ -186,39 +225,112 @@ cdef inline void set_direct(Operand* operand, cnp.ndarray array, Py_ssize_t* str
     operand.data = <char*> cnp.PyArray_DATA(array)
     operand.strides = strides
     operand.direct = True
-    operand.swapped = False
+    operand.readable = True
+
+
+cdef struct PlainJob:
+    Job job
+    Py_ssize_t size
+    Py_ssize_t stride
+    double room             # for the sum, of either type
+
+
+cdef bint start_plain(PlainJob* plain, int loss, double parameter, object input, object target):
+    """Fill in a job without outputs; false if the pair is not plain or the parameter may not be valid."""
+    cdef Job* job = &plain.job
+    if not (accepted[loss][0] <= parameter <= accepted[loss][1] and is_plain(input, target)):
+        return False
+    memset(job, 0, sizeof(Job))
+    job.single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
+    if job.single and not accepted[loss][0] <= round_to_single(parameter) <= accepted[loss][1]:
+        return False
+    plain.size = cnp.PyArray_SIZE(<cnp.ndarray> input)
+    plain.stride = 4 if job.single else 8
+    job.loss = loss
+    job.parameter = parameter
+    job.narrow = -1
+    job.ndim = 1
+    job.shape = &plain.size
+    job.slices = 1
+    job.size = plain.size
+    job.scale = 1
+    set_direct(&job.input, <cnp.ndarray> input, &plain.stride)
+    set_direct(&job.target, <cnp.ndarray> target, &plain.stride)
+    job.threads = choose_threads(0, plain.size)
+    return True
+
+
+cdef inline void want_sum(PlainJob* plain, bint divide):
+    plain.job.term = VALUES
+    plain.job.divide = divide
+    plain.job.result_storage = FLOAT32 if plain.job.single else FLOAT64
+    plain.job.result = <char*> &plain.room
+
+
+cdef inline object sum_of(PlainJob* plain, object like):
+    return scalar_from(&plain.room, cnp.PyArray_DESCR(<cnp.ndarray> like), None)
+
+
+cdef object plain_output(object out, object input, object target):
+    """A new array like input, or `out` if it is plain too and no operand lies across it; else None."""
+    cdef char* start
+    cdef char* other
+    cdef Py_ssize_t size
+    if out is None:
+        return cnp.PyArray_EMPTY(
+            cnp.PyArray_NDIM(<cnp.ndarray> input), cnp.PyArray_DIMS(<cnp.ndarray> input), cnp.PyArray_TYPE(<cnp.ndarray> input), 0
+        )
+    if not (is_plain(out, input) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)):
+        return None
+    start = <char*> cnp.PyArray_DATA(<cnp.ndarray> out)
+    size = cnp.PyArray_NBYTES(<cnp.ndarray> out)
+    for operand in (input, target):
+        other = <char*> cnp.PyArray_DATA(<cnp.ndarray> operand)
+        if other != start and other < start + size and start < other + size:
+            return None
+    return out
 
 
 def plain_value(int loss, double parameter, object input, object target, bint divide):
-    """Mean or sum of a plain pair as a NumPy scalar; None if the pair is not plain or the parameter may not be valid."""
-    cdef Job job
-    cdef Py_ssize_t size, stride
-    cdef float narrow
-    cdef double wide
-    if not (accepted[loss][0] <= parameter <= accepted[loss][1] and is_plain(input, target)):
+    """Mean or sum of a plain pair as a NumPy scalar; None if this is no plain call."""
+    cdef PlainJob plain
+    if not start_plain(&plain, loss, parameter, input, target):
         return None
-    size = cnp.PyArray_SIZE(<cnp.ndarray> input)
-    memset(&job, 0, sizeof(Job))
-    job.loss = loss
-    job.single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
-    job.parameter = parameter
-    if job.single and not accepted[loss][0] <= round_to_single(parameter) <= accepted[loss][1]:
+    want_sum(&plain, divide)
+    run_job(&plain.job)
+    return sum_of(&plain, input)
+
+
+def plain_values(int loss, double parameter, object input, object target, object out):
+    """The loss of each element of a plain pair; None if this is no plain call."""
+    cdef PlainJob plain
+    if not start_plain(&plain, loss, parameter, input, target):
         return None
-    job.narrow = -1
-    job.ndim = 1
-    job.shape = &size
-    job.slices = 1
-    job.size = size
-    stride = 4 if job.single else 8
-    set_direct(&job.input, <cnp.ndarray> input, &stride)
-    set_direct(&job.target, <cnp.ndarray> target, &stride)
-    job.term = VALUES
-    job.divide = divide
-    job.result_storage = FLOAT32 if job.single else FLOAT64
-    job.result = <char*> &narrow if job.single else <char*> &wide
-    job.threads = choose_threads(0, size)
-    run_job(&job)
-    return scalar_from(job.result, cnp.PyArray_DESCR(<cnp.ndarray> input), None)
+    array = plain_output(out, input, target)
+    if array is None:
+        return None
+    set_direct(&plain.job.value, <cnp.ndarray> array, &plain.stride)
+    run_job(&plain.job)
+    return array
+
+
+def plain_gradient(int loss, double parameter, object input, object target, bint divide, bint with_value, object out):
+    """The gradient of mean or sum of a plain pair, with_value a pair of value and gradient; None if this is no plain call."""
+    cdef PlainJob plain
+    if not start_plain(&plain, loss, parameter, input, target):
+        return None
+    array = plain_output(out, input, target)
+    if array is None:
+        return None
+    set_direct(&plain.job.gradient, <cnp.ndarray> array, &plain.stride)
+    if divide:
+        plain.job.scale = 1 / <double> plain.size       # infinite for no elements, which have no gradient
+    if with_value:
+        want_sum(&plain, divide)
+    run_job(&plain.job)
+    if with_value:
+        return sum_of(&plain, input), array
+    return array
 
 
 # ---- the general path ------------------------------------------------------------------------------------------------------------
@@ -269,7 +381,7 @@ cdef int add_operand(Plan* plan, Operand* operand, object array) except -1:
     operand.strides = strides
     operand.storage = storage_of(x.dtype)
     operand.swapped = cnp.PyArray_ISBYTESWAPPED(x)
-    operand.direct = cnp.PyArray_ISALIGNED(x)       # so far; settle_direct knows the rest
+    operand.readable = cnp.PyArray_ISALIGNED(x) and not operand.swapped
     plan.operand[plan.operands] = operand
     plan.operands += 1
     return 0
@@ -333,17 +445,26 @@ cdef bint continues(Plan* plan, int k) noexcept:
     return True
 
 
-cdef void settle_direct(Plan* plan) noexcept:
-    """Mark the operands that need no staging."""
+cdef void settle_access(Plan* plan) noexcept:
+    """Find the operands that need no staging, and those that repeat."""
     cdef Py_ssize_t expected
     cdef Operand* operand
     cdef int k, m, wanted = FLOAT32 if plan.job.single else FLOAT64
     for m in range(plan.operands):
         operand = plan.operand[m]
         expected = 4 if plan.job.single else 8
-        operand.direct = operand.direct and operand.storage == wanted and not operand.swapped
+        operand.readable = operand.readable and operand.storage == wanted
+        operand.direct = operand.readable
         for k in range(plan.job.ndim - 1, plan.job.outer - 1, -1):
             operand.direct = operand.direct and (operand.strides[k] == expected or plan.shape[k] == 1)
+            expected *= plan.shape[k]
+        operand.period = 0
+        expected = 1
+        for k in range(plan.job.ndim - 1, plan.job.outer - 1, -1):
+            if operand.strides[k] == 0 and operand.period == 0:
+                operand.period = expected
+            elif operand.strides[k] != 0:
+                operand.period = 0
             expected *= plan.shape[k]
 
 
@@ -379,7 +500,7 @@ cdef void simplify(Plan* plan) noexcept:
         for j in range(plan.operands):
             plan.strides[j][plan.job.ndim] = 0
         plan.job.ndim += 1
-    settle_direct(plan)
+    settle_access(plan)
 
 
 def execute(

@@ -66,8 +66,8 @@ cdef union Bits64:
 
 
 cdef struct Exact:
-    int64_t limb[LIMBS]
-    int low                 # limbs outside [low, high] are zero
+    int64_t limb[LIMBS]     # those outside [low, high] count as zero and are not even initialised: a small sum touches a few
+    int low
     int high
     int pending             # deposits since carries were released
     int special             # which of NaN and the infinities were met
@@ -88,8 +88,23 @@ cdef inline double power_of_two(int e) noexcept nogil:
 
 
 cdef inline void clear(Exact* total) noexcept nogil:
-    memset(total, 0, sizeof(Exact))
-    total.low = LIMBS
+    total.low = 0
+    total.high = -1
+    total.pending = 0
+    total.special = 0
+
+
+cdef inline void cover(Exact* total, int low, int high) noexcept nogil:
+    """Make the limbs from low to high part of the total."""
+    if total.low > total.high:
+        total.low = low
+        total.high = low - 1
+    while total.low > low:
+        total.low -= 1
+        total.limb[total.low] = 0
+    while total.high < high:
+        total.high += 1
+        total.limb[total.high] = 0
 
 
 # ---- depositing ------------------------------------------------------------------------------------------------------------------
@@ -122,8 +137,8 @@ cdef inline void place(Exact* total, int64_t m, int position) noexcept nogil:
     """Add m * 2**(position - BIAS), |m| < 2**54: in two halves, so that a shift by up to 31 fits in 64 bits."""
     cdef int k = position >> 5
     cdef int64_t part = (m & 0x7ffffff) * (<int64_t> 1 << (position & 31))
-    if k < total.low:
-        total.low = k
+    if k < total.low or k + 2 > total.high:
+        cover(total, k, k + 2)
     total.limb[k] += part & LOW_32
     total.limb[k + 1] += part >> 32
     position += 27
@@ -131,8 +146,6 @@ cdef inline void place(Exact* total, int64_t m, int position) noexcept nogil:
     part = (m >> 27) * (<int64_t> 1 << (position & 31))
     total.limb[k] += part & LOW_32
     total.limb[k + 1] += part >> 32
-    if k + 1 > total.high:
-        total.high = k + 1
     count_deposits(total, 1)
 
 
@@ -398,12 +411,9 @@ cdef inline void merge(Exact* total, Exact* other) noexcept nogil:
         return
     release_carries(total)
     release_carries(other)
+    cover(total, other.low, other.high)
     for k in range(other.low, other.high + 1):
         total.limb[k] += other.limb[k]
-    if other.low < total.low:
-        total.low = other.low
-    if other.high > total.high:
-        total.high = other.high
 
 
 cdef inline void add_count(Exact* total, uint64_t n) noexcept nogil:

@@ -16,6 +16,8 @@
 from cython cimport floating
 from libc.math cimport fabs, fabsf, sqrt, sqrtf
 
+from cylosses._kernels.exact cimport FRACTION, Bits64
+
 
 cdef enum LossCode:
     # The rows of the dispatch table in passes.pyx; losses.py names them.
@@ -42,6 +44,12 @@ cdef struct SmoothL1:
     double beta
     double half_beta
 
+cdef struct SmoothL1PowerOfTwo:
+    # beta a power of two, as the default is: z / beta is a product, with the same bits in less time.
+    double beta
+    double half_beta
+    double inverse
+
 cdef struct Huber:
     double delta
     double half_delta
@@ -67,6 +75,7 @@ ctypedef fused Loss:
     AbsoluteError
     SquaredError
     SmoothL1
+    SmoothL1PowerOfTwo
     Huber
     Tukey
     Quantile
@@ -97,6 +106,22 @@ cdef inline SmoothL1 make_smooth_l1(double beta) noexcept nogil:
     cdef SmoothL1 loss
     loss.beta = beta
     loss.half_beta = 0.5 * finite_or_zero(beta)
+    return loss
+
+
+cdef inline bint has_exact_inverse(double beta, bint single) noexcept nogil:
+    """Whether 1 / beta is a normal number of the working type and exact."""
+    cdef double most = 8.507059173023462e37 if single else 4.49423283715579e307      # 2**126, 2**1021
+    cdef Bits64 b
+    b.f = beta
+    return not b.i & FRACTION and 1 / most <= beta <= most
+
+
+cdef inline SmoothL1PowerOfTwo make_smooth_l1_power_of_two(double beta) noexcept nogil:
+    cdef SmoothL1PowerOfTwo loss
+    loss.beta = beta
+    loss.half_beta = 0.5 * beta
+    loss.inverse = 1 / beta
     return loss
 
 
@@ -164,6 +189,16 @@ cdef inline floating sign(floating d) noexcept nogil:
     return <floating> 1 if d > 0 else (<floating> -1 if d < 0 else d)
 
 
+cdef inline floating over_beta(Loss loss, floating d) noexcept nogil:
+    """d / beta of smooth L1."""
+    if Loss is SmoothL1PowerOfTwo:
+        return d * <floating> loss.inverse
+    elif Loss is SmoothL1:
+        return d / <floating> loss.beta
+    else:
+        return 0
+
+
 cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
     """1 - (z/c)**2, for z <= c, without cancellation close to c."""
     return ((c - z) / c) * (<floating> 1 + z / c)
@@ -194,10 +229,10 @@ cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t
-    if Loss is SmoothL1:
+    if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
         # Halving z is exact where it matters; halving z / beta would cost up to 3 ulp among the subnormals.
         p = <floating> loss.beta
-        return <floating> 0.5 * z * (z / p) if z < p else z - <floating> loss.half_beta
+        return <floating> 0.5 * z * over_beta(loss, z) if z < p else z - <floating> loss.half_beta
     elif Loss is AbsoluteError:
         return z
     elif Loss is SquaredError:
@@ -226,9 +261,9 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
 cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t
-    if Loss is SmoothL1:
+    if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
         p = <floating> loss.beta
-        return <floating> 1 if d >= p else (<floating> -1 if d <= -p else d / p)
+        return <floating> 1 if d >= p else (<floating> -1 if d <= -p else over_beta(loss, d))
     elif Loss is AbsoluteError:
         return sign(d)
     elif Loss is SquaredError:
@@ -255,7 +290,7 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
 cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t
-    if Loss is SmoothL1:
+    if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
         p = <floating> loss.beta
         return <floating> 1 / p if z < p else (<floating> 0 if z >= p else z)
     elif Loss is SquaredError:
@@ -280,7 +315,7 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
     cdef floating least = <floating> (1.0 / IRLS_CAP)
     cdef floating p, t
     t = least if z <= least else z
-    if Loss is SmoothL1:
+    if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
         p = <floating> loss.beta
         return <floating> 1 / (p if z <= p else z)
     elif Loss is AbsoluteError:

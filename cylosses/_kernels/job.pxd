@@ -41,7 +41,9 @@ cdef struct Operand:
     Py_ssize_t* strides     # bytes per step of each dimension of the job; 0 where it is broadcast
     int storage
     bint swapped            # not in the machine's byte order
-    bint direct             # in the working type, native, and contiguous over the inner dimensions: no staging
+    bint readable           # aligned, native, of the working type: blocks that lie in one piece need no staging
+    bint direct             # readable, and contiguous over the inner dimensions
+    Py_ssize_t period       # after so many elements, a broadcast operand repeats; 0 if it does not
 
 cdef struct Job:
     int loss                # LossCode
@@ -79,6 +81,8 @@ cdef struct Job:
     uint64_t count          # out: elements selected
 
     int threads
+    bint prefetch           # the inputs come from memory, not from a cache
+    bint bypass_cache       # the outputs are larger than the caches: store past them
     bint bad_weight         # out: a selected weight was negative, NaN, infinite, or an integer beyond 2**53
 
 ctypedef void (*Run)(Job* job) noexcept nogil

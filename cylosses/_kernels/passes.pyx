@@ -22,8 +22,9 @@ from cylosses._kernels.exact cimport (
     BLOCK, LANES, Exact, Spread, add_block, add_count, clear, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
-    EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, irls_weight, make_epsilon_insensitive,
-    make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1, make_tukey, second_derivative, value,
+    EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_epsilon_insensitive,
+    make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1,
+    make_smooth_l1_power_of_two, make_tukey, second_derivative, value,
 )
 from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, INT64, MM_CURVATURE, UINT8, UINT16, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS,
@@ -31,7 +32,7 @@ from cylosses._kernels.job cimport (
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
-    float_to_odd, format_of, gather, narrowed, product_to_odd, put_run, scatter, size_of, slice_start,
+    finish_stores, float_to_odd, format_of, gather, narrowed, product_to_odd, put_run, scatter, size_of, slice_start, within_run,
 )
 
 cdef extern from *:
@@ -50,6 +51,11 @@ cdef extern from *:
     #else
     #define CYLOSSES_OPENMP 0
     #define CYLOSSES_RELEASE_THREADS() ((void)0)
+    #endif
+    #if defined(__GNUC__)
+    #define CYLOSSES_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+    #else
+    #define CYLOSSES_PREFETCH(p) ((void)0)
     #endif
     #ifndef CYLOSSES_FLAGS
     #define CYLOSSES_FLAGS "unknown"
@@ -77,12 +83,18 @@ cdef extern from *:
     """
     const long OPENMP "CYLOSSES_OPENMP"
     void CYLOSSES_RELEASE_THREADS() noexcept nogil
+    void PREFETCH "CYLOSSES_PREFETCH"(const void* p) noexcept nogil
     const char* ISA "CYLOSSES_ISA"
     const char* COMPILER "CYLOSSES_COMPILER"
     const char* FLAGS "CYLOSSES_FLAGS"
 
 
 # ---- the only loops that depend on the loss --------------------------------------------------------------------------------------
+
+cdef enum:
+    CACHE_LINE = 64         # bytes
+    CHUNK = 64              # elements between two prefetches
+    AHEAD = 4096            # bytes from an element to what is prefetched with it
 
 cdef enum Quantity:
     VALUE
@@ -91,12 +103,26 @@ cdef enum Quantity:
     IRLS_WEIGHT
 
 
+cdef inline void prefetch(const void* data, int ahead, int size) noexcept nogil:
+    """Ask for `size` bytes that lie `ahead` bytes behind data."""
+    cdef int k
+    for k in range(size // CACHE_LINE):
+        PREFETCH(<const char*> data + ahead + k * CACHE_LINE)
+
+
 cdef void fill_loss(
-    Loss loss, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
+    bint from_memory, Loss loss, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
 ) noexcept nogil:
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, _, first = 0
     if quantity == VALUE:
-        for i in range(n):
+        if from_memory:             # hardware prefetchers stop at the end of each page
+            for _ in range(n // CHUNK):
+                prefetch(input + first, AHEAD, CHUNK * sizeof(floating))
+                prefetch(target + first, AHEAD, CHUNK * sizeof(floating))
+                for i in range(first, first + CHUNK):
+                    out[i] = value(loss, input[i] - target[i])
+                first += CHUNK
+        for i in range(first, n):
             out[i] = value(loss, input[i] - target[i])
     elif quantity == DERIVATIVE:
         for i in range(n):
@@ -114,22 +140,24 @@ cdef void fill(
 ) noexcept nogil:
     """The dispatch table: one row a loss."""
     cdef double parameter = job.parameter
-    if job.loss == SMOOTH_L1 and parameter > 0:
-        fill_loss(make_smooth_l1(parameter), quantity, input, target, out, n)
+    if job.loss == SMOOTH_L1 and has_exact_inverse(parameter, floating is float):
+        fill_loss(job.prefetch, make_smooth_l1_power_of_two(parameter), quantity, input, target, out, n)
+    elif job.loss == SMOOTH_L1 and parameter > 0:
+        fill_loss(job.prefetch, make_smooth_l1(parameter), quantity, input, target, out, n)
     elif job.loss == L1 or job.loss == SMOOTH_L1:
-        fill_loss(make_l1(), quantity, input, target, out, n)
+        fill_loss(job.prefetch, make_l1(), quantity, input, target, out, n)
     elif job.loss == MSE:
-        fill_loss(make_mse(), quantity, input, target, out, n)
+        fill_loss(job.prefetch, make_mse(), quantity, input, target, out, n)
     elif job.loss == HUBER:
-        fill_loss(make_huber(parameter), quantity, input, target, out, n)
+        fill_loss(job.prefetch, make_huber(parameter), quantity, input, target, out, n)
     elif job.loss == TUKEY:
-        fill_loss(make_tukey(parameter), quantity, input, target, out, n)
+        fill_loss(job.prefetch, make_tukey(parameter), quantity, input, target, out, n)
     elif job.loss == QUANTILE:
-        fill_loss(make_quantile(parameter), quantity, input, target, out, n)
+        fill_loss(job.prefetch, make_quantile(parameter), quantity, input, target, out, n)
     elif job.loss == EPSILON_INSENSITIVE:
-        fill_loss(make_epsilon_insensitive(parameter), quantity, input, target, out, n)
+        fill_loss(job.prefetch, make_epsilon_insensitive(parameter), quantity, input, target, out, n)
     elif job.loss == PSEUDO_HUBER:
-        fill_loss(make_pseudo_huber(parameter), quantity, input, target, out, n)
+        fill_loss(job.prefetch, make_pseudo_huber(parameter), quantity, input, target, out, n)
 
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
@@ -161,10 +189,29 @@ cdef inline const floating* stage(
     const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* buffer
 ) noexcept nogil:
     """Elements start .. start + n as a contiguous array: in place if possible."""
+    cdef const floating* found
     if operand.direct:
         return <const floating*> data + start
+    found = within_run(job, operand, data, start, n, buffer)
+    if found is not NULL:
+        return found
     gather(job, operand, data, start, n, buffer)
     return buffer
+
+
+cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
+    """Elements of a block: a multiple of the shortest period of a broadcast operand, which then is staged only once."""
+    cdef Py_ssize_t period = 0
+    if 0 < job.input.period <= BLOCK:
+        period = job.input.period
+    if 0 < job.target.period <= BLOCK and (period == 0 or job.target.period < period):
+        period = job.target.period
+    return BLOCK // period * period if period else BLOCK
+
+
+cdef inline bint repeats(const Operand* operand, Py_ssize_t step) noexcept nogil:
+    """Whether every block of `step` elements is the same as the one before."""
+    return operand.period > 0 and step % operand.period == 0
 
 
 cdef inline bint fits_24_bits(int storage) noexcept nogil:
@@ -255,8 +302,8 @@ cdef void walk(
     cdef floating hessians[BLOCK]
     cdef double weights[BLOCK]
     cdef double factors[BLOCK]
-    cdef const floating* input
-    cdef const floating* target
+    cdef const floating* input = NULL
+    cdef const floating* target = NULL
     cdef const double* factor
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
     cdef bint scaled_each = weighted or job.grad_output.data is not NULL
@@ -264,7 +311,7 @@ cdef void walk(
     cdef bint want_hessian = job.hessian.data is not NULL or job.term == HESSIANS
     cdef bint want_weights = weighted and (job.divide or job.weights is not NULL)
     cdef bint want_value = job.value.data is not NULL or job.term == VALUES
-    cdef Py_ssize_t n, i, padded, count
+    cdef Py_ssize_t n, i, padded, count, step, first = start
     cdef char* input_data = slice_start(job, &job.input, number)
     cdef char* target_data = slice_start(job, &job.target, number)
     cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
@@ -275,11 +322,14 @@ cdef void walk(
     cdef Quantity quantity
     if job.weight.storage == INT64 or job.weight.storage == UINT64:
         greatest_weight = 9007199254740992      # beyond 2**53, integers are not exact in float64
+    step = step_of(job)
     while start < stop:
-        n = stop - start if stop - start < BLOCK else BLOCK
+        n = stop - start if stop - start < step else step
         if want_value or want_gradient or want_hessian:
-            input = stage(job, &job.input, input_data, start, n, <floating*> input_buffer)
-            target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer)
+            if start == first or not repeats(&job.input, step):
+                input = stage(job, &job.input, input_data, start, n, <floating*> input_buffer)
+            if start == first or not repeats(&job.target, step):
+                target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer)
             # All results are in buffers before the first is stored: an output may be the memory of an input.
             if want_value:
                 fill(job, VALUE, input, target, <floating*> values, n)
@@ -383,6 +433,8 @@ cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t s
         walk(job, number, start, stop, part, <const float*> NULL)
     else:
         walk(job, number, start, stop, part, <const double*> NULL)
+    if job.bypass_cache:
+        finish_stores()             # before another thread reads the outputs
 
 
 cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:

@@ -13,6 +13,40 @@ from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, MAX_DIMS, UINT8, UINT16, UINT32, UINT64, Job, Operand,
 )
 
+cdef extern from *:
+    """
+    #include <string.h>
+    #include <stdint.h>
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+    /* Non-temporal stores: a plain store would first read the line it overwrites. */
+    static inline void cylosses_copy_past_cache(char* to, const void* source, size_t n) {
+        const char* from = (const char*)source;
+        size_t head = (size_t)(-(uintptr_t)to & 15u);
+        if (head > n) head = n;
+        memcpy(to, from, head);
+        to += head; from += head; n -= head;
+        for (; n >= 64; n -= 64, to += 64, from += 64) {
+            __m128i a = _mm_loadu_si128((const __m128i*)from), b = _mm_loadu_si128((const __m128i*)(from + 16));
+            __m128i c = _mm_loadu_si128((const __m128i*)(from + 32)), d = _mm_loadu_si128((const __m128i*)(from + 48));
+            _mm_stream_si128((__m128i*)to, a); _mm_stream_si128((__m128i*)(to + 16), b);
+            _mm_stream_si128((__m128i*)(to + 32), c); _mm_stream_si128((__m128i*)(to + 48), d);
+        }
+        memcpy(to, from, n);
+    }
+    static inline void cylosses_finish_stores(void) { _mm_sfence(); }
+    #else
+    static inline void cylosses_copy_past_cache(char* to, const void* source, size_t n) { memcpy(to, source, n); }
+    static inline void cylosses_finish_stores(void) { }
+    #endif
+    """
+    void copy_past_cache "cylosses_copy_past_cache"(char* to, const void* source, size_t n) noexcept nogil
+    void finish_stores "cylosses_finish_stores"() noexcept nogil
+
+cdef enum:
+    SHORT_RUN = 64          # elements; longer runs of the last dimension are worth a call each
+
+
 ctypedef fused Element:
     float
     double
@@ -151,12 +185,23 @@ cdef inline void take(Element element, const char* source, Py_ssize_t stride, bi
             to[i] = <floating> element
 
 
-cdef inline void take_half(const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, int storage, floating* to) noexcept nogil:
+cdef inline void take_half(
+    bint is_float16, const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, floating* to
+) noexcept nogil:
     cdef uint16_t half = 0
     cdef Py_ssize_t i
-    for i in range(n):
-        load(&half, source + i * stride, swapped)
-        to[i] = from_float16(half) if storage == FLOAT16 else from_bfloat16(half)
+    if is_float16 and stride == 2 and not swapped:
+        for i in range(n):
+            load(&half, source + i * 2, False)
+            to[i] = from_float16(half)
+    elif is_float16:
+        for i in range(n):
+            load(&half, source + i * stride, swapped)
+            to[i] = from_float16(half)
+    else:
+        for i in range(n):
+            load(&half, source + i * stride, swapped)
+            to[i] = from_bfloat16(half)
 
 
 cdef inline void take_run(
@@ -183,7 +228,35 @@ cdef inline void take_run(
     elif storage == UINT64:
         take(<uint64_t> 0, source, stride, swapped, n, to)
     else:
-        take_half(source, stride, swapped, n, storage, to)
+        take_half(storage == FLOAT16, source, stride, swapped, n, to)
+
+
+cdef inline void take_rows(
+    const Operand* operand, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, floating* to
+) noexcept nogil:
+    """Several short runs: native float32 and float64, by far the most frequent, without a call for each."""
+    cdef Py_ssize_t _, i
+    cdef float single = 0
+    cdef double wide = 0
+    if operand.storage == FLOAT32 and not operand.swapped:
+        for _ in range(rows):
+            for i in range(columns):
+                load(&single, source + i * stride, False)
+                to[i] = single
+            source += row_stride
+            to += columns
+    elif operand.storage == FLOAT64 and not operand.swapped:
+        for _ in range(rows):
+            for i in range(columns):
+                load(&wide, source + i * stride, False)
+                to[i] = <floating> wide
+            source += row_stride
+            to += columns
+    else:
+        for _ in range(rows):
+            take_run(operand.storage, source, stride, operand.swapped, columns, to)
+            source += row_stride
+            to += columns
 
 
 cdef inline void store(Element* element, char* target, bint swapped) noexcept nogil:
@@ -260,19 +333,53 @@ cdef inline Py_ssize_t run_length(const Cursor* at, const Job* job, Py_ssize_t n
     return n if n < left else left
 
 
+cdef inline Py_ssize_t rows_ahead(const Cursor* at, const Job* job, Py_ssize_t n) noexcept nogil:
+    """How many whole runs of the last dimension follow one another within n elements."""
+    cdef Py_ssize_t rows, left
+    if job.ndim - job.outer < 2 or at.index[job.ndim - 1] != 0:
+        return 0
+    left = job.shape[job.ndim - 2] - at.index[job.ndim - 2]
+    rows = n // job.shape[job.ndim - 1]
+    return rows if rows < left else left
+
+
+cdef inline void advance_rows(Cursor* at, const Job* job, const Operand* operand, Py_ssize_t rows) noexcept nogil:
+    """Step by whole runs of the last dimension that end within the dimension before it or at its end."""
+    at.index[job.ndim - 2] += rows - 1
+    at.data += (rows - 1) * operand.strides[job.ndim - 2]
+    advance(at, job, operand, job.shape[job.ndim - 1])
+
+
 cdef inline void gather(
     const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* to
 ) noexcept nogil:
     """Copy elements start .. start + n of the slice that begins at data."""
     cdef Cursor at
-    cdef Py_ssize_t run
+    cdef Py_ssize_t run, rows, columns = job.shape[job.ndim - 1]
     seek(&at, job, operand, data, start)
     while n:
-        run = run_length(&at, job, n)
-        take_run(operand.storage, at.data, operand.strides[job.ndim - 1], operand.swapped, run, to)
+        rows = rows_ahead(&at, job, n) if columns <= SHORT_RUN else 0
+        if rows > 1:
+            take_rows(operand, at.data, operand.strides[job.ndim - 2], rows, operand.strides[job.ndim - 1], columns, to)
+            advance_rows(&at, job, operand, rows)
+            run = rows * columns
+        else:
+            run = run_length(&at, job, n)
+            take_run(operand.storage, at.data, operand.strides[job.ndim - 1], operand.swapped, run, to)
+            advance(&at, job, operand, run)
         to += run
         n -= run
-        advance(&at, job, operand, run)
+
+
+cdef inline const floating* within_run(
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, const floating* working_type
+) noexcept nogil:
+    """Where elements start .. start + n lie if they are one contiguous run in the working type, else NULL."""
+    cdef Cursor at
+    if not operand.readable or operand.strides[job.ndim - 1] != sizeof(floating) or job.shape[job.ndim - 1] < n:
+        return NULL
+    seek(&at, job, operand, data, start)
+    return <const floating*> at.data if run_length(&at, job, n) == n else NULL
 
 
 cdef inline void scatter(
@@ -281,7 +388,10 @@ cdef inline void scatter(
     cdef Cursor at
     cdef Py_ssize_t run
     if operand.direct:
-        memcpy(data + start * <Py_ssize_t> sizeof(floating), source, n * sizeof(floating))
+        if job.bypass_cache:
+            copy_past_cache(data + start * <Py_ssize_t> sizeof(floating), source, n * sizeof(floating))
+        else:
+            memcpy(data + start * <Py_ssize_t> sizeof(floating), source, n * sizeof(floating))
         return
     seek(&at, job, operand, data, start)
     while n:
