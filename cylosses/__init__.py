@@ -11,7 +11,7 @@ from cylosses.streaming import StreamingLoss
 __all__ = [
     "BroadcastWarning",
     "StreamingLoss",
-    "__version__",
+    "__version__",  # noqa: F405  # made by __getattr__
     "get_num_threads",
     "set_num_threads",
     "show_versions",

@@ -87,7 +87,12 @@ def test_weights_are_not_looked_at_where_nothing_is_selected(name, bad, rng):
 @every_dtype
 def test_everything_removed(name, dtype):
     x, t = np.full((2, 2, 3), np.nan, dtype)
-    for options in ({"weight": 0}, {"where": False}, {"weight": np.zeros(3), "where": True}, {"weight": 5, "where": np.zeros((2, 1), bool)}):
+    for options in (
+        {"weight": 0},
+        {"where": False},
+        {"weight": np.zeros(3), "where": True},
+        {"weight": 5, "where": np.zeros((2, 1), bool)},
+    ):
         assert same_bits(LOSSES[name](reduction="mean")(x, t, **options), dtype(np.nan))
         assert same_bits(LOSSES[name](reduction="sum")(x, t, **options), dtype(0))
         for reduction in REDUCTIONS:
@@ -122,14 +127,36 @@ def test_a_weight_of_one_is_no_weight(name, dtype, rng):
     x, t = SPREADS["whole range"](rng, 1500, dtype)
     for reduction in REDUCTIONS:
         expected = everything(name, x, t, reduction)
-        for options in ({"weight": 1}, {"weight": np.ones(1500, "f4")}, {"where": True}, {"weight": True, "where": np.ones(1, bool)}):
+        for options in (
+            {"weight": 1},
+            {"weight": np.ones(1500, "f4")},
+            {"where": True},
+            {"weight": True, "where": np.ones(1, bool)},
+        ):
             found = everything(name, x, t, reduction, **options)
             assert [what for what in expected if not same_bits(found[what], expected[what])] == []
 
 
 # Values -------------------------------------------------------------------------------------------------------------
 
-WEIGHT_DTYPES = [np.bool_, "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", ">f4", ">f8", ">i4", ml_dtypes.bfloat16]
+WEIGHT_DTYPES = [
+    np.bool_,
+    "i1",
+    "u1",
+    "i2",
+    "u2",
+    "i4",
+    "u4",
+    "i8",
+    "u8",
+    "f2",
+    "f4",
+    "f8",
+    ">f4",
+    ">f8",
+    ">i4",
+    ml_dtypes.bfloat16,
+]
 
 
 @every_dtype

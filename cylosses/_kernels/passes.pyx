@@ -216,7 +216,7 @@ cdef inline bint repeats(const Operand* operand, Py_ssize_t step) noexcept nogil
 
 cdef inline bint fits_24_bits(int storage) noexcept nogil:
     """Products of such weights with float32 are exact in float64."""
-    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, MM_CURVATURE, UINT8, UINT16)
+    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, UINT8, UINT16)
 
 
 cdef inline void keep_selected(const floating* selected, floating* values, Py_ssize_t n) noexcept nogil:
