@@ -246,8 +246,9 @@ class Loss:
             As in the call.
         curvature : {'exact', 'mm', 'ones'}
             ``exact`` is the second derivative, as it is: 0 where the loss is linear, negative where it is not convex. ``mm`` is the
-            IRLS weight psi(d) / d, the curvature of the parabola that touches the loss at d and bounds it from above; where it is
-            unbounded, at the kink of L1, quantile and epsilon-insensitive, it is capped at 2**20 (times the slope). ``ones`` is 1.
+            IRLS weight psi(d) / d: for the losses that are symmetric and smooth or absolute at 0, it is the curvature of the
+            parabola that touches the loss at d and bounds it from above (majorise-minimise). Where it is unbounded, at the kink of
+            L1, quantile and epsilon-insensitive, it is capped at 2**20 (times the slope). ``ones`` is 1.
         out : tuple of two numpy.ndarray, optional
             Takes gradient and Hessian.
 

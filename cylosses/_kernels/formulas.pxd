@@ -200,8 +200,10 @@ cdef inline floating over_beta(Loss loss, floating d) noexcept nogil:
 
 
 cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
-    """1 - (z/c)**2, for z <= c, without cancellation close to c."""
-    return ((c - z) / c) * (<floating> 1 + z / c)
+    """1 - (z/c)**2 for z <= c: without cancellation close to c, where it is r (2 - r) with r = (c - z) / c."""
+    cdef floating q = z / c
+    cdef floating r = (c - z) / c
+    return <floating> 1 - q * q if q < <floating> 0.5 else r * (<floating> 2 - r)
 
 
 # ---- the formulas ----------------------------------------------------------------------------------------------------------------
@@ -214,8 +216,8 @@ cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
 #                        else:            z - beta/2                  sign(d)           0              1 / z
 # Huber (delta)          z < delta:       z²/2                        d                 1              1
 #                        else:            delta (z - delta/2)         delta sign(d)     0              delta / z
-# Tukey (c), u = (z/c)²  z < c:           z²/6 (3 - 3u + u²)          d (1 - u)²        (1-u) (1-5u)   (1 - u)²
-#                        else:            c²/6                        0                 0              0
+# Tukey (c)              z < c:           z²/6 (1 + w + w²)           d w²              w (5w - 4)     w²
+#   w = 1 - (z/c)²       else:            c²/6                        0                 0              0
 # quantile (q)           d < 0:           q z                         -q                0              q / z, capped
 #                        d > 0:           (1 - q) z                   1 - q             0              (1 - q) / z, capped
 # epsilon-insensitive    z <= epsilon:    0                           0                 0              0
@@ -241,11 +243,10 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.delta
         return <floating> 0.5 * z * z if z < p else p * (z - <floating> loss.half_delta)
     elif Loss is Tukey:
-        # (3 - 3u + u²) / 6 = 1/8 + (3/2 - u)² / 6: no cancellation
+        # 3 - 3u + u² is 1 + w + w² with w = 1 - u: no cancellation
         p = <floating> loss.c
-        t = z / p
-        t = <floating> 1.5 - t * t
-        t = <floating> 0.125 + t * t * <floating> (1.0 / 6.0)
+        t = tukey_taper(p, z)
+        t = (<floating> 1 + t * (<floating> 1 + t)) / <floating> 6
         return <floating> loss.saturation if z >= p else z * (z * t)
     elif Loss is Quantile:
         return z * (<floating> loss.below if d < 0 else <floating> loss.above)
@@ -300,8 +301,8 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
         return <floating> 1 if z < p else (<floating> 0 if z >= p else z)
     elif Loss is Tukey:
         p = <floating> loss.c
-        t = z / p
-        return <floating> 0 if z >= p else tukey_taper(p, z) * (<floating> 1 - <floating> 5 * (t * t))
+        t = tukey_taper(p, z)
+        return <floating> 0 if z >= p else t * (<floating> 5 * t - <floating> 4)
     elif Loss is PseudoHuber:
         t = z / <floating> loss.delta
         t = <floating> 1 / (root(<floating> 1 + t * t) if t < far(d) else t)
@@ -335,5 +336,6 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
         p = <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
         return <floating> 0 if p == 0 else <floating> 1 / t
     else:
-        t = z / <floating> loss.delta
-        return <floating> 1 / (root(<floating> 1 + t * t) if t < far(d) else t)
+        p = <floating> loss.delta
+        t = z / p
+        return <floating> 1 / root(<floating> 1 + t * t) if t < far(d) else p / z

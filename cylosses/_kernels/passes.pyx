@@ -242,7 +242,9 @@ cdef void add_products(
             return
     of_terms = measure(terms, padded)
     of_weights = measure(weights, padded)
-    if of_terms.top + of_weights.top < 1000 and of_terms.bottom + of_weights.bottom > -900:
+    if of_terms.empty:
+        return
+    if of_terms.binnable and of_terms.top + of_weights.top < 1000 and of_terms.bottom + of_weights.bottom > -900:
         for i in range(padded):
             product[i] = terms[i] * weights[i]
             rest[i] = fma(terms[i], weights[i], -product[i])
