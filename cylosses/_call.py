@@ -186,6 +186,8 @@ class Call:
         if weight is not None:
             array = self._fitting("weight", as_array("weight", weight))
             check_dtype("weight", array.dtype)
+            if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.max(initial=0) > 2**53:
+                raise ValueError(f"weight holds {array.max()}: integers above 2**53 are not exact in float64")
             self.operands["weight"] = array
         if where is not None:
             array = self._fitting("where", as_array("where", where))

@@ -22,7 +22,7 @@ CURVATURES = ("exact", "mm", "ones")
 
 @every_loss
 @every_dtype
-@pytest.mark.parametrize("length", [0, 1, 17, 1025, 4000])
+@pytest.mark.parametrize("length", [0, 17, 1025])
 def test_the_gradient_is_that_of_grad(name, dtype, length, rng):
     for spread in SPREADS:
         x, t = SPREADS[spread](rng, length, dtype)

@@ -26,7 +26,7 @@ from .reference import (
     ulp_error,
 )
 
-LENGTH = 150  # an exact fraction takes microseconds: many short arrays see more than one long array
+LENGTH = 60  # an exact fraction takes microseconds: many short arrays see more than one long array
 
 
 def quantities(name, inputs, targets, parameter):
@@ -60,7 +60,7 @@ def check(name, inputs, targets, parameter):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("spread", SPREADS)
 def test_random_values(name, dtype, spread, rng):
-    for _ in range(6):
+    for _ in range(3):
         inputs, targets = SPREADS[spread](rng, LENGTH, dtype)
         check(name, inputs, targets, generators.random_parameter(rng, dtype, name))
 
@@ -69,10 +69,10 @@ def test_random_values(name, dtype, spread, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_errors_of_the_size_of_the_parameter(name, dtype, rng):
     """Where formulas bend: ratios of error to parameter from 2**-12 to 2**12, and close to 1."""
-    for _ in range(6):
+    for _ in range(3):
         parameter = generators.random_parameter(rng, dtype, name)
         ratio = np.concatenate(
-            [2.0 ** rng.uniform(-12, 12, LENGTH // 3), rng.uniform(0, 1.2, LENGTH // 3), 1 - 2.0 ** rng.uniform(-24, -1, 50)]
+            [2.0 ** rng.uniform(-12, 12, LENGTH // 3), rng.uniform(0, 1.2, LENGTH // 3), 1 - 2.0 ** rng.uniform(-24, -1, 20)]
         )
         with np.errstate(all="ignore"):
             errors = (ratio * rng.choice([-1, 1], ratio.size) * (parameter if 0 < parameter < np.inf else 1.0)).astype(dtype)
@@ -88,10 +88,10 @@ def test_parameters_of_every_size(name, dtype, rng):
                 check(name, *SPREADS[spread](rng, LENGTH // 2, dtype), parameter)
 
 
-@pytest.mark.parametrize("name", ORACLE)
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
-def test_any_values(name, dtype, data):
+def test_any_values(dtype, data):
+    name = data.draw(st.sampled_from(list(ORACLE)))
     inputs, targets = data.draw(generators.pairs(dtype, special=True, max_size=12))
     width = 8 * np.dtype(dtype).itemsize
     accepted = [p for p in ORACLE[name].parameters if accepts(name, p, dtype)]
@@ -104,7 +104,7 @@ def test_any_values(name, dtype, data):
 @np.errstate(all="ignore")
 def test_errors_around_the_kinks(name, dtype, rng):
     """At a kink, and up to three floats to either side of it, for parameters of any size."""
-    for _ in range(40):
+    for _ in range(15):
         parameter = dtype(generators.random_parameter(rng, dtype, name))
         points = []
         for sign in (1, -1):

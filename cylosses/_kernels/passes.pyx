@@ -27,7 +27,7 @@ from cylosses._kernels.formulas cimport (
     make_smooth_l1_power_of_two, make_tukey, second_derivative, value,
 )
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, INT64, MM_CURVATURE, UINT8, UINT16, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS,
+    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, MM_CURVATURE, UINT8, UINT16, UNIT_CURVATURE, VALUES, WEIGHTS,
     Job, Operand,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
@@ -319,11 +319,8 @@ cdef void walk(
     cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
     cdef char* where_data = slice_start(job, &job.where, number) if masked else NULL
     cdef char* grad_output_data = slice_start(job, &job.grad_output, number) if job.grad_output.data is not NULL else NULL
-    cdef double greatest_weight = 1.7976931348623157e308
     cdef int bad
     cdef Quantity quantity
-    if job.weight.storage == INT64 or job.weight.storage == UINT64:
-        greatest_weight = 9007199254740992      # beyond 2**53, integers are not exact in float64
     step = step_of(job)
     while start < stop:
         n = stop - start if stop - start < step else step
@@ -359,7 +356,7 @@ cdef void walk(
                     weights[i] = weights[i] if selected[i] != 0 else 0
             bad = 0
             for i in range(n):
-                bad |= not 0 <= weights[i] <= greatest_weight
+                bad |= not 0 <= weights[i] <= 1.7976931348623157e308
             if bad:
                 part.bad_weight = True
                 return
