@@ -66,6 +66,8 @@ def _documented_settings(
             raise TypeError(f"{name} is given twice with different values: {' and '.join(map(repr, values))}")
         if values:
             settings[name] = values[0]
+    if isinstance(settings["size_average"], str):  # by name, and not third: no reduction
+        raise TypeError(f"size_average must be a bool or None, got {settings['size_average']!r}")
     return reduction_of(settings["size_average"], settings["reduce"], settings["reduction"]), settings["beta"]
 
 
@@ -265,7 +267,8 @@ Parameters
 ----------
 input, target : array_like of real numbers
     Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning`). Any layout; arrays are not
-    copied.
+    copied. The working dtype is float32, or float64 if an operand has it or both are integers; float16 and bfloat16 compute in
+    float32.
 {settings}
 {operands}
 Returns

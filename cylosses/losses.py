@@ -29,7 +29,20 @@ __all__ = [
 class Loss:
     """Common behaviour of the losses: an immutable, hashable, picklable pair of a reduction and a parameter.
 
-    A subclass names itself, its parameter and its row of the kernels' table; everything else follows from these.
+    A subclass names itself, its parameter and its row of the kernels' table; everything else follows from these. Use a subclass.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    parameter : float
+        The parameter of the subclass.
+
+    Examples
+    --------
+    >>> from cylosses import LOSSES, Loss
+    >>> all(issubclass(cls, Loss) for cls in LOSSES.values())
+    True
     """
 
     __slots__ = ("_parameter", "reduction")
@@ -378,7 +391,7 @@ class L1Loss(Loss):
 
     References
     ----------
-    P. S. Laplace, Mémoire sur la probabilité des causes par les évènements, 1774.
+    F. Y. Edgeworth, On observations relating to several quantities, Hermathena 6, 1887.
 
     Examples
     --------

@@ -56,6 +56,7 @@ cdef struct Huber:
 
 cdef struct Tukey:
     double c
+    double sixth            # c / 6
     double saturation       # the loss of errors beyond c
 
 cdef struct Quantile:
@@ -135,6 +136,7 @@ cdef inline Huber make_huber(double delta) noexcept nogil:
 cdef inline Tukey make_tukey(double c) noexcept nogil:
     cdef Tukey loss
     loss.c = c
+    loss.sixth = c / 6
     loss.saturation = c * (c / 6)
     return loss
 
@@ -206,6 +208,13 @@ cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
     return <floating> 1 - q * q if q < <floating> 0.5 else r * (<floating> 2 - r)
 
 
+cdef inline floating tukey_weight(floating c, floating z) noexcept nogil:
+    """The taper squared: far from c, 1 - u (2 - u) with u = (z/c)**2 has fewer roundings that count."""
+    cdef floating q = z / c
+    cdef floating t = tukey_taper(c, z)
+    return <floating> 1 - q * q * (<floating> 2 - q * q) if q < <floating> 0.45 else t * t
+
+
 # ---- the formulas ----------------------------------------------------------------------------------------------------------------
 #
 # z = |d|                condition        value                       derivative        second         IRLS weight
@@ -216,7 +225,7 @@ cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
 #                        else:            z - beta/2                  sign(d)           0              1 / z
 # Huber (delta)          z < delta:       z²/2                        d                 1              1
 #                        else:            delta (z - delta/2)         delta sign(d)     0              delta / z
-# Tukey (c)              z < c:           z²/6 (1 + w + w²)           d w²              w (5w - 4)     w²
+# Tukey (c)              z < c:           c²/6 (1 - w³)               d w²              w (5w - 4)     w²
 #   w = 1 - (z/c)²       else:            c²/6                        0                 0              0
 # quantile (q)           d < 0:           q z                         -q                0              q / z, capped
 #                        d > 0:           (1 - q) z                   1 - q             0              (1 - q) / z, capped
@@ -230,7 +239,7 @@ cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
 
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
-    cdef floating p, t
+    cdef floating p, t, w
     if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
         # Halving z is exact where it matters; halving z / beta would cost up to 3 ulp among the subnormals.
         p = <floating> loss.beta
@@ -243,11 +252,14 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.delta
         return <floating> 0.5 * z * z if z < p else p * (z - <floating> loss.half_delta)
     elif Loss is Tukey:
-        # 3 - 3u + u² is 1 + w + w² with w = 1 - u: no cancellation
+        # Each form where its roundings count least; c²/6 is not formed on its own, it may overflow where the loss does not.
         p = <floating> loss.c
-        t = tukey_taper(p, z)
-        t = (<floating> 1 + t * (<floating> 1 + t)) / <floating> 6
-        return <floating> loss.saturation if z >= p else z * (z * t)
+        t = z / p
+        t = t * t
+        t = z * (z * (<floating> 0.5 - t * (<floating> 0.5 - t * <floating> (1.0 / 6.0))))
+        w = tukey_taper(p, z)
+        w = p * (<floating> loss.sixth * (<floating> 1 - w * w * w))
+        return <floating> loss.saturation if z >= p else (t if z < <floating> 0.66 * p else w)
     elif Loss is Quantile:
         return z * (<floating> loss.below if d < 0 else <floating> loss.above)
     elif Loss is EpsilonInsensitive:
@@ -274,8 +286,8 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
         return p if d >= p else (-p if d <= -p else d)
     elif Loss is Tukey:
         p = <floating> loss.c
-        t = tukey_taper(p, z)
-        return <floating> 0 if z >= p else d * t * t
+        t = tukey_weight(p, z)
+        return <floating> 0 if z >= p else d * t
     elif Loss is Quantile:
         return <floating> loss.above if d > 0 else (-<floating> loss.below if d < 0 else d)
     elif Loss is EpsilonInsensitive:
@@ -328,8 +340,8 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
         return <floating> 1 if z <= p else p / z
     elif Loss is Tukey:
         p = <floating> loss.c
-        t = tukey_taper(p, z)
-        return <floating> 0 if z >= p else t * t
+        t = tukey_weight(p, z)
+        return <floating> 0 if z >= p else t
     elif Loss is Quantile:
         return (<floating> loss.below if d < 0 else <floating> loss.above) / t
     elif Loss is EpsilonInsensitive:
