@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 
 __all__ = [
     "SmoothL1LossOptions",
+    "charbonnier_loss",
+    "charbonnier_loss_backward",
     "epsilon_insensitive_loss",
     "epsilon_insensitive_loss_backward",
     "huber_loss",
@@ -278,6 +280,33 @@ def pseudo_huber_loss_backward(
     target: ArrayLike,
     reduction: _Reduction = "mean",
     delta: float = 1.0,
+    *,
+    wrt: Literal["input", "target"] = "input",
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    axis: _Axis = None,
+    out: _Array | None = None,
+    n_threads: int | None = None,
+) -> _Array: ...
+def charbonnier_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: _Reduction = "mean",
+    eps: float = 1e-3,
+    *,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    axis: _Axis = None,
+    keepdims: bool = False,
+    out: _Array | None = None,
+    n_threads: int | None = None,
+) -> Any: ...
+def charbonnier_loss_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: _Reduction = "mean",
+    eps: float = 1e-3,
     *,
     wrt: Literal["input", "target"] = "input",
     weight: ArrayLike | None = None,

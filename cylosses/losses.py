@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOSSES",
+    "CharbonnierLoss",
     "EpsilonInsensitiveLoss",
     "HuberLoss",
     "L1Loss",
@@ -707,6 +708,59 @@ class PseudoHuberLoss(Loss):
         return self._parameter
 
 
+class CharbonnierLoss(Loss):
+    r"""Charbonnier loss: the absolute error, rounded off at zero.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    eps : float
+        Radius of the rounding and loss at d = 0, in the units of the data; positive and finite. Rounded to the working dtype of
+        the call.
+
+    Raises
+    ------
+    ValueError
+        If `eps` is not positive and finite, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = \sqrt{d^2 + \epsilon^2}
+
+    computed without squares of large or tiny numbers.
+
+    References
+    ----------
+    P. Charbonnier, L. Blanc-Féraud, G. Aubert and M. Barlaud, Two deterministic half-quadratic regularization algorithms for
+    computed imaging, ICIP 1994.
+
+    Examples
+    --------
+    >>> from cylosses import CharbonnierLoss
+    >>> CharbonnierLoss("none", eps=2.0)([1.5, 1.5, 0.5], [0.0, 3.0, 0.5])
+    array([2.5, 2.5, 2. ])
+    """
+
+    __slots__ = ()
+    name = "charbonnier"
+    parameter_name = "eps"
+    default = 1e-3
+    accepted = (LEAST, GREATEST)
+    rule = "positive and finite"
+    _code = 8
+
+    def __init__(self, reduction: str = "mean", eps: float = 1e-3) -> None:
+        super().__init__(reduction, eps)
+
+    @property
+    def eps(self) -> float:
+        """Radius of the rounding at zero."""
+        return self._parameter
+
+
 LOSSES: dict[str, type[Loss]] = {
     cls.name: cls
     for cls in (
@@ -718,6 +772,7 @@ LOSSES: dict[str, type[Loss]] = {
         QuantileLoss,
         EpsilonInsensitiveLoss,
         PseudoHuberLoss,
+        CharbonnierLoss,
     )
 }
 """Name of each loss to its class."""

@@ -383,6 +383,10 @@ def _pseudo_huber_root(d: Exact, delta: Exact) -> mpmath.mpf:
 
 
 @_in_60_digits
+def _charbonnier_root(d: Exact, eps: Exact) -> mpmath.mpf:
+    return mpmath.sqrt(_mpf(d * d + eps * eps))
+
+
 def _pseudo_huber(d: Exact, delta: Exact) -> Exact:
     # delta**2 * (root - 1), without cancellation
     return _mpf(d * d) / (1 + _pseudo_huber_root(d, delta))
@@ -559,6 +563,25 @@ ORACLE: dict[str, Oracle] = {
             ("3", "4", "4", "12/5", "64/125", "4/5"),
             ("-3", "4", "4", "-12/5", "64/125", "4/5"),
             ("24", "7", "126", "168/25", "343/15625", "7/25"),
+        ),
+    ),
+    "charbonnier": Oracle(
+        value=_in_60_digits(_charbonnier_root),
+        derivative=_in_60_digits(lambda d, eps: _mpf(d) / _charbonnier_root(d, eps)),
+        second_derivative=_in_60_digits(lambda d, eps: _mpf(eps * eps) / _charbonnier_root(d, eps) ** 3),
+        irls_weight=_in_60_digits(lambda d, eps: 1 / _charbonnier_root(d, eps)),
+        at_infinity=lambda eps, sign: (math.inf, sign, 0, 0),
+        kinks=lambda eps: [],
+        parameter="eps",
+        default=1e-3,
+        valid=lambda eps: 0 < eps < math.inf,
+        parameters=(1e-3, *_POSITIVE, 1e300),
+        rejected=(*_NOT_POSITIVE, math.inf),
+        ulps=(4, 4, 12, 4),
+        examples=(
+            ("0", "4", "4", "0", "1/4", "1/4"),
+            ("3", "4", "5", "3/5", "16/125", "1/5"),
+            ("-3", "4", "5", "-3/5", "16/125", "1/5"),
         ),
     ),
 }

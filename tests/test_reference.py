@@ -231,6 +231,7 @@ def test_infinite_and_nan_errors():
         "quantile": (np.inf, -0.25, 0.75),
         "epsilon_insensitive": (np.inf, -1, 1),
         "pseudo_huber": (np.inf, -0.25, 0.25),
+        "charbonnier": (np.inf, -1, 1),
     }
     for name, (value, below, above) in expected.items():
         got = {what: reference.elementwise(name, what, errors, 0.25, np.float64) for what in reference.QUANTITIES}

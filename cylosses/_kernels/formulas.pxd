@@ -29,6 +29,7 @@ cdef enum LossCode:
     QUANTILE = 5
     EPSILON_INSENSITIVE = 6
     PSEUDO_HUBER = 7
+    CHARBONNIER = 8
 
 cdef enum:
     IRLS_CAP = 1 << 20      # largest IRLS weight of losses with a kink, where psi(d)/d is unbounded; losses.py documents it
@@ -71,6 +72,9 @@ cdef struct PseudoHuber:
     double delta
     double subtracted
 
+cdef struct Charbonnier:
+    double eps
+
 
 ctypedef fused Loss:
     AbsoluteError
@@ -82,6 +86,7 @@ ctypedef fused Loss:
     Quantile
     EpsilonInsensitive
     PseudoHuber
+    Charbonnier
 
 
 # ---- constructors ----------------------------------------------------------------------------------------------------------------
@@ -162,6 +167,12 @@ cdef inline PseudoHuber make_pseudo_huber(double delta) noexcept nogil:
     return loss
 
 
+cdef inline Charbonnier make_charbonnier(double eps) noexcept nogil:
+    cdef Charbonnier loss
+    loss.eps = eps
+    return loss
+
+
 # ---- helpers ---------------------------------------------------------------------------------------------------------------------
 
 cdef inline floating magnitude(floating d) noexcept nogil:
@@ -201,6 +212,12 @@ cdef inline floating over_beta(Loss loss, floating d) noexcept nogil:
         return 0
 
 
+cdef inline floating hypotenuse_ratio(floating a, floating b) noexcept nogil:
+    """sqrt(a² + b²) over the larger of a, b > 0; NaN if a is."""
+    cdef floating r = b / a if a > b else a / b
+    return root(<floating> 1 + r * r)
+
+
 cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
     """1 - (z/c)**2 for z <= c: without cancellation close to c, where it is r (2 - r) with r = (c - z) / c."""
     cdef floating q = z / c
@@ -233,9 +250,11 @@ cdef inline floating tukey_weight(floating c, floating z) noexcept nogil:
 #                        else:            z - epsilon                 sign(d)           0              1 / z, capped
 # pseudo-Huber (delta)   t = z / delta,   s = sqrt(1 + t²):
 #                                         z² / (1 + s)                d / s             1 / s³         1 / s
+# Charbonnier (eps)      m = max(z, eps), s = sqrt(1 + (min(z, eps) / m)²):
+#                                         m s                         (d / m) / s       (eps/m)²/m/s³  1 / m / s
 #
 # Sources: smooth L1: Girshick 2015. Huber 1964. Tukey: Beaton and Tukey 1974. Quantile: Koenker and Bassett 1978. Epsilon-insensitive:
-# Vapnik 1995. Pseudo-Huber: Charbonnier et al. 1994.
+# Vapnik 1995. Pseudo-Huber and Charbonnier: Charbonnier et al. 1994.
 
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
@@ -264,6 +283,9 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         return z * (<floating> loss.below if d < 0 else <floating> loss.above)
     elif Loss is EpsilonInsensitive:
         return <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
+    elif Loss is Charbonnier:
+        p = <floating> loss.eps
+        return (z if z > p else p) * hypotenuse_ratio(z, p)
     else:
         # Far out, sqrt(1 + t²) - 1 is t - 1 to the last bit, and t may be infinite.
         p = <floating> loss.delta
@@ -293,6 +315,9 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
     elif Loss is EpsilonInsensitive:
         t = <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
         return <floating> 0 if t == 0 else sign(d)
+    elif Loss is Charbonnier:
+        p = <floating> loss.eps
+        return (<floating> 1 if d > p else (<floating> -1 if d < -p else d / p)) / hypotenuse_ratio(z, p)
     else:
         p = <floating> loss.delta
         t = z / p
@@ -319,6 +344,12 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
         t = z / <floating> loss.delta
         t = <floating> 1 / (root(<floating> 1 + t * t) if t < far(d) else t)
         return t * t * t
+    elif Loss is Charbonnier:
+        p = <floating> loss.eps
+        t = (<floating> 1 if z <= p else p / z) / hypotenuse_ratio(z, p)
+        p = z if z > p else p
+        p = t * t / p if t > <floating> 1e-15 else t * (t / p)      # where neither product nor quotient leaves the range
+        return p / hypotenuse_ratio(z, <floating> loss.eps)
     else:
         return <floating> 0 if z >= 0 else z
 
@@ -347,6 +378,9 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
     elif Loss is EpsilonInsensitive:
         p = <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
         return <floating> 0 if p == 0 else <floating> 1 / t
+    elif Loss is Charbonnier:
+        p = <floating> loss.eps
+        return <floating> 1 / (z if z > p else p) / hypotenuse_ratio(z, p)
     else:
         p = <floating> loss.delta
         t = z / p

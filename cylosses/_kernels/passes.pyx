@@ -22,7 +22,7 @@ from cylosses._kernels.exact cimport (
     BLOCK, LANES, Exact, Spread, add_block, add_count, clear, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
-    EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_epsilon_insensitive,
+    CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
     make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1,
     make_smooth_l1_power_of_two, make_tukey, second_derivative, value,
 )
@@ -158,6 +158,8 @@ cdef void fill(
         fill_loss(job.prefetch, make_epsilon_insensitive(parameter), quantity, input, target, out, n)
     elif job.loss == PSEUDO_HUBER:
         fill_loss(job.prefetch, make_pseudo_huber(parameter), quantity, input, target, out, n)
+    elif job.loss == CHARBONNIER:
+        fill_loss(job.prefetch, make_charbonnier(parameter), quantity, input, target, out, n)
 
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
