@@ -818,8 +818,9 @@ def test_mixed_memory_orders_and_outputs_stay_within_the_same_memory(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs wait4")
 def test_parquet_streams_in_constant_memory(tmp_path, rng):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+    from pyarrow import parquet
+
     values = rng.normal(size=500_000)
     group = pyarrow.table({"x": values, "y": values + 2})
     peaks = {}

@@ -9,9 +9,6 @@ import struct
 import numpy as np
 import pytest
 
-pytest.importorskip("scipy")
-pytest.importorskip("matplotlib")
-
 from cylosses import demo, smooth_l1_loss
 
 from .cli_runs import error_of, output_of, refusal, run_after

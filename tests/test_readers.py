@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("click")
-
 from cylosses._readers import InputError, open_source, split_label
 
 NUMBERS = "bool, integers, float16, float32 and float64 are accepted"
@@ -349,7 +347,7 @@ def test_parquet_without_pyarrow_names_the_package():
 @pytest.fixture
 def parquet():
     """A function that writes a .parquet file from columns, in row groups of 1000."""
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow import parquet
 
     def write(**columns) -> None:

@@ -20,6 +20,7 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,8 +32,6 @@ from cylosses._kernels.dispatch import ExactSum
 from cylosses.losses import LOSSES
 
 from .generators import SPREADS
-
-ml_dtypes = pytest.importorskip("ml_dtypes")
 
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
 FORMAT_FILE = Path(cylosses.__file__).parents[1] / "docs" / "state-format.md"
