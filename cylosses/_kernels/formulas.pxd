@@ -251,7 +251,7 @@ cdef inline floating tukey_weight(floating c, floating z) noexcept nogil:
 # pseudo-Huber (delta)   t = z / delta,   s = sqrt(1 + t²):
 #                                         z² / (1 + s)                d / s             1 / s³         1 / s
 # Charbonnier (eps)      m = max(z, eps), s = sqrt(1 + (min(z, eps) / m)²):
-#                                         m s                         (d / m) / s       (eps/m)²/m/s³  1 / m / s
+#                                         m s                         (d / m) / s       (eps/m)²/m/s³  1 / s / m
 #
 # Sources: smooth L1: Girshick 2015. Huber 1964. Tukey: Beaton and Tukey 1974. Quantile: Koenker and Bassett 1978. Epsilon-insensitive:
 # Vapnik 1995. Pseudo-Huber and Charbonnier: Charbonnier et al. 1994.
@@ -380,7 +380,7 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
         return <floating> 0 if p == 0 else <floating> 1 / t
     elif Loss is Charbonnier:
         p = <floating> loss.eps
-        return <floating> 1 / (z if z > p else p) / hypotenuse_ratio(z, p)
+        return <floating> 1 / hypotenuse_ratio(z, p) / (z if z > p else p)
     else:
         p = <floating> loss.delta
         t = z / p
