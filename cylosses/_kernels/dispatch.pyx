@@ -12,13 +12,13 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, Format, add_count, clear, finish, make_magnitude, merge
+from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finish, make_magnitude, merge
 from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32, UINT64, VALUES, WEIGHTS,
     Job, Operand, Run,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
-from cylosses._kernels.staging cimport format_of
+from cylosses._kernels.staging cimport format_of, put_run
 
 cdef extern from "numpy/arrayobject.h":
     object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
@@ -159,11 +159,19 @@ cdef class ExactSum:
         """RN(sum / divisor), or RN(sum) if divisor is None, as a scalar of the dtype."""
         cdef Exact copy = self.exact        # rounding spends what it rounds
         cdef Exact divisor_copy
-        cdef Format target = format_of(storage_of(dtype))
-        if divisor is None:
-            return (<object> dtype).type(finish(&copy, 1, NULL, target))
-        divisor_copy = divisor.exact
-        return (<object> dtype).type(finish(&copy, 0, &divisor_copy, target))
+        cdef Exact* divisor_of_copy = NULL
+        cdef int storage = storage_of(dtype)
+        cdef double v
+        cdef char room[8]
+        cdef cylosses_mode mode
+        if divisor is not None:
+            divisor_copy = divisor.exact
+            divisor_of_copy = &divisor_copy
+        mode = set_default_mode()           # subnormal results too
+        v = finish(&copy, 1, divisor_of_copy, format_of(storage))
+        put_run(storage, room, 0, False, 1, &v)
+        restore_mode(mode)
+        return scalar_from(room, <cnp.PyArray_Descr*> dtype, None)
 
     def parts(self):
         """(n, exponent, special): the sum is n * 2**exponent, n odd or both 0; special has the bits of Special in exact.pxd."""
