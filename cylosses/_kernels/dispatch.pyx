@@ -28,8 +28,8 @@ cnp.import_array()
 cdef enum:
     WORTH_THREADS = 131072      # elements; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
-    WORTH_PREFETCH = 1 << 19    # bytes of one array; smaller ones are in a cache or soon done
-    BEYOND_CACHE = 1 << 24      # bytes of one array; larger outputs are not read back from a cache anyway
+    WORTH_PREFETCH = 524288    # bytes of one array; smaller ones are in a cache or soon done
+    BEYOND_CACHE = 16777216      # bytes of one array; larger outputs are not read back from a cache anyway
     OPERANDS = 8
     MAX_LOSSES = 64
 

@@ -15,6 +15,7 @@
 # (e) One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through
 #     float64 would round twice.
 
+cimport cython
 from cython cimport floating
 from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -42,7 +43,7 @@ cdef enum:
     PART = 256              # terms of a part
     LIMBS = 136             # 32-bit digits
     BIAS = 2176             # digit k weighs 2**(32 k - BIAS); a multiple of 32, above 2148
-    RELEASE = 1 << 20       # deposits between two releases of carries; each adds less than 2**33 to a limb, which holds 2**63
+    RELEASE = 1048576       # deposits between two releases of carries; each adds less than 2**33 to a limb, which holds 2**63
     # Binades between the largest and the smallest nonzero term that fit, for terms of 24 and of 53 bits:
     SPREAD_PART_24 = 26     # without a split: 53 - 24 - 3, for 2**3 terms in a lane
     SPREAD_TWO_24 = 63      # 2 (54 - BLOCK_BITS) - 1 - 24
@@ -212,6 +213,7 @@ cdef struct Spread:
     bint binnable           # false: something is there that only single deposits handle
 
 
+@cython.overflowcheck(False)        # zero wraps to the top
 cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
     """The exponents that n terms span; n is a multiple of LANES."""
     cdef Spread spread

@@ -32,7 +32,7 @@ cdef enum LossCode:
     CHARBONNIER = 8
 
 cdef enum:
-    IRLS_CAP = 1 << 20      # largest IRLS weight of losses with a kink, where psi(d)/d is unbounded; losses.py documents it
+    IRLS_CAP = 1048576      # largest IRLS weight of losses with a kink, where psi(d)/d is unbounded; losses.py documents it
 
 
 cdef struct AbsoluteError:

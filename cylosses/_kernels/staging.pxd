@@ -3,6 +3,7 @@
 # Every layout and dtype that is not the direct one comes through here, block by block, so that no temporary grows with the input.
 # Elements are read and written by memcpy: arrays may be unaligned.
 
+cimport cython
 from cython cimport floating
 from libc.math cimport fma
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -80,6 +81,7 @@ cdef inline int size_of(int storage) noexcept nogil:
 
 # ---- half precision --------------------------------------------------------------------------------------------------------------
 
+@cython.overflowcheck(False)        # arithmetic on the bits wraps
 cdef inline float from_float16(uint16_t half) noexcept nogil:
     cdef Bits32 b, scale
     b.u = (<uint32_t> (half & 0x7fff)) << 13
@@ -92,6 +94,7 @@ cdef inline float from_float16(uint16_t half) noexcept nogil:
     return b.f
 
 
+@cython.overflowcheck(False)        # arithmetic on the bits wraps
 cdef inline uint16_t to_float16(float v) noexcept nogil:
     """Rounded to nearest-even."""
     cdef Bits32 b, magic
@@ -118,6 +121,7 @@ cdef inline float from_bfloat16(uint16_t half) noexcept nogil:
     return b.f
 
 
+@cython.overflowcheck(False)        # arithmetic on the bits wraps
 cdef inline uint16_t to_bfloat16(float v) noexcept nogil:
     """Rounded to nearest-even."""
     cdef Bits32 b
@@ -136,6 +140,7 @@ cdef inline float narrowed(float v, int storage) noexcept nogil:
 
 # ---- products rounded once -------------------------------------------------------------------------------------------------------
 
+@cython.overflowcheck(False)        # arithmetic on the bits wraps
 cdef inline double product_to_odd(double a, double b) noexcept nogil:
     """a * b rounded to odd: a second rounding to 51 bits or fewer then gives the correctly rounded product."""
     cdef Bits64 p
@@ -147,6 +152,7 @@ cdef inline double product_to_odd(double a, double b) noexcept nogil:
     return p.f
 
 
+@cython.overflowcheck(False)        # arithmetic on the bits wraps
 cdef inline float float_to_odd(double v) noexcept nogil:
     """v rounded to odd in float32, on the way to a still shorter format."""
     cdef Bits32 f
