@@ -14,8 +14,8 @@ from libc.string cimport memset
 
 from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finish, make_magnitude, merge
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32, UINT64, VALUES, WEIGHTS,
-    Job, Operand, Run,
+    BEYOND_CACHE, BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8,
+    UINT16, UINT32, UINT64, VALUES, WEIGHTS, WORTH_PREFETCH, Job, Operand, Run,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport format_of, put_run
@@ -28,8 +28,6 @@ cnp.import_array()
 cdef enum:
     WORTH_THREADS = 131072      # elements; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
-    WORTH_PREFETCH = 524288    # bytes of one array; smaller ones are in a cache or soon done
-    BEYOND_CACHE = 16777216      # bytes of one array; larger outputs are not read back from a cache anyway
     OPERANDS = 8
     MAX_LOSSES = 64
 

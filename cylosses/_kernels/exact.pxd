@@ -11,6 +11,7 @@
 #     first: without this guard results would be silently inexact.
 # (c) The block is in cache (a buffer of the caller), so measuring and summing are two short loops. Parts of a block with so narrow a
 #     spread that float64 holds the sums of 8 float32 terms, as most have, are split only after such sums: a third of the additions.
+#     Bins stay open over a batch of blocks as long as the blocks fit their grid, so that folding and depositing cost next to nothing.
 # (d) Bit tricks instead of ldexp and frexp: those are SSE code in libm, and calling them after AVX loops costs microseconds.
 # (e) One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through
 #     float64 would round twice.
@@ -44,10 +45,16 @@ cdef enum:
     LIMBS = 136             # 32-bit digits
     BIAS = 2176             # digit k weighs 2**(32 k - BIAS); a multiple of 32, above 2148
     RELEASE = 1048576       # deposits between two releases of carries; each adds less than 2**33 to a limb, which holds 2**63
-    # Binades between the largest and the smallest nonzero term that fit, for terms of 24 and of 53 bits:
+    # Terms that open bins take before they are deposited, as a power of two: more would leave less room for the spread.
+    BATCH_BITS_24 = 15
+    BATCH_BITS_53 = 12
+    # Binades between the largest and the smallest nonzero term that fit, for terms of 24 and of 53 bits: K bins of 2**b terms hold
+    # K (54 - b) - 1 - 24 and K (54 - b) - 1 - 53.
     SPREAD_PART_24 = 26     # without a split: 53 - 24 - 3, for 2**3 terms in a lane
-    SPREAD_TWO_24 = 63      # 2 (54 - BLOCK_BITS) - 1 - 24
-    SPREAD_THREE_24 = 107
+    SPREAD_BATCH_24 = 53    # two bins, a batch of blocks
+    SPREAD_TWO_24 = 63      # two bins, one block
+    SPREAD_THREE_24 = 107   # three bins, one block
+    SPREAD_BATCH_53 = 30
     SPREAD_TWO_53 = 34
     SPREAD_THREE_53 = 78
 
@@ -206,11 +213,41 @@ cdef inline void deposit_product(Exact* total, double a, double b) noexcept nogi
 
 # ---- blocks ----------------------------------------------------------------------------------------------------------------------
 
+cdef inline void fold(double* lanes) noexcept nogil:
+    """Leave the sum of all lanes in the first."""
+    cdef int j
+    for j in range(16):
+        lanes[j] += lanes[j + 16]
+    for j in range(8):
+        lanes[j] += lanes[j + 8]
+    for j in range(4):
+        lanes[j] += lanes[j + 4]
+    lanes[0] = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+
+
 cdef struct Spread:
     int top                 # exponent of the largest term
     int bottom              # exponent of the smallest nonzero term, at least that of the smallest normal number
     bint empty              # all terms are zero
     bint binnable           # false: something is there that only single deposits handle
+
+
+cdef inline double smallest_nonzero(const floating* terms, Py_ssize_t n) noexcept nogil:
+    """The smallest magnitude of n terms but zero; n is a multiple of LANES. Apart from measure(), since zeros are rare."""
+    cdef double smallest[LANES]
+    cdef double size, bottom = 1.7976931348623157e308
+    cdef Py_ssize_t i
+    cdef int j
+    for j in range(LANES):
+        smallest[j] = bottom
+    for i in range(n // LANES):
+        for j in range(LANES):
+            size = fabs(terms[i * LANES + j])
+            size = size if size != 0 else 1.7976931348623157e308
+            smallest[j] = size if size < smallest[j] else smallest[j]
+    for j in range(LANES):
+        bottom = smallest[j] if smallest[j] < bottom else bottom
+    return bottom
 
 
 @cython.overflowcheck(False)        # zero wraps to the top
@@ -221,7 +258,8 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
     cdef uint32_t word, most = 0, least = 0x7fffffff
     cdef double largest[LANES]
     cdef double smallest[LANES]
-    cdef double size, top = 0, bottom = 1.7976931348623157e308
+    cdef double poison[LANES]
+    cdef double size, top, bottom
     cdef Py_ssize_t i
     cdef int j
     if floating is float:
@@ -239,54 +277,57 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
         spread.bottom = <int> (least if least > 1 else 1) - 127
     else:
         for j in range(LANES):
-            largest[j] = 0
-            smallest[j] = bottom
-        for i in range(n // LANES):
+            largest[j] = smallest[j] = poison[j] = fabs(terms[j])
+        for i in range(1, n // LANES):
             for j in range(LANES):
                 size = fabs(terms[i * LANES + j])
                 largest[j] = size if size > largest[j] else largest[j]
-                size = size if size != 0 else 1.7976931348623157e308
                 smallest[j] = size if size < smallest[j] else smallest[j]
-        for j in range(LANES):
-            top = largest[j] if largest[j] > top else top
-            bottom = smallest[j] if smallest[j] < bottom else bottom
+                poison[j] += size           # NaN, which comparisons do not see
+        fold(poison)
+        size = poison[0]
+        for i in range(4):                  # each step needs the one before: four chains side by side
+            for j in range(4, LANES, 4):
+                largest[i] = largest[i + j] if largest[i + j] > largest[i] else largest[i]
+                smallest[i] = smallest[i + j] if smallest[i + j] < smallest[i] else smallest[i]
+        top = max(max(largest[0], largest[1]), max(largest[2], largest[3]))
+        bottom = min(min(smallest[0], smallest[1]), min(smallest[2], smallest[3]))
+        if bottom == 0:
+            bottom = smallest_nonzero(terms, n)
         spread.top = exponent(top)
         spread.bottom = exponent(bottom) if bottom >= 2.2250738585072014e-308 else -1022
-        spread.empty = False
-        if top == 0:                # comparisons do not see NaN; where there are terms, it shows in their sums
-            size = 0
-            for i in range(n):
-                size += terms[i]
-            spread.empty = size == 0
+        spread.empty = size == 0
         # Outside these bounds the grids leave float64's range.
-        spread.binnable = -960 < spread.top < 1000
+        spread.binnable = -960 < spread.top < 1000 and size == size
     return spread
 
 
 cdef struct Bins:
-    # Sums on three grids, LANES of each.
+    # Sums on two grids, LANES of each, for a batch of blocks. Terms below 2**(window + 1) fit.
     double high[LANES]
-    double middle[LANES]
     double low[LANES]
     double grid             # 1.5 * 2**(52 + g): adding and subtracting it rounds to a multiple of 2**g
-    double finer_grid
+    int window
+    Py_ssize_t room         # terms that may still be added
+    bint is_open            # else all of the above is undefined
+
+
+cdef inline void clear_bins(Bins* bins) noexcept nogil:
+    bins.is_open = False
+
+
+cdef inline void open_bins(Bins* bins, int window, int batch_bits) noexcept nogil:
+    memset(bins.high, 0, sizeof(bins.high))
+    memset(bins.low, 0, sizeof(bins.low))
+    bins.grid = 1.5 * power_of_two(window + batch_bits)
+    bins.window = window
+    bins.room = <Py_ssize_t> 1 << batch_bits
+    bins.is_open = True
 
 
 cdef inline double on_grid(double t, double grid) noexcept nogil:
     """t rounded to the grid; the difference from t is exact."""
     return (t + grid) - grid
-
-
-cdef inline void fold(double* lanes) noexcept nogil:
-    """Leave the sum of all lanes in the first."""
-    cdef int j
-    for j in range(16):
-        lanes[j] += lanes[j + 16]
-    for j in range(8):
-        lanes[j] += lanes[j + 8]
-    for j in range(4):
-        lanes[j] += lanes[j + 4]
-    lanes[0] = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
 
 
 cdef inline void add_narrow_part(Bins* bins, const floating* terms) noexcept nogil:
@@ -330,36 +371,69 @@ cdef inline void add_to_two_bins(Bins* bins, const floating* terms, Py_ssize_t n
         i += LANES
 
 
-cdef inline void add_to_three_bins(Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
-    cdef double t, h
-    cdef Py_ssize_t i
-    cdef int j
-    for i in range(n // LANES):
-        for j in range(LANES):
-            t = terms[i * LANES + j]
-            h = on_grid(t, bins.grid)
-            bins.high[j] += h
-            t -= h
-            h = on_grid(t, bins.finer_grid)
-            bins.middle[j] += h
-            bins.low[j] += t - h
-
-
 cdef inline void deposit_each(Exact* total, const floating* terms, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         deposit(total, terms[i])
 
 
-cdef inline void add_block(Exact* total, const floating* terms, Py_ssize_t n) noexcept nogil:
-    """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros)."""
-    cdef Spread parts[PARTS]
-    cdef Spread spread, part
-    cdef Bins bins
-    cdef int width, two, three, k, count = <int> ((n + PART - 1) // PART)
-    cdef Py_ssize_t left
+cdef inline void close_bins(Exact* total, Bins* bins) noexcept nogil:
+    """Deposit what open bins hold."""
+    if bins.is_open:
+        fold(bins.high)
+        fold(bins.low)
+        deposit(total, bins.high[0])
+        deposit(total, bins.low[0])
+        bins.is_open = False
+
+
+cdef inline void add_wide_block(Exact* total, const floating* terms, Py_ssize_t n, Spread spread) noexcept nogil:
+    """Add a block whose spread open bins cannot hold: in two or three bins of its own, or else term by term."""
+    cdef double high[LANES]
+    cdef double middle[LANES]
+    cdef double low[LANES]
+    cdef double t, h, grid, finer_grid
+    cdef int two, three, j, width = spread.top - spread.bottom
+    cdef Py_ssize_t i
     if floating is float:
         two, three = SPREAD_TWO_24, SPREAD_THREE_24
+    else:
+        two, three = SPREAD_TWO_53, SPREAD_THREE_53
+    if not spread.binnable or width > three:
+        deposit_each(total, terms, n)
+        return
+    for j in range(LANES):
+        high[j] = middle[j] = low[j] = 0
+    grid = 1.5 * power_of_two(spread.top + BLOCK_BITS)
+    finer_grid = 1.5 * power_of_two(spread.top + 2 * BLOCK_BITS - 54) if width > two else 0
+    for i in range(n // LANES):
+        for j in range(LANES):
+            t = terms[i * LANES + j]
+            h = on_grid(t, grid)
+            high[j] += h
+            t -= h
+            h = on_grid(t, finer_grid)      # with two bins: t itself
+            middle[j] += h
+            low[j] += t - h
+    fold(high)
+    fold(middle)
+    fold(low)
+    deposit(total, high[0])
+    deposit(total, middle[0])
+    deposit(total, low[0])
+
+
+cdef inline void add_block(Exact* total, Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
+    """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros).
+
+    They may stay in the bins, which take terms of one type only, until close_bins().
+    """
+    cdef Spread parts[PARTS]
+    cdef Spread spread, part
+    cdef int limit, batch_bits, k, count = <int> ((n + PART - 1) // PART)
+    cdef Py_ssize_t left
+    if floating is float:
+        limit, batch_bits = SPREAD_BATCH_24, BATCH_BITS_24
         spread.top, spread.bottom, spread.empty, spread.binnable = -1023, 1023, True, True
         for k in range(count):
             part = measure(terms + k * PART, n - k * PART if n - k * PART < PART else PART)
@@ -370,37 +444,29 @@ cdef inline void add_block(Exact* total, const floating* terms, Py_ssize_t n) no
                 spread.empty = False
                 spread.binnable = spread.binnable and part.binnable
     else:
-        two, three = SPREAD_TWO_53, SPREAD_THREE_53
+        limit, batch_bits = SPREAD_BATCH_53, BATCH_BITS_53
         spread = measure(terms, n)
     if spread.empty:
         return
-    width = spread.top - spread.bottom
-    if width > three or not spread.binnable:
-        deposit_each(total, terms, n)
+    if not spread.binnable or spread.top - spread.bottom > limit:
+        add_wide_block(total, terms, n, spread)
         return
-    memset(&bins, 0, sizeof(Bins))
-    bins.grid = 1.5 * power_of_two(spread.top + BLOCK_BITS)
-    if width > two:
-        bins.finer_grid = 1.5 * power_of_two(spread.top + 2 * BLOCK_BITS - 54)
-        add_to_three_bins(&bins, terms, n)
-        fold(bins.middle)
-    elif floating is float:
+    if not (bins.is_open and spread.top <= bins.window <= spread.bottom + limit):
+        close_bins(total, bins)
+        open_bins(bins, spread.top, batch_bits)
+    elif bins.room < n:
+        close_bins(total, bins)
+        open_bins(bins, bins.window, batch_bits)
+    bins.room -= n
+    if floating is float:
         for k in range(count):
             left = n - k * PART
             if left >= PART and (parts[k].empty or parts[k].top - parts[k].bottom <= SPREAD_PART_24):
-                add_narrow_part(&bins, terms + k * PART)
+                add_narrow_part(bins, terms + k * PART)
             else:
-                add_to_two_bins(&bins, terms + k * PART, left if left < PART else PART)
+                add_to_two_bins(bins, terms + k * PART, left if left < PART else PART)
     else:
-        add_to_two_bins(&bins, terms, n)
-    fold(bins.high)
-    fold(bins.low)
-    if bins.low[0] - bins.low[0] != 0:      # NaN among the terms poisons every bin
-        deposit_each(total, terms, n)
-        return
-    deposit(total, bins.high[0])
-    deposit(total, bins.middle[0])
-    deposit(total, bins.low[0])
+        add_to_two_bins(bins, terms, n)
 
 
 # ---- merging and finishing -------------------------------------------------------------------------------------------------------

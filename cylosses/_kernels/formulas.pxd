@@ -16,7 +16,7 @@
 from cython cimport floating
 from libc.math cimport fabs, fabsf, sqrt, sqrtf
 
-from cylosses._kernels.exact cimport FRACTION, Bits64
+from cylosses._kernels.exact cimport FRACTION, Bits64, exponent, power_of_two
 
 
 cdef enum LossCode:
@@ -127,7 +127,7 @@ cdef inline SmoothL1PowerOfTwo make_smooth_l1_power_of_two(double beta) noexcept
     cdef SmoothL1PowerOfTwo loss
     loss.beta = beta
     loss.half_beta = 0.5 * beta
-    loss.inverse = 1 / beta
+    loss.inverse = power_of_two(-exponent(beta))        # a division takes as long as a small part of a block
     return loss
 
 

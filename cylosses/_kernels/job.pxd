@@ -6,6 +6,9 @@ from cylosses._kernels.exact cimport Exact
 
 cdef enum:
     MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension
+    # For whoever fills in a Job, bytes of one array of the working type:
+    WORTH_PREFETCH = 524288     # smaller ones are in a cache or soon done
+    BEYOND_CACHE = 16777216     # larger outputs are not read back from a cache anyway
 
 cdef enum Storage:
     # How elements lie in memory; _call.py maps dtypes to these.

@@ -19,7 +19,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cylosses._kernels.exact cimport (
-    BLOCK, LANES, Exact, Spread, add_block, add_count, clear, deposit_product, finish, measure, merge,
+    BLOCK, LANES, PART, Bins, Exact, Spread, add_block, add_count, clear, clear_bins, close_bins, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
@@ -168,12 +168,18 @@ cdef struct Part:
     # What one thread has summed.
     Exact total
     Exact weights
+    Bins of_total           # what total still lacks
+    Bins of_rests           # the last places of products, which have a grid of their own
+    Bins of_weights
     uint64_t count
     bint bad_weight
 
 
 cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
     clear(&part.total)
+    clear_bins(&part.of_total)
+    clear_bins(&part.of_rests)
+    clear_bins(&part.of_weights)
     if job.weight.data is not NULL:
         clear(&part.weights)
     part.count = 0
@@ -228,7 +234,7 @@ cdef inline void keep_selected(const floating* selected, floating* values, Py_ss
 
 
 cdef void add_products(
-    const Job* job, Exact* total, floating* terms, double* weights, Py_ssize_t n
+    const Job* job, Part* part, floating* terms, double* weights, Py_ssize_t n
 ) noexcept nogil:
     """Add terms * weights exactly."""
     cdef double product[BLOCK]
@@ -240,7 +246,7 @@ cdef void add_products(
         if fits_24_bits(job.weight.storage):
             for i in range(padded):
                 product[i] = <double> terms[i] * weights[i]
-            add_block(total, product, padded)
+            add_block(&part.total, &part.of_total, product, padded)
             return
     of_terms = measure(terms, padded)
     of_weights = measure(weights, padded)
@@ -250,11 +256,11 @@ cdef void add_products(
         for i in range(padded):
             product[i] = terms[i] * weights[i]
             rest[i] = fma(terms[i], weights[i], -product[i])
-        add_block(total, product, padded)
-        add_block(total, rest, padded)
+        add_block(&part.total, &part.of_total, product, padded)
+        add_block(&part.total, &part.of_rests, rest, padded)
     else:                           # a product, or its last place, may leave float64's range
         for i in range(n):
-            deposit_product(total, terms[i], weights[i])
+            deposit_product(&part.total, terms[i], weights[i])
 
 
 cdef inline void weigh_values(const Job* job, floating* values, const double* weights, Py_ssize_t n) noexcept nogil:
@@ -396,25 +402,25 @@ cdef void walk(
 
         if job.term == VALUES:
             if weighted:
-                add_products(job, &part.total, <floating*> values, <double*> weights, n)
+                add_products(job, part, <floating*> values, <double*> weights, n)
             else:
                 padded = pad(<floating*> values, n)
-                add_block(&part.total, <floating*> values, padded)
+                add_block(&part.total, &part.of_total, <floating*> values, padded)
         elif job.term == GRADIENTS:
             padded = pad(<floating*> gradients, n)
-            add_block(&part.total, <floating*> gradients, padded)
+            add_block(&part.total, &part.of_total, <floating*> gradients, padded)
         elif job.term == HESSIANS:
             padded = pad(<floating*> hessians, n)
-            add_block(&part.total, <floating*> hessians, padded)
+            add_block(&part.total, &part.of_total, <floating*> hessians, padded)
         elif job.term == WEIGHTS:
             if weighted:
                 padded = pad(<double*> weights, n)
-                add_block(&part.total, <double*> weights, padded)
+                add_block(&part.total, &part.of_total, <double*> weights, padded)
             else:
                 add_count(&part.total, count)
         if want_weights:
             padded = pad(<double*> weights, n)
-            add_block(&part.weights, <double*> weights, padded)
+            add_block(&part.weights, &part.of_weights, <double*> weights, padded)
 
         if job.value.data is not NULL:
             if weighted:
@@ -427,13 +433,45 @@ cdef void walk(
         start += n
 
 
+cdef void sum_values(
+    Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
+) noexcept nogil:
+    """walk() where it comes to no more than this: the sum of values of direct operands."""
+    cdef floating values[BLOCK]
+    cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
+    cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
+    # From memory, computing and summing alternate quickly, so that prefetching does not pause; from a cache, larger steps cost less.
+    cdef Py_ssize_t n, step = PART if job.prefetch else BLOCK
+    part.count += stop - start
+    while start < stop:
+        n = stop - start if stop - start < step else step
+        fill(job, VALUE, input + start, target + start, <floating*> values, n)
+        add_block(&part.total, &part.of_total, <floating*> values, pad(<floating*> values, n))
+        start += n
+
+
 # ---- slices and threads ----------------------------------------------------------------------------------------------------------
 
+cdef inline bint is_plain_sum(const Job* job) noexcept nogil:
+    return (
+        job.term == VALUES and job.narrow < 0 and job.input.direct and job.target.direct and job.weight.data is NULL
+        and job.where.data is NULL and job.value.data is NULL and job.gradient.data is NULL and job.hessian.data is NULL
+    )
+
+
 cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part) noexcept nogil:
-    if job.single:
+    if is_plain_sum(job):
+        if job.single:
+            sum_values(job, number, start, stop, part, <const float*> NULL)
+        else:
+            sum_values(job, number, start, stop, part, <const double*> NULL)
+    elif job.single:
         walk(job, number, start, stop, part, <const float*> NULL)
     else:
         walk(job, number, start, stop, part, <const double*> NULL)
+    close_bins(&part.total, &part.of_total)
+    close_bins(&part.total, &part.of_rests)
+    close_bins(&part.weights, &part.of_weights)
     if job.bypass_cache:
         finish_stores()             # before another thread reads the outputs
 
