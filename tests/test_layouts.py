@@ -64,6 +64,29 @@ def test_two_different_layouts(dtype, first, second, rng, tmp_path):
     assert_same(results("smooth_l1", *moved), expected)
 
 
+# Dimensions are cut into tiles of up to 128 rows: with rows left over (131, 257, 397), with none (160, 256), with one tile only (40).
+@pytest.mark.parametrize("shape", [(131, 200), (257, 397), (160, 256), (40, 1000), (5, 40, 331), (3, 131, 17, 19), (2, 3, 150, 151)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fast_dimensions_that_differ(shape, dtype, rng):
+    inputs, targets = pair(rng, shape, dtype, "any window")
+    axes = [*range(2, len(shape)), 0, 1]
+    moved = targets.transpose(axes).copy().transpose(np.argsort(axes))  # as channels last against channels first
+    loss = LOSSES["smooth_l1"]()
+    weights, selected = rng.integers(0, 3, shape).astype(dtype), rng.random(shape) < 0.9
+    expected = results("smooth_l1", inputs, targets)
+    for second in (moved, targets.copy("F")):
+        assert_same(results("smooth_l1", inputs, second), expected)
+        assert_same(results("smooth_l1", second, inputs, n_threads=3), results("smooth_l1", targets, inputs))
+        for options in ({"weight": weights}, {"weight": weights.copy("F"), "where": selected}):
+            same = {key: np.ascontiguousarray(array) for key, array in options.items()}
+            assert_same(results("smooth_l1", inputs, second, **options), results("smooth_l1", inputs, targets, **same))
+        for axis in (0, -1):
+            assert same_bits(loss(inputs, second, axis=axis), loss(inputs, targets, axis=axis))
+        out = np.empty(shape, dtype, order="F")
+        loss.grad(inputs, second, out=out)
+        assert same_bits(out, expected["gradient of mean"])
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("length", SMALL_LENGTHS[1:])
 def test_layouts_around_vector_widths(layout, length, rng, tmp_path):

@@ -18,7 +18,7 @@ from cylosses._kernels.job cimport (
     UINT16, UINT32, UINT64, VALUES, WEIGHTS, WORTH_PREFETCH, Job, Operand, Run,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
-from cylosses._kernels.staging cimport format_of, put_run
+from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run
 
 cdef extern from "numpy/arrayobject.h":
     object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
@@ -29,6 +29,8 @@ cdef enum:
     WORTH_THREADS = 131072      # elements; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
     OPERANDS = 8
+    LEAST_ROWS = 32             # of a tile
+    MOST_ROWS = 128             # more rows make longer pieces for the memory, but their lines must stay in the L1 cache
     MAX_LOSSES = 64
 
 
@@ -128,6 +130,8 @@ cdef void run_job(Job* job):
     cdef Py_ssize_t elements = job.slices * job.size, size = elements * (4 if job.single else 8)
     job.prefetch = size >= WORTH_PREFETCH
     job.bypass_cache = size >= BEYOND_CACHE
+    if job.rest is not NULL:
+        job.rest.prefetch = job.prefetch
     if elements < RELEASE_GIL:
         run(job)
     else:
@@ -451,6 +455,73 @@ cdef bint continues(Plan* plan, int k) noexcept:
     return True
 
 
+cdef int fastest_dimension(Plan* plan, int m) noexcept:
+    """The inner dimension along which operand m has its shortest stride but 0; -1 if there is none."""
+    cdef int k, found = -1
+    for k in range(plan.job.outer, plan.job.ndim):
+        if plan.strides[m][k] and (found < 0 or abs(plan.strides[m][k]) < abs(plan.strides[m][found])):
+            found = k
+    return found
+
+
+cdef Py_ssize_t tile_height(Py_ssize_t n) noexcept:
+    """Into how many rows a dimension of n is best cut for tiles: with the fewest left over, then as many as may be."""
+    cdef Py_ssize_t t, best = n
+    if n > MOST_ROWS:
+        best = MOST_ROWS
+        for t in range(MOST_ROWS - 1, LEAST_ROWS - 1, -1):
+            if n % t < n % best:
+                best = t
+    return best
+
+
+cdef void copy_plan(const Plan* plan, Plan* to) noexcept:
+    cdef int m
+    to[0] = plan[0]
+    to.job.shape = to.shape
+    for m in range(plan.operands):
+        to.operand[m] = <Operand*> (<char*> &to.job + (<char*> plan.operand[m] - <char*> &plan.job))
+        to.operand[m].strides = to.strides[m]
+
+
+cdef void tile(Plan* plan, Plan* rest) noexcept:
+    """Where operands run fastest along different dimensions, as C against Fortran order: walk in tiles, so that each cache line
+    of either is read once. Rows that do not fill a tile become the plan `rest`.
+    """
+    cdef int last = plan.job.ndim - 1, k = -1, m
+    cdef Py_ssize_t height, left
+    if plan.job.slices * plan.job.size == 0 or plan.shape[last] <= MOST_ROWS:
+        return
+    for m in range(plan.operands):
+        k = fastest_dimension(plan, m)
+        if 0 <= k < last and abs(plan.strides[m][k]) < CACHE_LINE <= abs(plan.strides[m][last]):
+            break
+        k = -1
+    if k < 0:
+        return
+    height = tile_height(plan.shape[k])
+    left = plan.shape[k] % height
+    if left:
+        copy_plan(plan, rest)
+        for m in range(plan.operands):
+            rest.operand[m].data += (plan.shape[k] - left) * plan.strides[m][k]
+        rest.job.size = plan.job.size // plan.shape[k] * left
+        rest.shape[k] = left
+        for m in range(k, last):                # its rows go innermost
+            move_dimension(rest, last, k)
+        settle_access(rest)
+        plan.job.rest = &rest.job
+    plan.job.size = plan.job.size // plan.shape[k] * (plan.shape[k] - left)
+    plan.shape[k] = plan.shape[k] // height
+    plan.shape[last + 1] = height
+    plan.job.ndim += 1
+    for m in range(plan.operands):
+        plan.strides[m][last + 1] = plan.strides[m][k]
+        plan.strides[m][k] *= height
+    if plan.shape[k] == 1:
+        drop_dimension(plan, k)
+
+
 cdef void settle_access(Plan* plan) noexcept:
     """Find the operands that need no staging, and those that repeat."""
     cdef Py_ssize_t expected
@@ -506,7 +577,6 @@ cdef void simplify(Plan* plan) noexcept:
         for j in range(plan.operands):
             plan.strides[j][plan.job.ndim] = 0
         plan.job.ndim += 1
-    settle_access(plan)
 
 
 def execute(
@@ -519,7 +589,7 @@ def execute(
     The first `outer` dimensions of the shape have a sum each, of what `summed` names, which goes to `result`. `dtype` is that of the
     results; result_dtype, if given, that of the sums. A bad weight is a ValueError.
     """
-    cdef Plan plan
+    cdef Plan plan, rest
     cdef Job* job = &plan.job
     cdef int k, storage = storage_of(dtype)
     memset(job, 0, sizeof(Job))
@@ -554,6 +624,8 @@ def execute(
     if weights is not None:
         job.weights = &weights.exact
     job.threads = choose_threads(n_threads, job.slices * job.size)
+    tile(&plan, &rest)
+    settle_access(&plan)
     run_job(job)
     if job.bad_weight:
         raise ValueError("weight must be finite and not negative where it is selected")

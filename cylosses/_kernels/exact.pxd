@@ -423,6 +423,28 @@ cdef inline void add_wide_block(Exact* total, const floating* terms, Py_ssize_t 
     deposit(total, low[0])
 
 
+cdef inline Bins* make_room(Exact* total, Bins* bins, Spread spread, Py_ssize_t n, int limit, int batch_bits) noexcept nogil:
+    """Bins for n terms of the spread, which is at most limit."""
+    cdef int window = bins.window if bins.is_open else spread.top
+    if not spread.top <= window <= spread.bottom + limit:
+        window = spread.top
+    if not (bins.is_open and window == bins.window and bins.room >= n):
+        close_bins(total, bins)
+        open_bins(bins, window, batch_bits)
+    bins.room -= n
+    return bins
+
+
+cdef inline void add_measured_block(Exact* total, Bins* bins, const double* terms, Py_ssize_t n, Spread spread) noexcept nogil:
+    """As add_block(), for terms whose spread is known."""
+    if spread.empty:
+        return
+    if spread.binnable and spread.top - spread.bottom <= SPREAD_BATCH_53:
+        add_to_two_bins(make_room(total, bins, spread, n, SPREAD_BATCH_53, BATCH_BITS_53), terms, n)
+    else:
+        add_wide_block(total, terms, n, spread)
+
+
 cdef inline void add_block(Exact* total, Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
     """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros).
 
@@ -430,43 +452,32 @@ cdef inline void add_block(Exact* total, Bins* bins, const floating* terms, Py_s
     """
     cdef Spread parts[PARTS]
     cdef Spread spread, part
-    cdef int limit, batch_bits, k, count = <int> ((n + PART - 1) // PART)
+    cdef int k, count = <int> ((n + PART - 1) // PART)
     cdef Py_ssize_t left
-    if floating is float:
-        limit, batch_bits = SPREAD_BATCH_24, BATCH_BITS_24
-        spread.top, spread.bottom, spread.empty, spread.binnable = -1023, 1023, True, True
-        for k in range(count):
-            part = measure(terms + k * PART, n - k * PART if n - k * PART < PART else PART)
-            parts[k] = part
-            if not part.empty:
-                spread.top = part.top if part.top > spread.top else spread.top
-                spread.bottom = part.bottom if part.bottom < spread.bottom else spread.bottom
-                spread.empty = False
-                spread.binnable = spread.binnable and part.binnable
-    else:
-        limit, batch_bits = SPREAD_BATCH_53, BATCH_BITS_53
-        spread = measure(terms, n)
+    if floating is double:
+        add_measured_block(total, bins, terms, n, measure(terms, n))
+        return
+    spread.top, spread.bottom, spread.empty, spread.binnable = -1023, 1023, True, True
+    for k in range(count):
+        part = measure(terms + k * PART, n - k * PART if n - k * PART < PART else PART)
+        parts[k] = part
+        if not part.empty:
+            spread.top = part.top if part.top > spread.top else spread.top
+            spread.bottom = part.bottom if part.bottom < spread.bottom else spread.bottom
+            spread.empty = False
+            spread.binnable = spread.binnable and part.binnable
     if spread.empty:
         return
-    if not spread.binnable or spread.top - spread.bottom > limit:
+    if not spread.binnable or spread.top - spread.bottom > SPREAD_BATCH_24:
         add_wide_block(total, terms, n, spread)
         return
-    if not (bins.is_open and spread.top <= bins.window <= spread.bottom + limit):
-        close_bins(total, bins)
-        open_bins(bins, spread.top, batch_bits)
-    elif bins.room < n:
-        close_bins(total, bins)
-        open_bins(bins, bins.window, batch_bits)
-    bins.room -= n
-    if floating is float:
-        for k in range(count):
-            left = n - k * PART
-            if left >= PART and (parts[k].empty or parts[k].top - parts[k].bottom <= SPREAD_PART_24):
-                add_narrow_part(bins, terms + k * PART)
-            else:
-                add_to_two_bins(bins, terms + k * PART, left if left < PART else PART)
-    else:
-        add_to_two_bins(bins, terms, n)
+    make_room(total, bins, spread, n, SPREAD_BATCH_24, BATCH_BITS_24)
+    for k in range(count):
+        left = n - k * PART
+        if left >= PART and (parts[k].empty or parts[k].top - parts[k].bottom <= SPREAD_PART_24):
+            add_narrow_part(bins, terms + k * PART)
+        else:
+            add_to_two_bins(bins, terms + k * PART, left if left < PART else PART)
 
 
 # ---- merging and finishing -------------------------------------------------------------------------------------------------------

@@ -88,4 +88,6 @@ cdef struct Job:
     bint bypass_cache       # the outputs are larger than the caches: store past them
     bint bad_weight         # out: a selected weight was negative, NaN or infinite
 
+    Job* rest               # more elements of the same slices, in another shape; or NULL
+
 ctypedef void (*Run)(Job* job) noexcept nogil

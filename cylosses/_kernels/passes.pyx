@@ -16,10 +16,10 @@ from cython.parallel cimport prange
 from libc.math cimport fma
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cylosses._kernels.exact cimport (
-    BLOCK, LANES, PART, Bins, Exact, Spread, add_block, add_count, clear, clear_bins, close_bins, deposit_product, finish, measure, merge,
+    BLOCK, LANES, PART, Bins, Exact, Spread, add_block, add_count, add_measured_block, clear, clear_bins, close_bins, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
@@ -32,7 +32,8 @@ from cylosses._kernels.job cimport (
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
-    finish_stores, float_to_odd, format_of, gather, narrowed, product_to_odd, put_run, scatter, size_of, slice_start, within_run,
+    CHUNK, SHORT_RUN, distance_ahead, finish_stores, float_to_odd, format_of, gather, has_direct_runs, narrowed, prefetch, product_to_odd, put_run,
+    scatter, size_of, slice_start, within_run,
 )
 
 cdef extern from *:
@@ -51,11 +52,6 @@ cdef extern from *:
     #else
     #define CYLOSSES_OPENMP 0
     #define CYLOSSES_RELEASE_THREADS() ((void)0)
-    #endif
-    #if defined(__GNUC__)
-    #define CYLOSSES_PREFETCH(p) __builtin_prefetch((p), 0, 3)
-    #else
-    #define CYLOSSES_PREFETCH(p) ((void)0)
     #endif
     #ifndef CYLOSSES_FLAGS
     #define CYLOSSES_FLAGS "unknown"
@@ -83,7 +79,6 @@ cdef extern from *:
     """
     const long OPENMP "CYLOSSES_OPENMP"
     void CYLOSSES_RELEASE_THREADS() noexcept nogil
-    void PREFETCH "CYLOSSES_PREFETCH"(const void* p) noexcept nogil
     const char* ISA "CYLOSSES_ISA"
     const char* COMPILER "CYLOSSES_COMPILER"
     const char* FLAGS "CYLOSSES_FLAGS"
@@ -92,9 +87,7 @@ cdef extern from *:
 # ---- the only loops that depend on the loss --------------------------------------------------------------------------------------
 
 cdef enum:
-    CACHE_LINE = 64         # bytes
-    CHUNK = 64              # elements between two prefetches
-    AHEAD = 4096            # bytes from an element to what is prefetched with it
+    AHEAD = 4096            # bytes from an element of a contiguous operand to what is prefetched with it
 
 cdef enum Quantity:
     VALUE
@@ -103,26 +96,20 @@ cdef enum Quantity:
     IRLS_WEIGHT
 
 
-cdef inline void prefetch(const void* data, int ahead, int size) noexcept nogil:
-    """Ask for `size` bytes that lie `ahead` bytes behind data."""
-    cdef int k
-    for k in range(size // CACHE_LINE):
-        PREFETCH(<const char*> data + ahead + k * CACHE_LINE)
+cdef struct Pair:
+    # A block of both inputs in the working type, and how many bytes ahead of each element to prefetch; 0: not at all.
+    const void* input
+    const void* target
+    Py_ssize_t input_ahead
+    Py_ssize_t target_ahead
 
 
-cdef void fill_loss(
-    bint from_memory, Loss loss, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
+cdef inline void fill_chunk(
+    Loss loss, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
 ) noexcept nogil:
-    cdef Py_ssize_t i, _, first = 0
+    cdef Py_ssize_t i
     if quantity == VALUE:
-        if from_memory:             # hardware prefetchers stop at the end of each page
-            for _ in range(n // CHUNK):
-                prefetch(input + first, AHEAD, CHUNK * sizeof(floating))
-                prefetch(target + first, AHEAD, CHUNK * sizeof(floating))
-                for i in range(first, first + CHUNK):
-                    out[i] = value(loss, input[i] - target[i])
-                first += CHUNK
-        for i in range(first, n):
+        for i in range(n):
             out[i] = value(loss, input[i] - target[i])
     elif quantity == DERIVATIVE:
         for i in range(n):
@@ -135,34 +122,55 @@ cdef void fill_loss(
             out[i] = irls_weight(loss, input[i] - target[i])
 
 
+cdef void fill_loss(Loss loss, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
+    cdef const floating* input = <const floating*> pair.input
+    cdef const floating* target = <const floating*> pair.target
+    cdef Py_ssize_t _
+    if pair.input_ahead or pair.target_ahead:       # hardware prefetchers stop at the end of each page
+        for _ in range(n // CHUNK):
+            prefetch(<const char*> input + pair.input_ahead, CHUNK * sizeof(floating))
+            prefetch(<const char*> target + pair.target_ahead, CHUNK * sizeof(floating))
+            fill_chunk(loss, quantity, input, target, out, CHUNK)
+            input += CHUNK
+            target += CHUNK
+            out += CHUNK
+        n %= CHUNK
+    fill_chunk(loss, quantity, input, target, out, n)
+
+
 cdef void fill(
-    const Job* job, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
+    const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n
 ) noexcept nogil:
     """The dispatch table: one row a loss."""
     cdef double parameter = job.parameter
     if job.loss == SMOOTH_L1 and has_exact_inverse(parameter, floating is float):
-        fill_loss(job.prefetch, make_smooth_l1_power_of_two(parameter), quantity, input, target, out, n)
+        fill_loss(make_smooth_l1_power_of_two(parameter), quantity, pair, out, n)
     elif job.loss == SMOOTH_L1 and parameter > 0:
-        fill_loss(job.prefetch, make_smooth_l1(parameter), quantity, input, target, out, n)
+        fill_loss(make_smooth_l1(parameter), quantity, pair, out, n)
     elif job.loss == L1 or job.loss == SMOOTH_L1:
-        fill_loss(job.prefetch, make_l1(), quantity, input, target, out, n)
+        fill_loss(make_l1(), quantity, pair, out, n)
     elif job.loss == MSE:
-        fill_loss(job.prefetch, make_mse(), quantity, input, target, out, n)
+        fill_loss(make_mse(), quantity, pair, out, n)
     elif job.loss == HUBER:
-        fill_loss(job.prefetch, make_huber(parameter), quantity, input, target, out, n)
+        fill_loss(make_huber(parameter), quantity, pair, out, n)
     elif job.loss == TUKEY:
-        fill_loss(job.prefetch, make_tukey(parameter), quantity, input, target, out, n)
+        fill_loss(make_tukey(parameter), quantity, pair, out, n)
     elif job.loss == QUANTILE:
-        fill_loss(job.prefetch, make_quantile(parameter), quantity, input, target, out, n)
+        fill_loss(make_quantile(parameter), quantity, pair, out, n)
     elif job.loss == EPSILON_INSENSITIVE:
-        fill_loss(job.prefetch, make_epsilon_insensitive(parameter), quantity, input, target, out, n)
+        fill_loss(make_epsilon_insensitive(parameter), quantity, pair, out, n)
     elif job.loss == PSEUDO_HUBER:
-        fill_loss(job.prefetch, make_pseudo_huber(parameter), quantity, input, target, out, n)
+        fill_loss(make_pseudo_huber(parameter), quantity, pair, out, n)
     elif job.loss == CHARBONNIER:
-        fill_loss(job.prefetch, make_charbonnier(parameter), quantity, input, target, out, n)
+        fill_loss(make_charbonnier(parameter), quantity, pair, out, n)
 
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
+
+ctypedef fused Weight:
+    float
+    double
+
 
 cdef struct Part:
     # What one thread has summed.
@@ -194,27 +202,40 @@ cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline const floating* stage(
-    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* buffer
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* buffer, Py_ssize_t* ahead
 ) noexcept nogil:
     """Elements start .. start + n as a contiguous array: in place if possible."""
     cdef const floating* found
+    ahead[0] = 0
     if operand.direct:
+        if job.prefetch:
+            ahead[0] = AHEAD
         return <const floating*> data + start
     found = within_run(job, operand, data, start, n, buffer)
     if found is not NULL:
+        ahead[0] = distance_ahead(job, operand, data, start, n)
         return found
     gather(job, operand, data, start, n, buffer)
     return buffer
 
 
 cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
-    """Elements of a block: a multiple of the shortest period of a broadcast operand, which then is staged only once."""
-    cdef Py_ssize_t period = 0
+    """Elements of a block: whole periods of a broadcast operand, which then is staged only once, or else whole short runs."""
+    cdef Py_ssize_t unit = 0, columns = job.shape[job.ndim - 1]
     if 0 < job.input.period <= BLOCK:
-        period = job.input.period
-    if 0 < job.target.period <= BLOCK and (period == 0 or job.target.period < period):
-        period = job.target.period
-    return BLOCK // period * period if period else BLOCK
+        unit = job.input.period
+    if 0 < job.target.period <= BLOCK and (unit == 0 or job.target.period < unit):
+        unit = job.target.period
+    if unit == 0 and 0 < columns <= SHORT_RUN:
+        unit = columns
+    return BLOCK // unit * unit if unit else BLOCK
+
+
+cdef inline bint stop_at_runs(const Job* job) noexcept nogil:
+    """Whether blocks are to end where runs of the last dimension do, since that saves staging an operand."""
+    return job.shape[job.ndim - 1] >= PART and (
+        (not job.input.direct and has_direct_runs(job, &job.input)) or (not job.target.direct and has_direct_runs(job, &job.target))
+    )
 
 
 cdef inline bint repeats(const Operand* operand, Py_ssize_t step) noexcept nogil:
@@ -233,34 +254,59 @@ cdef inline void keep_selected(const floating* selected, floating* values, Py_ss
         values[i] = values[i] if selected[i] != 0 else <floating> 0
 
 
+cdef inline bint are_valid(const Weight* weights, Py_ssize_t n, Py_ssize_t* positive) noexcept nogil:
+    """Whether all weights are finite and not negative; counts those above 0."""
+    cdef Weight most
+    cdef Py_ssize_t i
+    cdef int bad = 0, count = 0
+    if Weight is float:
+        most = 3.4028234663852886e38
+    else:
+        most = 1.7976931348623157e308
+    for i in range(n):
+        bad |= not 0 <= weights[i] <= most
+        count += weights[i] > 0
+    positive[0] = count
+    return not bad
+
+
 cdef void add_products(
-    const Job* job, Part* part, floating* terms, double* weights, Py_ssize_t n
+    const Job* job, Part* part, const floating* terms, const Weight* weights, Py_ssize_t n
 ) noexcept nogil:
-    """Add terms * weights exactly."""
+    """Add terms * weights exactly; both are padded."""
     cdef double product[BLOCK]
     cdef double rest[BLOCK]
-    cdef Spread of_terms, of_weights
-    cdef Py_ssize_t i, padded = pad(terms, n)
-    pad(weights, n)
+    cdef Spread spread
+    cdef Py_ssize_t i
+    cdef int lost = 0
     if floating is float:
         if fits_24_bits(job.weight.storage):
-            for i in range(padded):
-                product[i] = <double> terms[i] * weights[i]
-            add_block(&part.total, &part.of_total, product, padded)
+            for i in range(n):
+                product[i] = <double> terms[i] * <double> weights[i]
+            add_block(&part.total, &part.of_total, <double*> product, n)
             return
-    of_terms = measure(terms, padded)
-    of_weights = measure(weights, padded)
-    if of_terms.empty:
-        return
-    if of_terms.binnable and of_terms.top + of_weights.top < 1000 and of_terms.bottom + of_weights.bottom > -900:
-        for i in range(padded):
-            product[i] = terms[i] * weights[i]
-            rest[i] = fma(terms[i], weights[i], -product[i])
-        add_block(&part.total, &part.of_total, product, padded)
-        add_block(&part.total, &part.of_rests, rest, padded)
-    else:                           # a product, or its last place, may leave float64's range
+    for i in range(n):
+        product[i] = <double> terms[i] * <double> weights[i]
+        rest[i] = fma(<double> terms[i], <double> weights[i], -product[i])
+        lost |= (product[i] == 0) & (terms[i] != 0) & (weights[i] != 0)
+    spread = measure(<double*> product, n)
+    # Where a product, or its last place, may have left float64's range, integers do it.
+    if lost or not (spread.empty or (spread.binnable and spread.bottom > -900)):
         for i in range(n):
             deposit_product(&part.total, terms[i], weights[i])
+    else:
+        add_measured_block(&part.total, &part.of_total, product, n, spread)
+        add_block(&part.total, &part.of_rests, <double*> rest, n)
+
+
+cdef inline void add_weighted(
+    const Job* job, Part* part, const floating* terms, const floating* weights, Py_ssize_t n
+) noexcept nogil:
+    """Add terms * weights, and the weights if they are wanted; both are padded."""
+    if n:
+        add_products(job, part, terms, weights, n)
+        if job.divide or job.weights is not NULL:
+            add_block(&part.weights, &part.of_weights, weights, n)
 
 
 cdef inline void weigh_values(const Job* job, floating* values, const double* weights, Py_ssize_t n) noexcept nogil:
@@ -312,8 +358,7 @@ cdef void walk(
     cdef floating hessians[BLOCK]
     cdef double weights[BLOCK]
     cdef double factors[BLOCK]
-    cdef const floating* input = NULL
-    cdef const floating* target = NULL
+    cdef Pair pair
     cdef const double* factor
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
     cdef bint scaled_each = weighted or job.grad_output.data is not NULL
@@ -321,35 +366,43 @@ cdef void walk(
     cdef bint want_hessian = job.hessian.data is not NULL or job.term == HESSIANS
     cdef bint want_weights = weighted and (job.divide or job.weights is not NULL)
     cdef bint want_value = job.value.data is not NULL or job.term == VALUES
-    cdef Py_ssize_t n, i, padded, count, step, first = start
+    cdef Py_ssize_t n, i, padded, count, step = step_of(job), first = start, run = job.shape[job.ndim - 1]
+    cdef bint end_with_runs = stop_at_runs(job)
     cdef char* input_data = slice_start(job, &job.input, number)
     cdef char* target_data = slice_start(job, &job.target, number)
     cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
     cdef char* where_data = slice_start(job, &job.where, number) if masked else NULL
     cdef char* grad_output_data = slice_start(job, &job.grad_output, number) if job.grad_output.data is not NULL else NULL
-    cdef int bad
+    cdef char* value_data = slice_start(job, &job.value, number) if job.value.data is not NULL else NULL
+    cdef char* gradient_data = slice_start(job, &job.gradient, number) if job.gradient.data is not NULL else NULL
+    cdef char* hessian_data = slice_start(job, &job.hessian, number) if job.hessian.data is not NULL else NULL
     cdef Quantity quantity
-    step = step_of(job)
     while start < stop:
-        n = stop - start if stop - start < step else step
+        n = step - start % step
+        if stop - start < n:
+            n = stop - start
+        if end_with_runs and run - start % run < n:
+            n = run - start % run
         if want_value or want_gradient or want_hessian:
-            if start == first or not repeats(&job.input, step):
-                input = stage(job, &job.input, input_data, start, n, <floating*> input_buffer)
-            if start == first or not repeats(&job.target, step):
-                target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer)
+            if start < first + step or end_with_runs or not repeats(&job.input, step):
+                pair.input = stage(job, &job.input, input_data, start, n, <floating*> input_buffer, &pair.input_ahead)
+            if start < first + step or end_with_runs or not repeats(&job.target, step):
+                pair.target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer, &pair.target_ahead)
             # All results are in buffers before the first is stored: an output may be the memory of an input.
             if want_value:
-                fill(job, VALUE, input, target, <floating*> values, n)
+                fill(job, VALUE, &pair, <floating*> values, n)
                 narrow_block(job, <floating*> values, n)
+                pair.input_ahead = pair.target_ahead = 0        # asking once is enough
             if want_gradient:
-                fill(job, DERIVATIVE, input, target, <floating*> gradients, n)
+                fill(job, DERIVATIVE, &pair, <floating*> gradients, n)
+                pair.input_ahead = pair.target_ahead = 0
             if want_hessian:
                 if job.curvature == UNIT_CURVATURE:
                     for i in range(n):
                         hessians[i] = 1
                 else:
                     quantity = IRLS_WEIGHT if job.curvature == MM_CURVATURE else SECOND_DERIVATIVE
-                    fill(job, quantity, input, target, <floating*> hessians, n)
+                    fill(job, quantity, &pair, <floating*> hessians, n)
 
         count = n
         if masked:
@@ -362,16 +415,11 @@ cdef void walk(
             if masked:
                 for i in range(n):
                     weights[i] = weights[i] if selected[i] != 0 else 0
-            bad = 0
-            for i in range(n):
-                bad |= not 0 <= weights[i] <= 1.7976931348623157e308
-            if bad:
+            if not are_valid(<double*> weights, n, &count):
                 part.bad_weight = True
                 return
-            count = 0
             for i in range(n):      # weight 0 is removal
                 selected[i] = weights[i] != 0
-                count += weights[i] != 0
         part.count += count
 
         if scaled_each:
@@ -401,10 +449,11 @@ cdef void walk(
                 keep_selected(<floating*> selected, <floating*> hessians, n)
 
         if job.term == VALUES:
+            padded = pad(<floating*> values, n)
             if weighted:
-                add_products(job, part, <floating*> values, <double*> weights, n)
+                pad(<double*> weights, n)
+                add_products(job, part, <floating*> values, <double*> weights, padded)
             else:
-                padded = pad(<floating*> values, n)
                 add_block(&part.total, &part.of_total, <floating*> values, padded)
         elif job.term == GRADIENTS:
             padded = pad(<floating*> gradients, n)
@@ -422,14 +471,14 @@ cdef void walk(
             padded = pad(<double*> weights, n)
             add_block(&part.weights, &part.of_weights, <double*> weights, padded)
 
-        if job.value.data is not NULL:
+        if value_data is not NULL:
             if weighted:
                 weigh_values(job, <floating*> values, <double*> weights, n)
-            scatter(job, &job.value, slice_start(job, &job.value, number), start, n, <floating*> values)
-        if job.gradient.data is not NULL:
-            scatter(job, &job.gradient, slice_start(job, &job.gradient, number), start, n, <floating*> gradients)
-        if job.hessian.data is not NULL:
-            scatter(job, &job.hessian, slice_start(job, &job.hessian, number), start, n, <floating*> hessians)
+            scatter(job, &job.value, value_data, start, n, <floating*> values)
+        if gradient_data is not NULL:
+            scatter(job, &job.gradient, gradient_data, start, n, <floating*> gradients)
+        if hessian_data is not NULL:
+            scatter(job, &job.hessian, hessian_data, start, n, <floating*> hessians)
         start += n
 
 
@@ -438,29 +487,74 @@ cdef void sum_values(
 ) noexcept nogil:
     """walk() where it comes to no more than this: the sum of values of direct operands."""
     cdef floating values[BLOCK]
-    cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
-    cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
+    cdef Pair pair
+    cdef char* input = slice_start(job, &job.input, number)
+    cdef char* target = slice_start(job, &job.target, number)
     # From memory, computing and summing alternate quickly, so that prefetching does not pause; from a cache, larger steps cost less.
     cdef Py_ssize_t n, step = PART if job.prefetch else BLOCK
     part.count += stop - start
     while start < stop:
         n = stop - start if stop - start < step else step
-        fill(job, VALUE, input + start, target + start, <floating*> values, n)
+        pair.input = stage(job, &job.input, input, start, n, <floating*> values, &pair.input_ahead)
+        pair.target = stage(job, &job.target, target, start, n, <floating*> values, &pair.target_ahead)
+        fill(job, VALUE, &pair, <floating*> values, n)
         add_block(&part.total, &part.of_total, <floating*> values, pad(<floating*> values, n))
+        start += n
+
+
+cdef void sum_weighted_values(
+    Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
+) noexcept nogil:
+    """walk() where it comes to no more than this: the sum of weighted values, all operands direct."""
+    cdef floating values[BLOCK]
+    cdef floating padded_weights[LANES]
+    cdef const floating* weights
+    cdef Pair pair
+    cdef char* input = slice_start(job, &job.input, number)
+    cdef char* target = slice_start(job, &job.target, number)
+    cdef char* weight = slice_start(job, &job.weight, number)
+    cdef Py_ssize_t n, whole, count = 0, ahead, step = PART if job.prefetch else BLOCK
+    while start < stop:
+        n = stop - start if stop - start < step else step
+        pair.input = stage(job, &job.input, input, start, n, <floating*> values, &pair.input_ahead)
+        pair.target = stage(job, &job.target, target, start, n, <floating*> values, &pair.target_ahead)
+        weights = stage(job, &job.weight, weight, start, n, <floating*> values, &ahead)
+        if ahead:
+            prefetch(<const char*> weights + ahead, n * sizeof(floating))
+        if not are_valid(weights, n, &count):
+            part.bad_weight = True
+            return
+        part.count += count
+        fill(job, VALUE, &pair, <floating*> values, n)
+        keep_selected(weights, <floating*> values, n)
+        whole = n // LANES * LANES
+        add_weighted(job, part, <floating*> values, weights, whole)
+        if whole < n:
+            memcpy(padded_weights, weights + whole, (n - whole) * sizeof(floating))
+            pad(<floating*> padded_weights, n - whole)
+            pad(<floating*> values + whole, n - whole)
+            add_weighted(job, part, <floating*> values + whole, <floating*> padded_weights, LANES)
         start += n
 
 
 # ---- slices and threads ----------------------------------------------------------------------------------------------------------
 
 cdef inline bint is_plain_sum(const Job* job) noexcept nogil:
+    """Whether nothing is wanted but the sum of values, perhaps weighted, of direct operands."""
     return (
-        job.term == VALUES and job.narrow < 0 and job.input.direct and job.target.direct and job.weight.data is NULL
-        and job.where.data is NULL and job.value.data is NULL and job.gradient.data is NULL and job.hessian.data is NULL
+        job.term == VALUES and job.narrow < 0 and job.input.direct and job.target.direct and job.where.data is NULL
+        and (job.weight.data is NULL or job.weight.direct) and job.value.data is NULL and job.gradient.data is NULL
+        and job.hessian.data is NULL
     )
 
 
 cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part) noexcept nogil:
-    if is_plain_sum(job):
+    if is_plain_sum(job) and job.weight.data is not NULL:
+        if job.single:
+            sum_weighted_values(job, number, start, stop, part, <const float*> NULL)
+        else:
+            sum_weighted_values(job, number, start, stop, part, <const double*> NULL)
+    elif is_plain_sum(job):
         if job.single:
             sum_values(job, number, start, stop, part, <const float*> NULL)
         else:
@@ -494,6 +588,8 @@ cdef void run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weigh
     for number in range(first, last):
         clear_part(&part, job)
         walk_range(job, number, 0, job.size, &part)
+        if job.rest is not NULL:
+            walk_range(job.rest, number, 0, job.rest.size, &part)
         if part.bad_weight:
             bad_weight[0] = 1
             break
@@ -529,6 +625,8 @@ cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
             run_part(job, number, t, &parts[t])
         for t in range(1, threads):
             merge_part(job, parts, &parts[t])
+    if job.rest is not NULL:
+        walk_range(job.rest, number, 0, job.rest.size, parts)
     job.bad_weight = job.bad_weight or parts.bad_weight
     if not parts.bad_weight:
         finish_slice(job, number, parts)

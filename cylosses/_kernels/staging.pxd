@@ -18,6 +18,11 @@ cdef extern from *:
     """
     #include <string.h>
     #include <stdint.h>
+    #if defined(__GNUC__)
+    #define CYLOSSES_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+    #else
+    #define CYLOSSES_PREFETCH(p) ((void)0)
+    #endif
     #if defined(__SSE2__)
     #include <emmintrin.h>
     /* Non-temporal stores: a plain store would first read the line it overwrites. */
@@ -41,11 +46,14 @@ cdef extern from *:
     static inline void cylosses_finish_stores(void) { }
     #endif
     """
+    void PREFETCH "CYLOSSES_PREFETCH"(const void* p) noexcept nogil
     void copy_past_cache "cylosses_copy_past_cache"(char* to, const void* source, size_t n) noexcept nogil
     void finish_stores "cylosses_finish_stores"() noexcept nogil
 
 cdef enum:
-    SHORT_RUN = 64          # elements; longer runs of the last dimension are worth a call each
+    SHORT_RUN = 128         # elements; longer runs of the last dimension are worth a call each
+    CACHE_LINE = 64         # bytes
+    CHUNK = 64              # elements between two prefetches
 
 
 ctypedef fused Element:
@@ -162,6 +170,41 @@ cdef inline float float_to_odd(double v) noexcept nogil:
     return f.f
 
 
+# ---- prefetching -----------------------------------------------------------------------------------------------------------------
+
+cdef inline void prefetch(const char* data, Py_ssize_t size) noexcept nogil:
+    """Ask for the cache lines of `size` bytes."""
+    cdef Py_ssize_t k
+    for k in range((size + CACHE_LINE - 1) // CACHE_LINE):
+        PREFETCH(data + k * CACHE_LINE)
+
+
+cdef inline void prefetch_run(const char* data, Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
+    """Ask for n elements at a stride."""
+    cdef Py_ssize_t i
+    if stride < 0:
+        data += stride * (n - 1)
+        stride = -stride
+    if stride < CACHE_LINE:
+        prefetch(data, stride * n)
+    else:
+        for i in range(n):
+            PREFETCH(data + i * stride)
+
+
+cdef inline void prefetch_row(
+    const char* row, Py_ssize_t row_stride, Py_ssize_t stride, Py_ssize_t columns, Py_ssize_t ahead
+) noexcept nogil:
+    """Ask for the row that lies `ahead` bytes behind this one (0: for none), if it is the first of its cache lines."""
+    cdef Py_ssize_t distance = row_stride if row_stride > 0 else -row_stride
+    if ahead == 0:
+        return
+    if distance < CACHE_LINE <= (stride if stride > 0 else -stride):
+        ahead = CACHE_LINE          # each element's line is shared by the next rows: the next one, in good time
+    if <size_t> (row + ahead) % CACHE_LINE < <size_t> distance:
+        prefetch_run(row + ahead, stride, columns)
+
+
 # ---- runs of elements at one stride ----------------------------------------------------------------------------------------------
 
 cdef inline void load(Element* element, const char* source, bint swapped) noexcept nogil:
@@ -174,6 +217,13 @@ cdef inline void load(Element* element, const char* source, bint swapped) noexce
         memcpy(element, source, sizeof(Element))
 
 
+cdef inline void take_at(Element element, const char* source, Py_ssize_t stride, Py_ssize_t n, floating* to) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        load(&element, source + i * stride, False)
+        to[i] = <floating> element
+
+
 cdef inline void take(Element element, const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, floating* to) noexcept nogil:
     """to[i] = source[i] for one run; the value of `element` is not used, only its type."""
     cdef Py_ssize_t i
@@ -181,14 +231,19 @@ cdef inline void take(Element element, const char* source, Py_ssize_t stride, bi
         for i in range(n):
             load(&element, source + i * stride, True)
             to[i] = <floating> element
-    elif stride == sizeof(Element):
+    elif stride == 0:
+        if n:
+            load(&element, source, False)
         for i in range(n):
-            load(&element, source + i * <Py_ssize_t> sizeof(Element), False)
             to[i] = <floating> element
+    elif stride == sizeof(Element):             # compilers vectorise the loop for a stride that they know
+        take_at(element, source, sizeof(Element), n, to)
+    elif stride == 2 * sizeof(Element):
+        take_at(element, source, 2 * sizeof(Element), n, to)
+    elif stride == -<Py_ssize_t> sizeof(Element):
+        take_at(element, source, -<Py_ssize_t> sizeof(Element), n, to)
     else:
-        for i in range(n):
-            load(&element, source + i * stride, False)
-            to[i] = <floating> element
+        take_at(element, source, stride, n, to)
 
 
 cdef inline void take_half(
@@ -237,27 +292,48 @@ cdef inline void take_run(
         take_half(storage == FLOAT16, source, stride, swapped, n, to)
 
 
+cdef inline void take_rows_of(
+    Element element, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns,
+    Py_ssize_t ahead, floating* to
+) noexcept nogil:
+    cdef Py_ssize_t _, i
+    for _ in range(rows):
+        prefetch_row(source, row_stride, stride, columns, ahead)
+        for i in range(columns):
+            load(&element, source + i * stride, False)
+            to[i] = <floating> element
+        source += row_stride
+        to += columns
+
+
+cdef inline void take_native_rows(
+    Element element, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns,
+    Py_ssize_t ahead, floating* to
+) noexcept nogil:
+    if columns == 4 and stride == sizeof(Element):      # boxes, quaternions, pixels: loops that compilers know the length of
+        take_rows_of(element, source, row_stride, rows, sizeof(Element), 4, ahead, to)
+    elif columns == 4 and stride == 0:
+        take_rows_of(element, source, row_stride, rows, 0, 4, ahead, to)
+    elif columns == 3 and stride == sizeof(Element):
+        take_rows_of(element, source, row_stride, rows, sizeof(Element), 3, ahead, to)
+    elif columns == 2 and stride == sizeof(Element):
+        take_rows_of(element, source, row_stride, rows, sizeof(Element), 2, ahead, to)
+    elif stride == sizeof(Element):
+        take_rows_of(element, source, row_stride, rows, sizeof(Element), columns, ahead, to)
+    else:
+        take_rows_of(element, source, row_stride, rows, stride, columns, ahead, to)
+
+
 cdef inline void take_rows(
-    const Operand* operand, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, floating* to
+    const Operand* operand, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns,
+    Py_ssize_t ahead, floating* to
 ) noexcept nogil:
     """Several short runs: native float32 and float64, by far the most frequent, without a call for each."""
-    cdef Py_ssize_t _, i
-    cdef float single = 0
-    cdef double wide = 0
+    cdef Py_ssize_t _
     if operand.storage == FLOAT32 and not operand.swapped:
-        for _ in range(rows):
-            for i in range(columns):
-                load(&single, source + i * stride, False)
-                to[i] = single
-            source += row_stride
-            to += columns
+        take_native_rows(<float> 0, source, row_stride, rows, stride, columns, ahead, to)
     elif operand.storage == FLOAT64 and not operand.swapped:
-        for _ in range(rows):
-            for i in range(columns):
-                load(&wide, source + i * stride, False)
-                to[i] = <floating> wide
-            source += row_stride
-            to += columns
+        take_native_rows(<double> 0, source, row_stride, rows, stride, columns, ahead, to)
     else:
         for _ in range(rows):
             take_run(operand.storage, source, stride, operand.swapped, columns, to)
@@ -356,25 +432,44 @@ cdef inline void advance_rows(Cursor* at, const Job* job, const Operand* operand
     advance(at, job, operand, job.shape[job.ndim - 1])
 
 
+cdef inline Py_ssize_t distance_ahead(const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """Bytes from element `start` to what is to be prefetched with it, element start + n; 0 for nothing."""
+    cdef Cursor here, there
+    if not job.prefetch or start + n >= job.size:
+        return 0
+    seek(&here, job, operand, data, start)
+    seek(&there, job, operand, data, start + n)
+    return there.data - here.data
+
+
 cdef inline void gather(
     const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* to
 ) noexcept nogil:
-    """Copy elements start .. start + n of the slice that begins at data."""
+    """Copy elements start .. start + n of the slice that begins at data, and ask for the n elements that follow."""
     cdef Cursor at
-    cdef Py_ssize_t run, rows, columns = job.shape[job.ndim - 1]
+    cdef Py_ssize_t run, rows, columns = job.shape[job.ndim - 1], stride = operand.strides[job.ndim - 1]
+    cdef Py_ssize_t ahead = distance_ahead(job, operand, data, start, n)
     seek(&at, job, operand, data, start)
     while n:
         rows = rows_ahead(&at, job, n) if columns <= SHORT_RUN else 0
         if rows > 1:
-            take_rows(operand, at.data, operand.strides[job.ndim - 2], rows, operand.strides[job.ndim - 1], columns, to)
+            take_rows(operand, at.data, operand.strides[job.ndim - 2], rows, stride, columns, ahead, to)
             advance_rows(&at, job, operand, rows)
             run = rows * columns
         else:
             run = run_length(&at, job, n)
-            take_run(operand.storage, at.data, operand.strides[job.ndim - 1], operand.swapped, run, to)
+            if ahead:
+                run = CHUNK if CHUNK < run else run
+                prefetch_run(at.data + ahead, stride, run)
+            take_run(operand.storage, at.data, stride, operand.swapped, run, to)
             advance(&at, job, operand, run)
         to += run
         n -= run
+
+
+cdef inline bint has_direct_runs(const Job* job, const Operand* operand) noexcept nogil:
+    """Whether each run of the last dimension can be read in place."""
+    return operand.readable and operand.strides[job.ndim - 1] == (4 if job.single else 8)
 
 
 cdef inline const floating* within_run(
@@ -382,7 +477,7 @@ cdef inline const floating* within_run(
 ) noexcept nogil:
     """Where elements start .. start + n lie if they are one contiguous run in the working type, else NULL."""
     cdef Cursor at
-    if not operand.readable or operand.strides[job.ndim - 1] != sizeof(floating) or job.shape[job.ndim - 1] < n:
+    if not has_direct_runs(job, operand) or job.shape[job.ndim - 1] < n:
         return NULL
     seek(&at, job, operand, data, start)
     return <const floating*> at.data if run_length(&at, job, n) == n else NULL
