@@ -256,6 +256,12 @@ cdef inline floating tukey_weight(floating c, floating z) noexcept nogil:
 # Sources: smooth L1: Girshick 2015. Huber 1964. Tukey: Beaton and Tukey 1974. Quantile: Koenker and Bassett 1978. Epsilon-insensitive:
 # Vapnik 1995. Pseudo-Huber and Charbonnier: Charbonnier et al. 1994.
 
+cdef inline floating clipped(floating v, floating most) noexcept nogil:
+    """v between -most and most, NaN as it is; each comparison is one instruction."""
+    v = most if most < v else v
+    return -most if -most > v else v
+
+
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t, w
@@ -296,7 +302,9 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
 cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t
-    if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
+    if Loss is SmoothL1PowerOfTwo:
+        return clipped(over_beta(loss, d), <floating> 1)
+    elif Loss is SmoothL1:          # an infinite error over an infinite beta is NaN, but has the sign as its limit
         p = <floating> loss.beta
         return <floating> 1 if d >= p else (<floating> -1 if d <= -p else over_beta(loss, d))
     elif Loss is AbsoluteError:
@@ -304,8 +312,7 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
     elif Loss is SquaredError:
         return d + d
     elif Loss is Huber:
-        p = <floating> loss.delta
-        return p if d >= p else (-p if d <= -p else d)
+        return clipped(d, <floating> loss.delta)
     elif Loss is Tukey:
         p = <floating> loss.c
         t = tukey_weight(p, z)
