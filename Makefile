@@ -31,6 +31,7 @@ lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/ruff format --check .
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks   # it calls pycodestyle by name
 	$(VENV)/bin/mypy
+	$(PY) -m tests.vectorisation
 
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers

@@ -6,8 +6,6 @@ module with another's flags still computes the right bits, until it meets a CPU 
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import re
 import shlex
@@ -22,8 +20,10 @@ import pytest
 
 from cylosses._kernels import dispatch
 
+from .compile_lines import copy_sources, recorded
+
 ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
-# What sets each module apart: its options that name an instruction set or a vector width. `dispatch` picks the build, so it has none.
+# What sets each module apart: options that name an instruction set or a vector width. `dispatch` picks the build: it has none.
 MACHINE_OPTIONS = {"dispatch": []} | (
     {
         "passes_v2": ["-march=x86-64-v2"],
@@ -35,15 +35,6 @@ MACHINE_OPTIONS = {"dispatch": []} | (
 )
 BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("passes")]
 FOLDER = Path(dispatch.__file__).parent
-SETUP = Path(__file__).parents[1] / "setup.py"
-
-# Stands for the compiler: notes its arguments and makes the file that it was asked for.
-COMPILER = """#!{python}
-import json, pathlib, sys
-with open({log!r}, "a") as log:
-    print(json.dumps(sys.argv[1:]), file=log)
-pathlib.Path(sys.argv[sys.argv.index("-o") + 1]).touch()
-"""
 
 
 def machine_options(options):
@@ -76,37 +67,14 @@ def installed(name):
 
 @pytest.fixture(scope="module")
 def compile_lines(tmp_path_factory):
-    """Run setup.py on empty sources with a compiler that only takes notes; module name to the options that are not Python's own."""
+    """Name of each module to its options that are not Python's own."""
     folder = tmp_path_factory.mktemp("build")
-    kernels = folder / "cylosses" / "_kernels"
-    kernels.mkdir(parents=True)
-    shutil.copy(SETUP, folder)
-    for name in ("passes.pyx", "dispatch.pyx"):
-        (kernels / name).touch()
-    log = folder / "log"
-    compiler = folder / "compiler"
-    compiler.write_text(COMPILER.format(python=sys.executable, log=str(log)))
-    compiler.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")}
-    done = subprocess.run(
-        [sys.executable, "setup.py", "build_ext", "--build-lib", "lib", "--build-temp", "temp"],
-        cwd=folder,
-        env=environment | {"CC": str(compiler)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    copy_sources(folder, empty=("passes.pyx", "dispatch.pyx"))
     inherited = set(shlex.split(" ".join(filter(None, sysconfig.get_config_vars("CC", "CFLAGS", "CCSHARED", "BASECFLAGS", "OPT")))))
-    lines = {}
-    for line in log.read_text().splitlines():
-        options = json.loads(line)
-        if "-c" in options and Path(options[options.index("-c") + 1]).stem in MACHINE_OPTIONS:
-            name = Path(options[options.index("-c") + 1]).stem
-            assert name not in lines, f"{name} is compiled twice"
-            lines[name] = [option for option in options if option == "-O3" or option not in inherited]
-    return lines
+    return {
+        name: [option for option in options if option == "-O3" or option not in inherited]
+        for name, options in recorded(folder).items()
+    }
 
 
 needs_unix_compiler = pytest.mark.skipif(sys.platform == "win32", reason="the compiler that takes notes is a script with a #! line")
