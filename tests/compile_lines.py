@@ -11,6 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+# What would change the flags.
+LEFT_OUT = ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "CYLOSSES_DEBUG")
+
 # Stands for the compiler: notes its arguments and makes the file that it was asked for.
 NOTE_TAKER = """#!{python}
 import json, pathlib, sys
@@ -41,7 +44,7 @@ def recorded(folder: Path) -> dict[str, list[str]]:
     compiler = folder / "note-taker"
     compiler.write_text(NOTE_TAKER.format(python=sys.executable, log=str(log)))
     compiler.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")}
+    environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     done = subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--build-lib", "lib", "--build-temp", "temp"],
         cwd=folder,
