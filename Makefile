@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*)
 
-.PHONY: demo test lint test-peers exactness bench bench-quick clean
+.PHONY: demo test lint test-peers exactness same-bits bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -31,12 +31,16 @@ lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/ruff format --check .
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks   # it calls pycodestyle by name
 	$(VENV)/bin/mypy
+	$(PY) -m tests.vectorisation
 
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
 
 exactness: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.exactness
+
+same-bits: $(VENV)/.installed $(VENV)/.test-group
+	$(PY) -m tests.build_hashes
 
 bench: $(VENV)/.installed $(VENV)/.bench-group
 	mkdir -p build

@@ -1,4 +1,8 @@
-"""How many threads a call may use: set by the program, else by the environment, else by what the process may run on."""
+"""How many threads a call may use: set by the program, else by the environment, else by what the process may run on.
+
+The default is not copied into OpenMP, whose other users it would change. It only follows OpenMP downwards, since that is where
+`threadpoolctl` and with it joblib and scikit-learn set their limits.
+"""
 
 import operator
 import os
@@ -29,7 +33,8 @@ def set_num_threads(n: int | None) -> None:
     ----------
     n : int or None
         At least 1. None restores the default: ``OMP_NUM_THREADS`` if it is set, else the number of CPUs that this process may use
-        (its affinity mask and, on Linux, its cgroup quota).
+        (its affinity mask and, on Linux, its cgroup quota); and not more than `threadpoolctl` or ``omp_set_num_threads`` allow the
+        calling thread. A number set here wins over all of these.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def set_num_threads(n: int | None) -> None:
     1
     >>> cylosses.set_num_threads(None)
     """
-    dispatch.set_threads(default_threads() if n is None else check_threads("n", n))
+    dispatch.set_threads(default_threads() if n is None else check_threads("n", n), follow=n is None)
 
 
 def get_num_threads() -> int:

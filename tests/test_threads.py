@@ -12,12 +12,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 import cylosses
-from cylosses import smooth_l1_loss, smooth_l1_loss_backward
+from cylosses import _threads, smooth_l1_loss, smooth_l1_loss_backward
+from cylosses._kernels import dispatch
 
 from .generators import SPREADS
 from .reference import same_bits
+
+# In scripts: how many threads a call starts, which OpenMP then keeps. The main thread is not among them.
+COUNT_WORKERS = """
+import os
+import numpy as np
+from cylosses import get_num_threads, set_num_threads, smooth_l1_loss
+
+data = np.ones(1_000_000)
+
+def workers(**keywords):
+    before = len(os.listdir("/proc/self/task"))
+    smooth_l1_loss(data, 0 * data, **keywords)
+    return len(os.listdir("/proc/self/task")) - before
+"""
+
+needs_openmp = pytest.mark.skipif(not dispatch.build_info()["openmp"], reason="built without OpenMP: one thread")
+needs_tasks = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 
 
 def run(script, timeout=60, **environment):
@@ -78,6 +98,7 @@ def test_integers_of_numpy_are_integers(count, keep_num_threads):
     assert cylosses.get_num_threads() == 2
 
 
+@needs_openmp
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_environment_sets_the_default(count):
     script = "import cylosses; print(cylosses.get_num_threads())"
@@ -105,6 +126,121 @@ def test_setting_it_wins_over_the_environment():
 def test_an_odd_environment_does_not_break_the_import(value):
     count = run("import cylosses; print(cylosses.get_num_threads())", OMP_NUM_THREADS=value)
     assert int(count.splitlines()[-1]) >= 1
+
+
+def default_with_quota(monkeypatch, tmp_path, text):
+    """The default with eight CPUs and that cpu.max."""
+    quota = tmp_path / "cpu.max"
+    if text is not None:
+        quota.write_text(text)
+    monkeypatch.setattr(_threads, "CGROUP_QUOTA", quota)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    return _threads.default_threads()
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 2),  # one and a half
+        ("10000 100000\n", 1),
+        ("1600000 100000\n", 8),  # more than there are
+        ("max 100000\n", 8),
+        ("", 8),
+        (None, 8),
+    ],
+)
+def test_the_quota_of_the_cgroup_caps_the_default(quota, expected, monkeypatch, tmp_path):
+    assert default_with_quota(monkeypatch, tmp_path, quota) == expected
+
+
+def test_the_environment_wins_over_the_quota(monkeypatch, tmp_path):
+    default_with_quota(monkeypatch, tmp_path, "200000 100000")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert _threads.default_threads() == 5
+
+
+# Neighbours that set limits -----------------------------------------------------------------------------------------
+
+
+@needs_openmp
+def test_threadpoolctl_limits_the_default(keep_num_threads):
+    cylosses.set_num_threads(None)
+    default = cylosses.get_num_threads()
+    with threadpool_limits(1):
+        assert cylosses.get_num_threads() == 1
+        with threadpool_limits(default + 1):
+            assert cylosses.get_num_threads() == default  # it limits, it does not raise
+    assert cylosses.get_num_threads() == default
+    with threadpool_limits(1, user_api="blas"):
+        assert cylosses.get_num_threads() == default
+    with threadpool_limits(1, user_api="openmp"):
+        assert cylosses.get_num_threads() == 1
+
+
+@needs_openmp
+def test_numbers_of_the_program_win_over_threadpoolctl(keep_num_threads):
+    with threadpool_limits(1):
+        cylosses.set_num_threads(3)
+        assert cylosses.get_num_threads() == 3
+        cylosses.set_num_threads(None)
+        assert cylosses.get_num_threads() == 1
+
+
+@needs_openmp
+@needs_tasks
+def test_calls_start_as_many_threads_as_they_may():
+    """What is said is also done: a limit, the default and `n_threads` in turn, each above the one before."""
+    script = """
+        from threadpoolctl import threadpool_limits
+        with threadpool_limits(1):
+            print(workers(), end=" ")
+        with threadpool_limits(2):
+            print(workers(), end=" ")
+        print(workers(), end=" ")
+        with threadpool_limits(1):
+            print(workers(), workers(n_threads=4), end=" ")
+            set_num_threads(5)
+            print(workers())
+        """
+    assert run(COUNT_WORKERS + textwrap.dedent(script), OMP_NUM_THREADS="3") == "0 1 1 0 1 1"
+
+
+@needs_openmp
+@needs_tasks
+@pytest.mark.parametrize("inner", [1, 2])
+def test_workers_of_loky_use_their_share(inner):
+    """joblib tells its processes their share by OMP_NUM_THREADS; two processes do not take all CPUs twice."""
+    script = """
+        import sys
+        from joblib import Parallel, delayed, parallel_config
+        with parallel_config("loky", n_jobs=2, inner_max_num_threads=int(os.environ["INNER"])):
+            found = Parallel()(delayed(lambda: (os.getpid(), get_num_threads(), workers()))() for _ in range(8))
+        assert os.getpid() not in {pid for pid, _, _ in found}
+        print({threads for _, threads, _ in found}, max(started for _, _, started in found))
+        """
+    assert run(COUNT_WORKERS + textwrap.dedent(script), INNER=str(inner)) == f"{{{inner}}} {inner - 1}"
+
+
+@needs_openmp
+def test_workers_of_loky_share_the_cpus_by_default():
+    script = """
+        from joblib import Parallel, cpu_count, delayed
+        found = Parallel(n_jobs=2)(delayed(get_num_threads)() for _ in range(4))
+        print(set(found) == {max(1, cpu_count() // 2)}, found)
+        """
+    assert run(COUNT_WORKERS + textwrap.dedent(script)).startswith("True")
+
+
+def test_threads_of_joblib_may_nest(rng):
+    """Calls from several Python threads have threads of their own each, and the same bits."""
+    inputs, targets = SPREADS["gauss"](rng, 300_000, np.float32)
+    expected = smooth_l1_loss(inputs, targets, n_threads=1)
+    calls = (delayed(smooth_l1_loss)(inputs, targets, n_threads=count) for count in (1, 2, 3, 4) * 4)
+    results = Parallel(n_jobs=4, backend="threading")(calls)
+    assert len(results) == 16
+    assert all(same_bits(result, expected) for result in results)
 
 
 # Fork ---------------------------------------------------------------------------------------------------------------

@@ -54,8 +54,12 @@ cdef extern from *:
     """
     int cpu_level "cylosses_cpu_level"()
 
+ctypedef int (*AllowedThreads)() noexcept nogil
+
 cdef Run run
+cdef AllowedThreads allowed_threads
 cdef int threads_in_use = 1
+cdef bint follow_openmp = False
 
 
 def available_builds():
@@ -81,17 +85,24 @@ def choose_build():
 passes = choose_build()
 _capsule = passes.__pyx_capi__["run"]
 run = <Run> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
+_capsule = passes.__pyx_capi__["allowed_threads"]
+allowed_threads = <AllowedThreads> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=passes.release_threads)
 
 
-def set_threads(int n):
-    """The number of threads for calls without `n_threads`."""
-    global threads_in_use
+def set_threads(int n, bint follow):
+    """The number of threads for calls without `n_threads`; with `follow`, no more than OpenMP then allows the calling thread."""
+    global threads_in_use, follow_openmp
     threads_in_use = n
+    follow_openmp = follow
 
 
-def get_threads():
+cpdef int get_threads() noexcept:
+    cdef int allowed
+    if follow_openmp:
+        allowed = allowed_threads()
+        return allowed if allowed < threads_in_use else threads_in_use
     return threads_in_use
 
 
@@ -122,7 +133,7 @@ cdef int choose_threads(int asked, Py_ssize_t elements) noexcept:
     cdef int threads = asked
     cdef Py_ssize_t blocks = elements // 1024 + 1
     if asked <= 0:
-        threads = threads_in_use if elements >= WORTH_THREADS else 1
+        threads = get_threads() if elements >= WORTH_THREADS else 1
     return threads if threads < blocks else <int> blocks
 
 

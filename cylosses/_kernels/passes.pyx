@@ -44,6 +44,7 @@ cdef extern from *:
     #ifdef _OPENMP
     #include <omp.h>
     #define CYLOSSES_OPENMP _OPENMP
+    #define CYLOSSES_ALLOWED_THREADS() omp_get_max_threads()
     #if (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9) || _OPENMP >= 201811    /* libgomp had it early */
     #define CYLOSSES_RELEASE_THREADS() omp_pause_resource_all(omp_pause_hard)
     #else
@@ -51,6 +52,7 @@ cdef extern from *:
     #endif
     #else
     #define CYLOSSES_OPENMP 0
+    #define CYLOSSES_ALLOWED_THREADS() 1
     #define CYLOSSES_RELEASE_THREADS() ((void)0)
     #endif
     #ifndef CYLOSSES_FLAGS
@@ -78,6 +80,7 @@ cdef extern from *:
     #endif
     """
     const long OPENMP "CYLOSSES_OPENMP"
+    int CYLOSSES_ALLOWED_THREADS() noexcept nogil
     void CYLOSSES_RELEASE_THREADS() noexcept nogil
     const char* ISA "CYLOSSES_ISA"
     const char* COMPILER "CYLOSSES_COMPILER"
@@ -673,6 +676,11 @@ cdef api void run(Job* job) noexcept nogil:
     cdef cylosses_mode mode = set_default_mode()
     run_in_default_mode(job)
     restore_mode(mode)
+
+
+cdef api int allowed_threads() noexcept nogil:
+    """What OpenMP allows the calling thread: the number that omp_set_num_threads() sets, and with it threadpoolctl."""
+    return CYLOSSES_ALLOWED_THREADS()
 
 
 def release_threads():

@@ -1,0 +1,152 @@
+"""The build: each module is compiled with its own flags and no other's, and what is installed says and shows so.
+
+The builds of the loops differ by flags alone, and `cythonize` merges the flags of extensions that share a source file: a
+module with another's flags still computes the right bits, until it meets a CPU that lacks the instructions.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+from cylosses._kernels import dispatch
+
+from .compile_lines import copy_sources, recorded
+
+ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
+# What sets each module apart: options that name an instruction set or a vector width. `dispatch` picks the build: it has none.
+MACHINE_OPTIONS = {"dispatch": []} | (
+    {
+        "passes_v2": ["-march=x86-64-v2"],
+        "passes_v3": ["-march=x86-64-v3"],
+        "passes_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    }
+    if ON_X86_LINUX
+    else {"passes": []}
+)
+BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("passes")]
+FOLDER = Path(dispatch.__file__).parent
+
+
+def machine_options(options):
+    return [option for option in options if re.match(r"-m(?!m?macosx)", option)]
+
+
+def wrong_options(options):
+    """What is wrong with the options that all modules share: the bits depend on them, or all of the speed."""
+    found = [
+        option for option in options if option in ("-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-ffinite-math-only")
+    ]
+    contraction = [option for option in options if option.startswith("-ffp-contract")]
+    if contraction[-1:] != ["-ffp-contract=off"]:
+        found.append(f"contraction: {contraction}")
+    levels = [option for option in options if re.fullmatch(r"-O.*", option)]
+    if levels[-1:] != ["-O3"]:
+        found.append(f"optimisation: {levels}")
+    return found
+
+
+def installed(name):
+    """The shared object of a module, which need not run on this CPU; it is never imported."""
+    paths = [FOLDER / (name + suffix) for suffix in EXTENSION_SUFFIXES if (FOLDER / (name + suffix)).exists()]
+    assert len(paths) == 1, f"{name} is not installed exactly once beside dispatch: {paths}"
+    return paths[0]
+
+
+# The compile lines -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compile_lines(tmp_path_factory):
+    """Name of each module to its options that are not Python's own."""
+    folder = tmp_path_factory.mktemp("build")
+    copy_sources(folder, empty=("passes.pyx", "dispatch.pyx"))
+    inherited = set(shlex.split(" ".join(filter(None, sysconfig.get_config_vars("CC", "CFLAGS", "CCSHARED", "BASECFLAGS", "OPT")))))
+    return {
+        name: [option for option in options if option == "-O3" or option not in inherited]
+        for name, options in recorded(folder).items()
+    }
+
+
+needs_unix_compiler = pytest.mark.skipif(sys.platform == "win32", reason="the compiler that takes notes is a script with a #! line")
+
+
+@needs_unix_compiler
+def test_every_module_is_compiled(compile_lines):
+    assert set(compile_lines) == set(MACHINE_OPTIONS)
+
+
+@needs_unix_compiler
+@pytest.mark.parametrize("name", MACHINE_OPTIONS)
+def test_each_module_has_its_own_machine_options_only(name, compile_lines):
+    assert machine_options(compile_lines[name]) == MACHINE_OPTIONS[name]
+
+
+@needs_unix_compiler
+@pytest.mark.parametrize("name", MACHINE_OPTIONS)
+def test_no_module_has_inexact_options(name, compile_lines):
+    assert wrong_options(compile_lines[name]) == []
+
+
+@needs_unix_compiler
+@pytest.mark.parametrize("name", BUILDS)
+def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, compile_lines):
+    macro = next(option for option in compile_lines[name] if option.startswith("-DCYLOSSES_FLAGS="))
+    reported = shlex.split(macro.removeprefix("-DCYLOSSES_FLAGS=").strip('"'))
+    assert machine_options(reported) == MACHINE_OPTIONS[name]
+    assert reported == compile_lines[name][-len(reported) :]
+
+
+# What is installed -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="these are the flags of gcc and clang")
+@pytest.mark.parametrize("name", BUILDS)
+def test_an_installed_build_carries_its_own_flags(name):
+    found = re.findall(rb"[ -~]*-ffp-contract[ -~]*", installed(name).read_bytes())
+    assert len(found) == 1, found
+    flags = shlex.split(found[0].decode())
+    assert machine_options(flags) == MACHINE_OPTIONS[name]
+    assert wrong_options(flags) == []
+
+
+@pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
+@pytest.mark.parametrize("name", BUILDS)
+def test_the_compiler_was_given_the_instruction_set_that_the_name_says(name):
+    """The string comes from the compiler's own macros (__AVX2__ …), so it also sees flags of the environment."""
+    found = re.findall(rb"\0(x86-64-v[234]|baseline)\0", installed(name).read_bytes())
+    assert found == [b"x86-64-" + name.removeprefix("passes_").encode()]
+
+
+@pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump (binutils) shows the instructions")
+@pytest.mark.parametrize(
+    ("name", "used", "unused"),
+    [
+        ("dispatch", [], ["ymm", "zmm"]),  # it runs before the CPU is known
+        ("passes_v2", ["xmm"], ["ymm", "zmm"]),
+        ("passes_v3", ["ymm"], ["zmm"]),
+        ("passes_v4", ["zmm"], []),
+    ],
+)
+def test_the_code_uses_the_vector_registers_of_its_level_and_no_wider_ones(name, used, unused):
+    code = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", installed(name)], capture_output=True, text=True, check=True
+    ).stdout
+    found = {register for register in ("xmm", "ymm", "zmm") if f"%{register}" in code}
+    assert set(used) <= found
+    assert found.isdisjoint(unused)
+
+
+def test_build_info_repeats_the_installed_flags():
+    name = dispatch.passes.__name__.rpartition(".")[2]
+    assert b"\0" + dispatch.build_info()["flags"].encode() + b"\0" in installed(name).read_bytes()
