@@ -37,7 +37,7 @@ test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
 
 exactness: $(VENV)/.installed $(VENV)/.test-group
-	$(PY) -m tests.exactness
+	$(PY) -m tests.exactness --arrays 10000 --splits 1000
 
 same-bits: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.build_hashes

@@ -39,6 +39,7 @@ HOT = {
     "add_wide_block": (DTYPES, ""),
     "fold": (("",), ""),
     "add_products": (DTYPES, r"__pyx_v_product\["),  # the other loop deposits one product after the other
+    "are_valid": (DTYPES, ""),
     "weigh_values": (DTYPES, ""),
     "scale_by": (DTYPES, ""),
     "keep_selected": (DTYPES, ""),
@@ -61,7 +62,6 @@ class Loop(NamedTuple):
 V2, V3, V4 = "passes_v2", "passes_v3", "passes_v4"
 NO_FMA = "fma() is a call of libm below x86-64-v3, which has the instruction"
 NO_LONG = "no instruction converts 64-bit integers below AVX-512"
-BRANCHES = "gcc makes branches of the two selections, `0 if z < epsilon` and `0 if t == 0`, of one result"
 KNOWN: dict[tuple[str, Loop], str] = {
     **{(V2, Loop("add_products", dtype)): NO_FMA for dtype in DTYPES},
     (V2, Loop("weigh_values", "float")): NO_FMA,
@@ -71,7 +71,6 @@ KNOWN: dict[tuple[str, Loop], str] = {
         for element in ("int64_t", "uint64_t")
         for dtype in DTYPES
     },
-    **{(build, Loop("EpsilonInsensitive", dtype, "derivative")): BRANCHES for build in (V2, V3, V4) for dtype in DTYPES},
 }
 
 
@@ -195,7 +194,7 @@ def hot_loops(function: CFunction) -> Iterator[tuple[Loop, CLoop]]:
         if not loop.innermost:
             continue
         body = "\n".join(loop.body)
-        if function.name == "fill_loss":
+        if function.name == "fill_chunk":
             quantity = re.search(rf"formulas_({'|'.join(QUANTITIES)})\(", body)
             if quantity:
                 yield Loop(function.loss, function.variant, quantity[1]), loop

@@ -252,7 +252,7 @@ cdef inline double smallest_nonzero(const floating* terms, Py_ssize_t n) noexcep
 
 @cython.overflowcheck(False)        # zero wraps to the top
 cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
-    """The exponents that n terms span; n is a multiple of LANES."""
+    """The exponents that n terms span; n is a multiple of LANES, at least one."""
     cdef Spread spread
     cdef Bits32 bits
     cdef uint32_t word, most = 0, least = 0x7fffffff

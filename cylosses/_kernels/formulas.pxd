@@ -320,8 +320,8 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
     elif Loss is Quantile:
         return <floating> loss.above if d > 0 else (-<floating> loss.below if d < 0 else d)
     elif Loss is EpsilonInsensitive:
-        t = <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
-        return <floating> 0 if t == 0 else sign(d)
+        t = sign(d)                 # named, and two comparisons: else gcc 12 makes branches of it, and no vector code
+        return <floating> 0 if z < <floating> loss.epsilon else (<floating> 0 if z <= <floating> loss.subtracted else t)
     elif Loss is Charbonnier:
         p = <floating> loss.eps
         return (<floating> 1 if d > p else (<floating> -1 if d < -p else d / p)) / hypotenuse_ratio(z, p)

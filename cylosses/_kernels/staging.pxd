@@ -236,9 +236,11 @@ cdef inline void take(Element element, const char* source, Py_ssize_t stride, bi
             load(&element, source, False)
         for i in range(n):
             to[i] = <floating> element
-    elif stride == sizeof(Element):             # compilers vectorise the loop for a stride that they know
-        take_at(element, source, sizeof(Element), n, to)
-    elif stride == 2 * sizeof(Element):
+    elif stride == sizeof(Element):
+        for i in range(n):
+            load(&element, source + i * <Py_ssize_t> sizeof(Element), False)
+            to[i] = <floating> element
+    elif stride == 2 * sizeof(Element):         # compilers vectorise the loop for a stride that they know
         take_at(element, source, 2 * sizeof(Element), n, to)
     elif stride == -<Py_ssize_t> sizeof(Element):
         take_at(element, source, -<Py_ssize_t> sizeof(Element), n, to)
@@ -351,22 +353,37 @@ cdef inline void store(Element* element, char* target, bint swapped) noexcept no
         memcpy(target, element, sizeof(Element))
 
 
+cdef inline void put(
+    Element element, char* target, Py_ssize_t stride, bint swapped, Py_ssize_t n, const floating* source
+) noexcept nogil:
+    """target[i] = source[i] for one run; the value of `element` is not used, only its type."""
+    cdef Py_ssize_t i
+    if stride == sizeof(Element) and not swapped:
+        for i in range(n):
+            element = <Element> source[i]
+            store(&element, target + i * <Py_ssize_t> sizeof(Element), False)
+    else:
+        for i in range(n):
+            element = <Element> source[i]
+            store(&element, target + i * stride, swapped)
+
+
 cdef inline void put_run(
     int storage, char* target, Py_ssize_t stride, bint swapped, Py_ssize_t n, const floating* source
 ) noexcept nogil:
-    cdef float single
-    cdef double wide
     cdef uint16_t half
     cdef Py_ssize_t i
-    for i in range(n):
-        if storage == FLOAT32:
-            single = <float> source[i]
-            store(&single, target + i * stride, swapped)
-        elif storage == FLOAT64:
-            wide = source[i]
-            store(&wide, target + i * stride, swapped)
-        else:
-            half = to_float16(<float> source[i]) if storage == FLOAT16 else to_bfloat16(<float> source[i])
+    if storage == FLOAT32:
+        put(<float> 0, target, stride, swapped, n, source)
+    elif storage == FLOAT64:
+        put(<double> 0, target, stride, swapped, n, source)
+    elif storage == FLOAT16:
+        for i in range(n):
+            half = to_float16(<float> source[i])
+            store(&half, target + i * stride, swapped)
+    else:
+        for i in range(n):
+            half = to_bfloat16(<float> source[i])
             store(&half, target + i * stride, swapped)
 
 
