@@ -8,11 +8,9 @@ import functools
 import itertools
 import math
 import operator
-import os
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +23,7 @@ Arrays: TypeAlias = dict[str, Array]
 
 REDUCTIONS = ("none", "mean", "sum")
 CURVATURES = ("exact", "mm", "ones")  # in the order of Curvature in job.pxd
-PACKAGE = str(Path(__file__).parent) + os.sep
+PACKAGE = __file__[: __file__.rindex("_call")]  # without pathlib, whose import takes as long as that of this package
 NUMBERS = frozenset({bool, int, float})
 ORDINARY = NUMBERS | {list, tuple, np.float32, np.float64}  # numpy.asarray does the right thing with these
 ACCEPTED = "bool, integers, float16, bfloat16, float32 and float64 are accepted"
@@ -135,9 +133,12 @@ def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
 
 
 @functools.cache
-def result_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of results: the widest float among accepted dtypes; float64 for integers alone."""
-    floats = [np.dtype(dtype.type) for dtype in dtypes if is_float(dtype)]  # in the machine's byte order
+def result_dtype(*dtypes: np.dtype[Any] | None) -> np.dtype[Any]:
+    """Return the dtype of results: the widest float among accepted dtypes; float64 for integers alone.
+
+    None stands for a Python number, which has no width of its own, as in NumPy 2.
+    """
+    floats = [np.dtype(dtype.type) for dtype in dtypes if dtype is not None and is_float(dtype)]  # in the machine's byte order
     if not floats:
         return np.dtype(np.float64)
     widest: np.dtype[Any] = max(floats, key=lambda dtype: dtype.itemsize)
@@ -181,13 +182,13 @@ class Call:
         check_dtype("input", first.dtype)
         second = as_array("target", target)
         check_dtype("target", second.dtype)
-        pairs = (first, input), (second, target)
-        # As in NumPy 2, Python numbers have no width of their own.
-        self.dtype = result_dtype(*[array.dtype for array, value in pairs if type(value) not in NUMBERS])
-        if type(input) in NUMBERS or type(target) in NUMBERS:
+        weak = type(input) in NUMBERS, type(target) in NUMBERS
+        self.dtype = result_dtype(None if weak[0] else first.dtype, None if weak[1] else second.dtype)
+        if weak[0] or weak[1]:
             working = np.float32 if self.dtype.itemsize < 8 else np.float64
             with np.errstate(over="ignore"):
-                first, second = (array.astype(working) if type(value) in NUMBERS else array for array, value in pairs)
+                first = first.astype(working) if weak[0] else first
+                second = second.astype(working) if weak[1] else second
         if self.dtype.itemsize < 8:
             loss._check_rounded()
         self.operands: Arrays = {"input": first, "target": second}
@@ -292,10 +293,37 @@ class Call:
 
     # -- jobs --
 
-    def _run(self, operands: Arrays, kept: list[int] | None = None, **settings: Any) -> int:
+    def _run(
+        self,
+        operands: Arrays,
+        kept: list[int] | None = None,
+        *,
+        summed: str = "",
+        divide: bool = False,
+        result: Array | None = None,
+        result_dtype: np.dtype[Any] | None = None,
+        curvature: int = 0,
+        scale: float = 1.0,
+        totals: tuple[dispatch.ExactSum, dispatch.ExactSum] | None = None,
+    ) -> int:
         """Run one job on operands and outputs that broadcast to the call's shape; the elements of `kept` axes have a sum each."""
+        loss = self.loss
+        # By position: passing on keywords takes as long as a small job.
         return dispatch.execute(
-            self.loss._code, self.loss._parameter, self.dtype, self.n_threads, self.shape, kept, operands, **settings
+            loss._code,
+            loss._parameter,
+            self.dtype,
+            self.n_threads,
+            self.shape,
+            kept,
+            operands,
+            summed,
+            divide,
+            result,
+            result_dtype,
+            curvature,
+            scale,
+            totals,
         )
 
     def values(self, out: object = None) -> Array:
@@ -318,7 +346,7 @@ class Call:
 
     def add_to(self, total: dispatch.ExactSum, weights: dispatch.ExactSum) -> int:
         """Add weighted losses and weights to exact totals; return the number of elements that count."""
-        count = self._run(self.operands, summed="value", total=total, weights=weights)
+        count = self._run(self.operands, summed="value", totals=(total, weights))
         if "weight" not in self.operands:
             weights.add_count(count)
         return count
@@ -327,9 +355,9 @@ class Call:
         """Return what a mean divides by, in float64 and with ones for the axes that are summed over."""
         if "weight" not in self.operands and "where" not in self.operands:
             return float(math.prod([n for k, n in enumerate(self.shape) if k not in (kept or ())]))
-        divisor = np.empty(self._with_ones(kept))
+        divisor = np.empty(self._with_ones(kept) if kept else ())
         self._run(self.operands, kept, summed="weight", result=divisor, result_dtype=divisor.dtype)
-        return divisor
+        return divisor if kept else float(divisor.item())
 
     def _factor(self, reduction: str, kept: list[int] | None, grad_output: object, wrt: str) -> tuple[float, Arrays]:
         """Return what each derivative is multiplied with, incoming gradient over divisor with its sign: a number and an operand."""
@@ -347,12 +375,11 @@ class Call:
             else:
                 raise ValueError(f"grad_output must be one number for reduction={reduction!r}, got shape {factor.shape}")
         if reduction == "mean":
-            with np.errstate(all="ignore"):
-                factor = np.asarray(factor, np.float64) / self._divisor(kept)
+            factor = _quotient(factor, self._divisor(kept))
         sign = -1.0 if wrt == "target" else 1.0
-        if np.size(factor) == 1:
-            return sign * float(np.asarray(factor).item()), {}
-        return sign, {"grad_output": np.asarray(factor)}
+        if isinstance(factor, float):
+            return sign * factor, {}
+        return sign, {"grad_output": factor}
 
     def derivatives(
         self,
@@ -421,6 +448,15 @@ def _moved(written: Array, final: Array) -> Array:
     if written is not final:
         final[...] = written
     return final
+
+
+def _quotient(a: Array | float, b: Array | float) -> Array | float:
+    """Return the quotient of numbers or arrays in float64; what is divided by 0 is infinite or NaN."""
+    if isinstance(a, float) and isinstance(b, float) and b:
+        return a / b
+    with np.errstate(all="ignore"):
+        quotient = np.asarray(a, np.float64) / b
+    return float(quotient.item()) if quotient.size == 1 else quotient
 
 
 def _same_elements(a: Array, b: Array) -> bool:

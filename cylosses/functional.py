@@ -1,6 +1,6 @@
 """The losses as functions with the documented calls of PyTorch's: overloads, legacy flags, reductions."""
 
-import inspect
+import textwrap
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -168,7 +168,7 @@ def smooth_l1_loss(
         reduction, beta = _documented_settings(size_average, reduce, reduction, beta, options)
     value = dispatch.plain_loss(_SMOOTH_L1, beta, reduction, input, target, weight, where, axis, keepdims, out, n_threads)
     if value is None:
-        loss = SmoothL1Loss(reduction=reduction, beta=beta)
+        loss = SmoothL1Loss._of(reduction, beta)
         value = loss._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
     return value
 
@@ -188,7 +188,7 @@ def {name}_loss(
         {code}, {parameter}, reduction, input, target, weight, where, axis, keepdims, out, n_threads
     )
     if value is None:
-        loss = {cls}(reduction=reduction{passed})
+        loss = {cls}._of(reduction, {parameter})
         value = loss._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
     return value
 """
@@ -209,7 +209,7 @@ def {name}_loss_backward(
         {code}, {parameter}, reduction, input, target, grad_output, wrt, False, weight, where, axis, out, n_threads
     )
     if gradient is None:
-        loss = {cls}(reduction=reduction{passed})
+        loss = {cls}._of(reduction, {parameter})
         gradient = loss._general_gradient(input, target, grad_output, wrt, weight, where, axis, out, n_threads)
     return gradient
 """
@@ -307,7 +307,8 @@ True
 
 def _sections(doc: str) -> dict[str, str]:
     """Return the parts of a numpydoc docstring by title; the first is called summary."""
-    lines = inspect.cleandoc(doc).splitlines()
+    first, _, rest = doc.partition("\n")
+    lines = [first, *textwrap.dedent(rest).splitlines()]
     starts = [k for k, line in enumerate(lines[:-1]) if line and set(lines[k + 1]) == {"-"}]
     parts = {"summary": "\n".join(lines[: starts[0]]).strip()}
     for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
@@ -315,8 +316,8 @@ def _sections(doc: str) -> dict[str, str]:
     return parts
 
 
-def _define(cls: type[Loss]) -> None:
-    """Put <name>_loss and <name>_loss_backward of a loss into this module."""
+def _define(cls: type[Loss], operands: str) -> None:
+    """Put <name>_loss and <name>_loss_backward of a loss into this module; `operands` documents what all of them have."""
     parameter = cls.parameter_name
     sections = _sections(cls.__doc__ or "")
     settings = sections["Parameters"]
@@ -326,13 +327,12 @@ def _define(cls: type[Loss]) -> None:
         "code": cls._code,
         "parameter": parameter or "0.0",
         "declared": f", {parameter}={cls.default!r}" if parameter else "",
-        "passed": f", {parameter}={parameter}" if parameter else "",
         "flags": "size_average=None, reduce=None, " if cls.legacy else "",
         "replace_flags": _REPLACE_FLAGS if cls.legacy else "",
         "summary": sections["summary"],
         "notes": sections["Notes"],
         "references": sections["References"],
-        "operands": _sections(smooth_l1_loss.__doc__ or "")["Parameters"].partition("\nweight : ")[2].join(("weight : ", "\n")),
+        "operands": operands,
     }
     for suffix, source, doc in (("", _FUNCTION, _FUNCTION_DOC), ("_backward", _BACKWARD, _BACKWARD_DOC)):
         name = f"{cls.name}_loss{suffix}"
@@ -345,6 +345,7 @@ def _define(cls: type[Loss]) -> None:
         globals()[name].__doc__ = doc.format(settings=settings, **words)
 
 
+_OPERANDS = _sections(smooth_l1_loss.__doc__ or "")["Parameters"].partition("\nweight : ")[2].join(("weight : ", "\n"))
 for _cls in LOSSES.values():
     globals()[_cls.__name__] = _cls
-    _define(_cls)
+    _define(_cls, _OPERANDS)

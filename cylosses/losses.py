@@ -26,6 +26,8 @@ __all__ = [
     "TukeyLoss",
 ]
 
+_set = object.__setattr__  # for the constructor; there is no other way into an immutable object
+
 
 class Loss:
     """Common behaviour of the losses: an immutable, hashable, picklable pair of a reduction and a parameter.
@@ -67,11 +69,18 @@ class Loss:
     _parameter: float
 
     def __init__(self, reduction: str, parameter: object = 0.0) -> None:
-        object.__setattr__(self, "reduction", check_reduction(reduction))
-        object.__setattr__(self, "_parameter", self._check_parameter(parameter))
+        _set(self, "reduction", check_reduction(reduction))
+        _set(self, "_parameter", self._check_parameter(parameter))
 
     def __init_subclass__(cls) -> None:
         dispatch.set_accepted(cls._code, *cls.accepted)
+
+    @classmethod
+    def _of(cls, reduction: str, parameter: object) -> "Loss":
+        """Return the loss of this class that has no legacy flags, in half the time of the class's own call."""
+        loss = cls.__new__(cls)
+        Loss.__init__(loss, reduction, parameter)
+        return loss
 
     @classmethod
     def _check_parameter(cls, value: object) -> float:
@@ -83,6 +92,8 @@ class Loss:
 
     def _check_rounded(self) -> None:
         """Raise ValueError if the parameter, rounded to float32, is not valid any more."""
+        if dispatch.fits(self._code, self._parameter, True):
+            return
         rounded = dispatch.round_to_single(self._parameter)
         try:
             self._check_parameter(rounded)

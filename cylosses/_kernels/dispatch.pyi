@@ -18,6 +18,7 @@ class ExactSum:
 
 def set_threads(n: int) -> None: ...
 def get_threads() -> int: ...
+def fits(loss: int, parameter: float, single: bool) -> bool: ...
 def round_to_single(parameter: float) -> float: ...
 def set_accepted(loss: int, least: float, greatest: float) -> None: ...
 def available_builds() -> dict[str, str]: ...
@@ -75,13 +76,11 @@ def execute(
     shape: tuple[int, ...],
     kept: list[int] | None,
     operands: dict[str, np.ndarray[Any, Any]],
-    *,
-    summed: str = "",
-    divide: bool = False,
-    result: np.ndarray[Any, Any] | None = None,
-    result_dtype: np.dtype[Any] | None = None,
-    curvature: int = 0,
-    scale: float = 1.0,
-    total: ExactSum | None = None,
-    weights: ExactSum | None = None,
+    summed: str,
+    divide: bool,
+    result: np.ndarray[Any, Any] | None,
+    result_dtype: np.dtype[Any] | None,
+    curvature: int,
+    scale: float,
+    totals: tuple[ExactSum, ExactSum] | None,
 ) -> int: ...

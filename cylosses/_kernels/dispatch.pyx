@@ -277,7 +277,7 @@ cdef inline int reduction_named(object reduction):
     return SUM if <str> reduction == "sum" else UNKNOWN
 
 
-cdef inline bint fits(int loss, double parameter, bint single) noexcept:
+cpdef bint fits(int loss, double parameter, bint single) noexcept:
     """Whether the parameter is valid for the loss, also in the working type; NaN never is."""
     cdef double rounded = round_to_single(parameter) if single else parameter
     return accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
@@ -602,15 +602,14 @@ cdef void simplify(Plan* plan) noexcept:
 
 
 def execute(
-    int loss, double parameter, cnp.dtype dtype, int n_threads, tuple shape, list kept, dict operands, *,
-    str summed="", bint divide=False, cnp.ndarray result=None, cnp.dtype result_dtype=None, int curvature=0, double scale=1.0,
-    ExactSum total=None, ExactSum weights=None,
+    int loss, double parameter, cnp.dtype dtype, int n_threads, tuple shape, list kept, dict operands,
+    str summed, bint divide, cnp.ndarray result, cnp.dtype result_dtype, int curvature, double scale, tuple totals,
 ):
     """Run one job on checked arrays that broadcast to `shape`, and return the number of selected elements.
 
     `operands` are the arrays of a Job by name. Each element of the `kept` axes, if there are any, has a sum of its own, of what
-    `summed` names, which goes to `result`. `dtype` is that of the results; result_dtype, if given, that of the sums. A bad weight is a
-    ValueError.
+    `summed` names, which goes to `result`; or to `totals`, two ExactSum for it and for the weights. `dtype` is that of the results;
+    result_dtype, if given, that of the sums. A bad weight is a ValueError.
     """
     cdef Plan plan
     cdef Job* job = &plan.job
@@ -639,10 +638,9 @@ def execute(
     if result is not None:
         job.result = <char*> cnp.PyArray_DATA(result)
         job.result_storage = storage if result_dtype is None else storage_of(result_dtype)
-    if total is not None:
-        job.total = &total.exact
-    if weights is not None:
-        job.weights = &weights.exact
+    if totals is not None:
+        job.total = &(<ExactSum?> totals[0]).exact
+        job.weights = &(<ExactSum?> totals[1]).exact
     job.threads = choose_threads(n_threads, job.slices * job.size)
     run_job(job)
     if job.bad_weight:
