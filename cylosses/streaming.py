@@ -11,7 +11,7 @@ c. What cannot have come from data is refused even if the checksum fits: a check
 """
 
 import struct
-import threading
+from _thread import allocate_lock  # threading.Lock without the import of all of threading
 from importlib import import_module
 from typing import Any, NoReturn, TypeAlias
 
@@ -73,7 +73,7 @@ class StreamingLoss:
         if loss.reduction == "none":
             raise ValueError("a loss with reduction='none' has no total: use 'mean' or 'sum'")
         self._loss = loss
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self.reset()
 
     @property
