@@ -416,31 +416,35 @@ class Call:
         final["gradient"] = self.output("out for the gradient", outs[1], shape)
         if hessian:
             final["hessian"] = self.output("out for the hessian", outs[2], shape)
-        written, summed = final, {"value": reduction != "none", "gradient": shape != self.shape, "hessian": shape != self.shape}
-        if any(out is not None for out in outs):
+        summed = {"value"} if reduction != "none" else set()
+        if shape != self.shape:
+            summed |= {"gradient", "hessian"}
+        written, given = final, outs[0] is not None or outs[1] is not None or outs[2] is not None
+        if given:
             _check_distinct(final)
             written = {
-                name: np.empty(array.shape, self.dtype) if summed[name] else self._apart(array, extra)
+                name: np.empty(array.shape, self.dtype) if name in summed else self._apart(array, extra)
                 for name, array in final.items()
             }
         operands = self.operands | extra
-        settings: dict[str, Any] = {"scale": scale}
-        if hessian:
-            settings["curvature"] = CURVATURES.index(hessian)
-        if shape != self.shape:
-            for name in written.keys() - {"value"}:
-                self._run(operands, self._kept_of(shape), summed=name, result=written[name], **settings)
-        elementwise = {name: array for name, array in written.items() if not summed[name]}
-        if value and summed["value"]:
-            settings |= {"summed": "value", "divide": reduction == "mean", "result": written["value"]}
-            self._run(operands | elementwise, kept, **settings)
+        curvature = CURVATURES.index(hessian) if hessian else 0
+        for name in (written.keys() & summed) - {"value"}:
+            axes = self._kept_of(shape)
+            self._run(operands, axes, summed=name, result=written[name], curvature=curvature, scale=scale)
+        elementwise = {name: array for name, array in written.items() if name not in summed}
+        operands |= elementwise
+        if value and "value" in summed:
+            divide = reduction == "mean"
+            self._run(operands, kept, summed="value", divide=divide, result=written["value"], curvature=curvature, scale=scale)
         elif elementwise:
-            self._run(operands | elementwise, **settings)
-        done = {name: _moved(array, final[name]) for name, array in written.items()}
-        of_loss = done.get("value")
-        if value and summed["value"] and not of_value and outs[0] is None:
-            of_loss = done["value"][()]
-        return of_loss, done["gradient"], done.get("hessian")
+            self._run(operands, curvature=curvature, scale=scale)
+        if given:
+            for name, array in written.items():
+                _moved(array, final[name])
+        of_loss = final.get("value")
+        if of_loss is not None and "value" in summed and not of_value and outs[0] is None:
+            of_loss = of_loss[()]
+        return of_loss, final["gradient"], final.get("hessian")
 
 
 def _moved(written: Array, final: Array) -> Array:

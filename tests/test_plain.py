@@ -98,6 +98,12 @@ CALL_OPTIONS = [
     *({"size_average": value} for value in ("sum", "median", 3)),
 ]
 
+GRADIENT_OPTIONS = [
+    *OPTIONS,
+    *({"wrt": value} for value in ("target", "both", None, 0)),
+    *({"grad": value} for value in (None, np.nan, "1")),
+]
+
 
 @pytest.mark.parametrize("options", CALL_OPTIONS, ids=str)
 @pytest.mark.parametrize("reduction", ["none", "mean"])
@@ -110,10 +116,7 @@ def test_both_ways_take_and_refuse_the_same_options(options, reduction, general)
     assert alike(call(), before)
 
 
-@pytest.mark.parametrize(
-    "options", [*OPTIONS, *({"wrt": value} for value in ("target", "both", None, 0)), *({"grad": value} for value in (None, np.nan, "1"))],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize("options", GRADIENT_OPTIONS, ids=str)
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_both_ways_take_and_refuse_the_same_options_of_gradients(options, reduction, general):
     settings = {"reduction": reduction, **options}

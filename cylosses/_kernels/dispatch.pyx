@@ -8,6 +8,7 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 
+cimport cython
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongAndOverflow
@@ -358,6 +359,7 @@ cdef inline bint takes_sum(object out, object like) noexcept:
     )
 
 
+@cython.binding(False)      # cheaper to call
 def plain_loss(
     int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads
 ):
@@ -383,6 +385,7 @@ def plain_loss(
     return out
 
 
+@cython.binding(False)
 def plain_gradient(
     int loss, parameter, reduction, input, target, grad_output, wrt, bint with_value, weight, where, axis, out, n_threads
 ):
