@@ -4,13 +4,13 @@ Everything public comes through `Call`; what a row of the semantics table says i
 (`cylosses._kernels.dispatch`) trust what they get from here.
 """
 
+import functools
 import itertools
+import math
 import operator
-import os
 import sys
 import warnings
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +23,9 @@ Arrays: TypeAlias = dict[str, Array]
 
 REDUCTIONS = ("none", "mean", "sum")
 CURVATURES = ("exact", "mm", "ones")  # in the order of Curvature in job.pxd
-PACKAGE = str(Path(__file__).parent) + os.sep
+PACKAGE = __file__[: __file__.rindex("_call")]  # without pathlib, whose import takes as long as that of this package
+NUMBERS = frozenset({bool, int, float})
+ORDINARY = NUMBERS | {list, tuple, np.float32, np.float64}  # numpy.asarray does the right thing with these
 ACCEPTED = "bool, integers, float16, bfloat16, float32 and float64 are accepted"
 
 
@@ -90,6 +92,19 @@ def as_array(name: str, value: object) -> Array:
     """Return an array-like as an ndarray, without a copy where its producer allows."""
     if type(value) is np.ndarray:
         return value
+    convert: Callable[[Any], Array] = np.asarray
+    if type(value) not in ORDINARY:
+        _check_memory(name, value)
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            convert = np.from_dlpack
+    try:
+        return convert(value)
+    except (TypeError, ValueError, BufferError) as error:
+        raise TypeError(f"{name} cannot be turned into an array of numbers: {error}") from error
+
+
+def _check_memory(name: str, value: object) -> None:
+    """Raise TypeError for objects that look like arrays and whose elements cannot be read as they are."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array: pass its data, and where=~numpy.ma.getmaskarray({name}) for the elements that count"
@@ -98,12 +113,6 @@ def as_array(name: str, value: object) -> Array:
         raise TypeError(f"{name} is a tensor that requires grad, which cylosses cannot record: pass {name}.detach()")
     if hasattr(value, "__cuda_array_interface__") or getattr(getattr(value, "device", "cpu"), "type", "cpu") not in ("cpu",):
         raise TypeError(f"{name} is not in the CPU's memory: copy it there first, e.g. {name}.cpu() or {name}.get()")
-    try:
-        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-            return np.from_dlpack(value)
-        return np.asarray(value)
-    except (TypeError, ValueError, BufferError) as error:
-        raise TypeError(f"{name} cannot be turned into an array of numbers: {error}") from error
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
@@ -123,13 +132,13 @@ def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     raise TypeError(f"{name} has dtype {dtype}, which is not supported{hint.get(dtype.kind, '')}: {ACCEPTED}")
 
 
-def result_dtype(arrays: Iterable[tuple[Array, bool]]) -> np.dtype[Any]:
-    """Return the dtype of results: the widest float among the (array, is a Python number) pairs; float64 for integers alone.
+@functools.cache
+def result_dtype(*dtypes: np.dtype[Any] | None) -> np.dtype[Any]:
+    """Return the dtype of results: the widest float among accepted dtypes; float64 for integers alone.
 
-    As in NumPy 2, Python numbers have no width of their own.
+    None stands for a Python number, which has no width of its own, as in NumPy 2.
     """
-    pairs = list(arrays)
-    floats = [array.dtype.newbyteorder("=") for array, weak in pairs if not weak and is_float(array.dtype)]
+    floats = [np.dtype(dtype.type) for dtype in dtypes if dtype is not None and is_float(dtype)]  # in the machine's byte order
     if not floats:
         return np.dtype(np.float64)
     widest: np.dtype[Any] = max(floats, key=lambda dtype: dtype.itemsize)
@@ -163,37 +172,34 @@ class Call:
         Of the results.
     """
 
-    __slots__ = ("dtype", "loss", "n_threads", "operands", "shape", "single")
+    __slots__ = ("dtype", "loss", "n_threads", "operands", "shape")
 
     def __init__(
-        self, loss: Any, input: object, target: object, *, weight: object = None, where: object = None, n_threads: object = None
+        self, loss: Any, input: object, target: object, weight: object = None, where: object = None, n_threads: object = None
     ) -> None:
         self.loss = loss
-        pairs = []
-        for name, value in (("input", input), ("target", target)):
-            array = as_array(name, value)
-            check_dtype(name, array.dtype)
-            pairs.append((array, type(value) in (bool, int, float)))
-        self.dtype = result_dtype(pairs)
-        self.single = self.dtype != np.float64
-        if self.single:
-            loss._check_rounded(dispatch.round_to_single(loss._parameter))
-        working = np.dtype(np.float32 if self.single else np.float64)
-        with np.errstate(over="ignore"):
-            first, second = (array.astype(working) if weak else array for array, weak in pairs)
+        first = as_array("input", input)
+        check_dtype("input", first.dtype)
+        second = as_array("target", target)
+        check_dtype("target", second.dtype)
+        weak = type(input) in NUMBERS, type(target) in NUMBERS
+        self.dtype = result_dtype(None if weak[0] else first.dtype, None if weak[1] else second.dtype)
+        if weak[0] or weak[1]:
+            working = np.float32 if self.dtype.itemsize < 8 else np.float64
+            with np.errstate(over="ignore"):
+                first = first.astype(working) if weak[0] else first
+                second = second.astype(working) if weak[1] else second
+        if self.dtype.itemsize < 8:
+            loss._check_rounded()
         self.operands: Arrays = {"input": first, "target": second}
         self.shape = self._broadcast(first.shape, second.shape)
         if weight is not None:
-            array = self._fitting("weight", as_array("weight", weight))
-            check_dtype("weight", array.dtype)
-            if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.max(initial=0) > 2**53:
-                raise ValueError(f"weight holds {array.max()}: integers above 2**53 are not exact in float64")
-            self.operands["weight"] = array
+            self.operands["weight"] = self._weight(weight)
         if where is not None:
             array = self._fitting("where", as_array("where", where))
-            if array.dtype != np.bool_:
+            if array.dtype.kind != "b":
                 raise TypeError(f"where has dtype {array.dtype}; it must be bool, True where an element counts")
-            self.operands["where"] = array.view(np.uint8)
+            self.operands["where"] = array
         self.n_threads = 0 if n_threads is None else check_threads("n_threads", n_threads)
 
     @staticmethod
@@ -214,20 +220,27 @@ class Call:
     def _fitting(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> Array:
         """Return the array if it broadcasts to `shape`, by default that of the call."""
         shape = self.shape if shape is None else shape
-        try:
-            if np.broadcast_shapes(array.shape, shape) == shape:
-                return array
-        except ValueError:
-            pass
-        raise ValueError(f"{name} of shape {array.shape} cannot be broadcast to {shape}")
+        of_array = array.shape
+        if of_array != shape and (
+            len(of_array) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(of_array), reversed(shape)))  # noqa: B905  # those it has
+        ):
+            raise ValueError(f"{name} of shape {of_array} cannot be broadcast to {shape}")
+        return array
+
+    def _weight(self, weight: object) -> Array:
+        array = self._fitting("weight", as_array("weight", weight))
+        check_dtype("weight", array.dtype)
+        if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.max(initial=0) > 2**53:
+            raise ValueError(f"weight holds {array.max()}: integers above 2**53 are not exact in float64")
+        return array
 
     # -- axes --
 
     def kept_axes(self, axis: object) -> list[int] | None:
         """Return the axes that a reduction over `axis` leaves; None if it leaves none, as by default."""
-        ndim = len(self.shape)
         if axis is None:
             return None
+        ndim = len(self.shape)
         axes = axis if isinstance(axis, tuple) else (axis,)
         reduced = set()
         for item in axes:
@@ -251,6 +264,10 @@ class Call:
         """Return the shape of the call with 1 where it is summed over."""
         return tuple(n if k in (kept or ()) else 1 for k, n in enumerate(self.shape))
 
+    def _left(self, kept: list[int] | None) -> tuple[int, ...]:
+        """Return the shape of what is left of the call."""
+        return tuple([self.shape[k] for k in kept]) if kept else ()
+
     # -- outputs --
 
     def output(self, name: str, out: object, shape: tuple[int, ...]) -> Array:
@@ -270,77 +287,80 @@ class Call:
     def _apart(self, out: Array, extra: Arrays) -> Array:
         """Return `out`, or a fresh array to write to first if writing to `out` could change an operand that is still to be read."""
         for operand in (*self.operands.values(), *extra.values()):
-            same = (
-                operand.ctypes.data == out.ctypes.data
-                and operand.strides == out.strides
-                and operand.shape == out.shape
-                and operand.dtype == out.dtype
-            )
-            if not same and np.may_share_memory(operand, out):
+            if np.may_share_memory(operand, out) and not _same_elements(operand, out):
                 return np.empty(out.shape, self.dtype)
         return out
 
     # -- jobs --
 
-    def _run(self, kept: list[int] | None = None, arrays: Arrays | None = None, **settings: Any) -> int:
-        """Run one job; `arrays` are operands and outputs of the call's shape beside input, target, weight and where.
-
-        With `kept` axes, everything is seen with those first, and each of their elements has a sum of its own.
-        """
-        operands: dict[str, Any] = self.operands | (arrays or {})
-        shape, outer = self.shape, 0
-        if kept:
-            outer = len(kept)
-            order = kept + [k for k in range(len(shape)) if k not in kept]
-            operands = {name: np.broadcast_to(array, shape).transpose(order) for name, array in operands.items()}
-            shape = tuple(shape[k] for k in order)
+    def _run(
+        self,
+        operands: Arrays,
+        kept: list[int] | None = None,
+        *,
+        summed: str = "",
+        divide: bool = False,
+        result: Array | None = None,
+        result_dtype: np.dtype[Any] | None = None,
+        curvature: int = 0,
+        scale: float = 1.0,
+        totals: tuple[dispatch.ExactSum, dispatch.ExactSum] | None = None,
+    ) -> int:
+        """Run one job on operands and outputs that broadcast to the call's shape; the elements of `kept` axes have a sum each."""
+        loss = self.loss
+        # By position: passing on keywords takes as long as a small job.
         return dispatch.execute(
-            self.loss._code,
-            self.loss._parameter,
-            shape=shape,
-            outer=outer,
-            single=self.single,
-            dtype=self.dtype,
-            n_threads=self.n_threads,
-            **operands,
-            **settings,
+            loss._code,
+            loss._parameter,
+            self.dtype,
+            self.n_threads,
+            self.shape,
+            kept,
+            operands,
+            summed,
+            divide,
+            result,
+            result_dtype,
+            curvature,
+            scale,
+            totals,
         )
 
     def values(self, out: object = None) -> Array:
         """Return weight times loss of each element."""
         final = self.output("out", out, self.shape)
-        written = self._apart(final, {})
-        self._run(arrays={"value": written})
+        written = final if out is None else self._apart(final, {})
+        self._run(self.operands | {"value": written})
         return _moved(written, final)
 
     def reduced(self, reduction: str, axis: object = None, keepdims: bool = False, out: object = None) -> Any:
         """Return the exact mean or sum, rounded once: a scalar, an array for the axes that are left, or `out`."""
         kept = self.kept_axes(axis)
-        shape = self._with_ones(kept) if keepdims else tuple(self.shape[k] for k in kept or ())
+        shape = self._with_ones(kept) if keepdims else self._left(kept)
         final = self.output("out", out, shape)
-        result = np.empty(shape, self.dtype)
-        self._run(kept, summed="value", divide=reduction == "mean", result=result)
+        result = final if out is None else np.empty(shape, self.dtype)
+        self._run(self.operands, kept, summed="value", divide=reduction == "mean", result=result)
         if out is None:
-            return result[()] if not shape else result
+            return result if shape else result[()]
         return _moved(result, final)
 
     def add_to(self, total: dispatch.ExactSum, weights: dispatch.ExactSum) -> int:
         """Add weighted losses and weights to exact totals; return the number of elements that count."""
-        count = self._run(summed="value", total=total, weights=weights)
+        count = self._run(self.operands, summed="value", totals=(total, weights))
         if "weight" not in self.operands:
             weights.add_count(count)
         return count
 
-    def _divisor(self, kept: list[int] | None) -> Array:
+    def _divisor(self, kept: list[int] | None) -> Array | float:
         """Return what a mean divides by, in float64 and with ones for the axes that are summed over."""
-        if not {"weight", "where"} & self.operands.keys():
-            return np.asarray(np.prod([n for k, n in enumerate(self.shape) if k not in (kept or ())], dtype=np.float64))
-        divisor = np.empty(self._with_ones(kept))
-        self._run(kept, summed="weight", result=divisor, result_dtype=divisor.dtype)
-        return divisor
+        if "weight" not in self.operands and "where" not in self.operands:
+            return float(math.prod([n for k, n in enumerate(self.shape) if k not in (kept or ())]))
+        divisor = np.empty(self._with_ones(kept) if kept else ())
+        self._run(self.operands, kept, summed="weight", result=divisor, result_dtype=divisor.dtype)
+        return divisor if kept else float(divisor.item())
 
-    def _factor(self, reduction: str, kept: list[int] | None, grad_output: object, wrt: str) -> dict[str, Any]:
-        """Return the settings for what each derivative is multiplied with: incoming gradient over divisor, with its sign."""
+    def _factor(self, reduction: str, kept: list[int] | None, grad_output: object, wrt: str) -> tuple[float, Arrays]:
+        """Return what each derivative is multiplied with, incoming gradient over divisor with its sign: a number and an operand."""
         factor: Any = 1.0
         if grad_output is not None:
             factor = as_array("grad_output", grad_output)
@@ -350,18 +370,16 @@ class Call:
             elif reduction == "none":
                 factor = self._fitting("grad_output", factor)
             elif kept:
-                left = tuple(self.shape[k] for k in kept)
-                factor = factor.reshape(self._with_ones(kept)) if factor.shape == left else factor
+                factor = factor.reshape(self._with_ones(kept)) if factor.shape == self._left(kept) else factor
                 factor = self._fitting("grad_output", factor, self._with_ones(kept))
             else:
                 raise ValueError(f"grad_output must be one number for reduction={reduction!r}, got shape {factor.shape}")
         if reduction == "mean":
-            with np.errstate(all="ignore"):
-                factor = np.asarray(factor, np.float64) / self._divisor(kept)
-        scale = -1.0 if wrt == "target" else 1.0
-        if np.size(factor) == 1:
-            return {"scale": scale * float(np.asarray(factor).item())}
-        return {"scale": scale, "arrays": {"grad_output": np.asarray(factor)}}
+            factor = _quotient(factor, self._divisor(kept))
+        sign = -1.0 if wrt == "target" else 1.0
+        if isinstance(factor, float):
+            return sign * factor, {}
+        return sign, {"grad_output": factor}
 
     def derivatives(
         self,
@@ -391,36 +409,42 @@ class Call:
         if wrt not in ("input", "target"):
             raise ValueError(f"wrt must be 'input' or 'target', got {wrt!r}")
         kept = self.kept_axes(axis)
-        settings = self._factor(reduction, kept, grad_output, wrt)
-        extra: Arrays = settings.pop("arrays", {})
+        scale, extra = self._factor(reduction, kept, grad_output, wrt)
         shape: tuple[int, ...] = self.operands[wrt].shape
-        of_value = self.shape if reduction == "none" else tuple(self.shape[k] for k in kept or ())
-        wanted = {"value": value, "gradient": True, "hessian": bool(hessian)}
-        shapes = {"value": of_value, "gradient": shape, "hessian": shape}
-        given = dict(zip(wanted, outs, strict=True))
-        final = {name: self.output(f"out for the {name}", given[name], shapes[name]) for name in wanted if wanted[name]}
-        _check_distinct(final)
+        of_value = self.shape if reduction == "none" else self._left(kept)
+        final = {"value": self.output("out for the value", outs[0], of_value)} if value else {}
+        final["gradient"] = self.output("out for the gradient", outs[1], shape)
         if hessian:
-            settings["curvature"] = CURVATURES.index(hessian)
-        written = {name: self._apart(array, extra) for name, array in final.items()}
-        elementwise = {name: array for name, array in written.items() if array.shape == self.shape}
-        sums: dict[str, Any] = {}
-        if value and reduction != "none":
-            elementwise.pop("value", None)
-            written["value"] = np.empty(of_value, self.dtype)
-            sums = {"summed": "value", "divide": reduction == "mean", "result": written["value"]}
+            final["hessian"] = self.output("out for the hessian", outs[2], shape)
+        summed = {"value"} if reduction != "none" else set()
         if shape != self.shape:
-            elementwise = {name: array for name, array in elementwise.items() if name == "value"}
-            for name in written.keys() - {"value"}:
-                written[name] = np.empty(shape, self.dtype)
-                self._run(self._kept_of(shape), extra, summed=name, result=written[name], **settings)
-        if elementwise or sums:
-            self._run(kept if sums else None, extra | elementwise, **sums, **settings)
-        done = {name: _moved(array, final[name]) for name, array in written.items()}
-        of_loss = done.get("value")
-        if value and reduction != "none" and not of_value and outs[0] is None:
-            of_loss = done["value"][()]
-        return of_loss, done["gradient"], done.get("hessian")
+            summed |= {"gradient", "hessian"}
+        written, given = final, outs[0] is not None or outs[1] is not None or outs[2] is not None
+        if given:
+            _check_distinct(final)
+            written = {
+                name: np.empty(array.shape, self.dtype) if name in summed else self._apart(array, extra)
+                for name, array in final.items()
+            }
+        operands = self.operands | extra
+        curvature = CURVATURES.index(hessian) if hessian else 0
+        for name in (written.keys() & summed) - {"value"}:
+            axes = self._kept_of(shape)
+            self._run(operands, axes, summed=name, result=written[name], curvature=curvature, scale=scale)
+        elementwise = {name: array for name, array in written.items() if name not in summed}
+        operands |= elementwise
+        if value and "value" in summed:
+            divide = reduction == "mean"
+            self._run(operands, kept, summed="value", divide=divide, result=written["value"], curvature=curvature, scale=scale)
+        elif elementwise:
+            self._run(operands, curvature=curvature, scale=scale)
+        if given:
+            for name, array in written.items():
+                _moved(array, final[name])
+        of_loss = final.get("value")
+        if of_loss is not None and "value" in summed and not of_value and outs[0] is None:
+            of_loss = of_loss[()]
+        return of_loss, final["gradient"], final.get("hessian")
 
 
 def _moved(written: Array, final: Array) -> Array:
@@ -428,6 +452,20 @@ def _moved(written: Array, final: Array) -> Array:
     if written is not final:
         final[...] = written
     return final
+
+
+def _quotient(a: Array | float, b: Array | float) -> Array | float:
+    """Return the quotient of numbers or arrays in float64; what is divided by 0 is infinite or NaN."""
+    if isinstance(a, float) and isinstance(b, float) and b:
+        return a / b
+    with np.errstate(all="ignore"):
+        quotient = np.asarray(a, np.float64) / b
+    return float(quotient.item()) if quotient.size == 1 else quotient
+
+
+def _same_elements(a: Array, b: Array) -> bool:
+    """Whether each element of one array lies exactly where that of the other lies."""
+    return a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype
 
 
 def _check_distinct(outputs: Arrays) -> None:

@@ -6,11 +6,10 @@ The default is not copied into OpenMP, whose other users it would change. It onl
 
 import operator
 import os
-from pathlib import Path
 
 from cylosses._kernels import dispatch
 
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_QUOTA = "/sys/fs/cgroup/cpu.max"
 
 
 def check_threads(name: str, value: object) -> int:
@@ -85,7 +84,8 @@ def default_threads() -> int:
 def cgroup_cpus() -> int | None:
     """Return the CPUs that the cgroup's quota pays for, rounded up; None without a quota."""
     try:
-        quota, period = CGROUP_QUOTA.read_text().split()
+        with open(CGROUP_QUOTA) as file:  # noqa: PTH123  # importing pathlib takes as long as importing this package
+            quota, period = file.read().split()
         return -(-int(quota) // int(period))
     except (OSError, ValueError):  # no cgroup v2 here, or "max": no quota
         return None

@@ -1,6 +1,6 @@
 """The losses as functions with the documented calls of PyTorch's: overloads, legacy flags, reductions."""
 
-import inspect
+import textwrap
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -17,6 +17,7 @@ _REDUCTION = "".join(("me", "an"))
 _BETA = float("1.0")
 
 _SMOOTH_L1 = SmoothL1Loss._code
+_SETTINGS = ("size_average", "reduce", "reduction", "beta")
 
 
 class SmoothL1LossOptions(TypedDict, total=False):
@@ -36,39 +37,39 @@ def _documented_settings(
     size_average: object, reduce: object, reduction: object, beta: object, options: object
 ) -> tuple[str, object]:
     """Return (reduction, beta) from any of the documented call shapes of smooth_l1_loss."""
-    given: dict[str, list[object]] = {"size_average": [], "reduce": [], "reduction": [], "beta": []}
+    given: list[tuple[str, object]] = []
     mappings = [] if options is None else [options]
     if isinstance(size_average, str):  # (input, target, reduction, beta)
-        given["reduction"].append(size_average)
+        given.append(("reduction", size_average))
         if reduce is not None:
-            given["beta"].append(reduce)
-    elif isinstance(size_average, Mapping):  # (input, target, options)
-        mappings.append(size_average)
-        given["reduce"].append(reduce)
+            given.append(("beta", reduce))
     else:
-        given["size_average"].append(size_average)
-        given["reduce"].append(reduce)
+        if isinstance(size_average, Mapping):  # (input, target, options)
+            mappings.append(size_average)
+        else:
+            given.append(("size_average", size_average))
+        given.append(("reduce", reduce))
     if reduction is not _REDUCTION:
-        given["reduction"].append(reduction)
+        given.append(("reduction", reduction))
     if beta is not _BETA:
-        given["beta"].append(beta)
+        given.append(("beta", beta))
     for mapping in mappings:
         if not isinstance(mapping, Mapping):
             raise TypeError(f"options must be a mapping, got {type(mapping).__name__}")
         for key, value in mapping.items():
-            if key not in given:
-                raise TypeError(f"options has an unknown key {key!r}; {', '.join(given)} are known")
-            given[key].append(value)
-    settings: dict[str, object] = {"size_average": None, "reduce": None, "reduction": "mean", "beta": 1.0}
-    for name, values in given.items():
-        values = [value for value in values if value is not None or name in ("reduction", "beta")]
-        if any(_differ(value, values[0]) for value in values[1:]):
-            raise TypeError(f"{name} is given twice with different values: {' and '.join(map(repr, values))}")
-        if values:
-            settings[name] = values[0]
-    if isinstance(settings["size_average"], str):  # by name, and not third: no reduction
-        raise TypeError(f"size_average must be a bool or None, got {settings['size_average']!r}")
-    return reduction_of(settings["size_average"], settings["reduce"], settings["reduction"]), settings["beta"]
+            if key not in _SETTINGS:
+                raise TypeError(f"options has an unknown key {key!r}; {', '.join(_SETTINGS)} are known")
+            given.append((key, value))
+    given = [(name, value) for name, value in given if value is not None or name in ("reduction", "beta")]  # None is no flag
+    settings: dict[str, object] = {}
+    for name, value in given:
+        if _differ(value, settings.setdefault(name, value)):
+            values = " and ".join(repr(value) for other, value in given if other == name)
+            raise TypeError(f"{name} is given twice with different values: {values}")
+    flag = settings.get("size_average")
+    if isinstance(flag, str):  # by name, and not third: no reduction
+        raise TypeError(f"size_average must be a bool or None, got {flag!r}")
+    return reduction_of(flag, settings.get("reduce"), settings.get("reduction", "mean")), settings.get("beta", 1.0)
 
 
 def smooth_l1_loss(
@@ -163,25 +164,13 @@ def smooth_l1_loss(
     >>> float(smooth_l1_loss(prediction, truth, {"reduction": "sum"}))
     7.65625
     """
-    if (
-        size_average is None
-        and reduce is None
-        and options is None
-        and weight is None
-        and where is None
-        and axis is None
-        and not keepdims
-        and out is None
-        and n_threads is None
-        and type(beta) is float
-        and (reduction == "mean" or reduction == "sum")
-    ):
-        value = dispatch.plain_value(_SMOOTH_L1, beta, input, target, reduction == "mean")
-        if value is not None:
-            return value
-    reduction, beta = _documented_settings(size_average, reduce, reduction, beta, options)
-    loss = SmoothL1Loss(reduction=reduction, beta=beta)
-    return loss(input, target, weight=weight, where=where, axis=axis, keepdims=keepdims, out=out, n_threads=n_threads)
+    if not (size_average is None and reduce is None and options is None):
+        reduction, beta = _documented_settings(size_average, reduce, reduction, beta, options)
+    value = dispatch.plain_loss(_SMOOTH_L1, beta, reduction, input, target, weight, where, axis, keepdims, out, n_threads)
+    if value is None:
+        loss = SmoothL1Loss._of(reduction, beta)
+        value = loss._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
+    return value
 
 
 # ---- the functions of every loss -------------------------------------------------------------------------------------------------
@@ -194,15 +183,19 @@ def {name}_loss(
     input, target, {flags}reduction="mean"{declared}, *,
     weight=None, where=None, axis=None, keepdims=False, out=None, n_threads=None,
 ):
-    if (
-        {no_flags}weight is None and where is None and axis is None and not keepdims and out is None and n_threads is None
-        and {is_float}(reduction == "mean" or reduction == "sum")
-    ):
-        value = dispatch.plain_value({code}, {parameter}, input, target, reduction == "mean")
-        if value is not None:
-            return value
-    loss = {cls}({pass_flags}reduction=reduction{passed})
-    return loss(input, target, weight=weight, where=where, axis=axis, keepdims=keepdims, out=out, n_threads=n_threads)
+{replace_flags}\
+    value = dispatch.plain_loss(
+        {code}, {parameter}, reduction, input, target, weight, where, axis, keepdims, out, n_threads
+    )
+    if value is None:
+        loss = {cls}._of(reduction, {parameter})
+        value = loss._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
+    return value
+"""
+
+_REPLACE_FLAGS = """\
+    if not (size_average is None and reduce is None):
+        reduction = reduction_of(size_average, reduce, reduction)
 """
 
 _BACKWARD = """
@@ -212,9 +205,13 @@ def {name}_loss_backward(
 ):
     if grad_output is None:
         raise TypeError("grad_output must be a number or an array, got None")
-    return {cls}(reduction=reduction{passed}).grad(
-        input, target, grad_output=grad_output, wrt=wrt, weight=weight, where=where, axis=axis, out=out, n_threads=n_threads
+    gradient = dispatch.plain_gradient(
+        {code}, {parameter}, reduction, input, target, grad_output, wrt, False, weight, where, axis, out, n_threads
     )
+    if gradient is None:
+        loss = {cls}._of(reduction, {parameter})
+        gradient = loss._general_gradient(input, target, grad_output, wrt, weight, where, axis, out, n_threads)
+    return gradient
 """
 
 _BACKWARD_DOC = """Gradient of `{name}_loss` with respect to input or target, times `grad_output`.
@@ -310,7 +307,8 @@ True
 
 def _sections(doc: str) -> dict[str, str]:
     """Return the parts of a numpydoc docstring by title; the first is called summary."""
-    lines = inspect.cleandoc(doc).splitlines()
+    first, _, rest = doc.partition("\n")
+    lines = [first, *textwrap.dedent(rest).splitlines()]
     starts = [k for k, line in enumerate(lines[:-1]) if line and set(lines[k + 1]) == {"-"}]
     parts = {"summary": "\n".join(lines[: starts[0]]).strip()}
     for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
@@ -318,8 +316,8 @@ def _sections(doc: str) -> dict[str, str]:
     return parts
 
 
-def _define(cls: type[Loss]) -> None:
-    """Put <name>_loss and <name>_loss_backward of a loss into this module."""
+def _define(cls: type[Loss], operands: str) -> None:
+    """Put <name>_loss and <name>_loss_backward of a loss into this module; `operands` documents what all of them have."""
     parameter = cls.parameter_name
     sections = _sections(cls.__doc__ or "")
     settings = sections["Parameters"]
@@ -329,15 +327,12 @@ def _define(cls: type[Loss]) -> None:
         "code": cls._code,
         "parameter": parameter or "0.0",
         "declared": f", {parameter}={cls.default!r}" if parameter else "",
-        "passed": f", {parameter}={parameter}" if parameter else "",
-        "is_float": f"type({parameter}) is float and " if parameter else "",
         "flags": "size_average=None, reduce=None, " if cls.legacy else "",
-        "no_flags": "size_average is None and reduce is None and " if cls.legacy else "",
-        "pass_flags": "size_average, reduce, " if cls.legacy else "",
+        "replace_flags": _REPLACE_FLAGS if cls.legacy else "",
         "summary": sections["summary"],
         "notes": sections["Notes"],
         "references": sections["References"],
-        "operands": _sections(smooth_l1_loss.__doc__ or "")["Parameters"].partition("\nweight : ")[2].join(("weight : ", "\n")),
+        "operands": operands,
     }
     for suffix, source, doc in (("", _FUNCTION, _FUNCTION_DOC), ("_backward", _BACKWARD, _BACKWARD_DOC)):
         name = f"{cls.name}_loss{suffix}"
@@ -350,6 +345,7 @@ def _define(cls: type[Loss]) -> None:
         globals()[name].__doc__ = doc.format(settings=settings, **words)
 
 
+_OPERANDS = _sections(smooth_l1_loss.__doc__ or "")["Parameters"].partition("\nweight : ")[2].join(("weight : ", "\n"))
 for _cls in LOSSES.values():
     globals()[_cls.__name__] = _cls
-    _define(_cls)
+    _define(_cls, _OPERANDS)

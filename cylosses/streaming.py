@@ -11,14 +11,13 @@ c. What cannot have come from data is refused even if the checksum fits: a check
 """
 
 import struct
-import threading
+from _thread import allocate_lock  # threading.Lock without the import of all of threading
 from importlib import import_module
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from cylosses._call import Call, result_dtype
-from cylosses._kernels import dispatch
 from cylosses._kernels.dispatch import ExactSum
 from cylosses.losses import LOSSES, Loss
 
@@ -74,7 +73,7 @@ class StreamingLoss:
         if loss.reduction == "none":
             raise ValueError("a loss with reduction='none' has no total: use 'mean' or 'sum'")
         self._loss = loss
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self.reset()
 
     @property
@@ -130,7 +129,7 @@ class StreamingLoss:
         >>> float(total.compute())
         4.0
         """
-        call = Call(self._loss, input, target, weight=weight, where=where, n_threads=n_threads)
+        call = Call(self._loss, input, target, weight, where, n_threads)
         # Sums of their own: the loops run without the GIL, while other threads may add to this total.
         total, weights = ExactSum(), ExactSum()
         count = call.add_to(total, weights)
@@ -274,7 +273,7 @@ class StreamingLoss:
             if self._dtype is None:
                 self._dtype = dtype
             elif dtype is not None and dtype != self._dtype:
-                self._dtype = result_dtype((np.empty(0, known), False) for known in (self._dtype, dtype))
+                self._dtype = result_dtype(self._dtype, dtype)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StreamingLoss):
@@ -421,7 +420,7 @@ def _check_parameter(loss: Loss, dtype_code: int) -> None:
     """Refuse float32 data of a parameter that float32 does not hold: no update would have taken it."""
     if 0 < dtype_code < len(_DTYPES):
         try:
-            loss._check_rounded(dispatch.round_to_single(loss._parameter))
+            loss._check_rounded()
         except ValueError as error:
             _refuse(str(error))
 

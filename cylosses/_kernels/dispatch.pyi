@@ -18,43 +18,69 @@ class ExactSum:
 
 def set_threads(n: int, follow: bool) -> None: ...
 def get_threads() -> int: ...
+def fits(loss: int, parameter: float, single: bool) -> bool: ...
 def round_to_single(parameter: float) -> float: ...
 def set_accepted(loss: int, least: float, greatest: float) -> None: ...
 def available_builds() -> dict[str, str]: ...
 def build_info() -> BuildInfo: ...
-def plain_value(loss: int, parameter: float, input: object, target: object, divide: bool) -> Any | None: ...
-def plain_values(loss: int, parameter: float, input: object, target: object, out: object) -> Any | None: ...
+def plain_loss(
+    loss: int,
+    parameter: object,
+    reduction: object,
+    input: object,
+    target: object,
+    weight: object,
+    where: object,
+    axis: object,
+    keepdims: object,
+    out: object,
+    n_threads: object,
+) -> Any | None: ...
 @overload
 def plain_gradient(
-    loss: int, parameter: float, input: object, target: object, divide: bool, with_value: Literal[False], out: object
+    loss: int,
+    parameter: object,
+    reduction: object,
+    input: object,
+    target: object,
+    grad_output: object,
+    wrt: object,
+    with_value: Literal[False],
+    weight: object,
+    where: object,
+    axis: object,
+    out: object,
+    n_threads: object,
 ) -> np.ndarray[Any, Any] | None: ...
 @overload
 def plain_gradient(
-    loss: int, parameter: float, input: object, target: object, divide: bool, with_value: Literal[True], out: object
+    loss: int,
+    parameter: object,
+    reduction: object,
+    input: object,
+    target: object,
+    grad_output: object,
+    wrt: object,
+    with_value: Literal[True],
+    weight: object,
+    where: object,
+    axis: object,
+    out: object,
+    n_threads: object,
 ) -> tuple[Any, np.ndarray[Any, Any]] | None: ...
 def execute(
     loss: int,
     parameter: float,
-    *,
-    shape: tuple[int, ...],
-    outer: int,
-    single: bool,
-    input: np.ndarray[Any, Any],
-    target: np.ndarray[Any, Any],
     dtype: np.dtype[Any],
-    curvature: int = 0,
-    weight: np.ndarray[Any, Any] | None = None,
-    where: np.ndarray[Any, Any] | None = None,
-    grad_output: np.ndarray[Any, Any] | None = None,
-    value: np.ndarray[Any, Any] | None = None,
-    gradient: np.ndarray[Any, Any] | None = None,
-    hessian: np.ndarray[Any, Any] | None = None,
-    scale: float = 1.0,
-    summed: str = "",
-    divide: bool = False,
-    result: np.ndarray[Any, Any] | None = None,
-    result_dtype: np.dtype[Any] | None = None,
-    total: ExactSum | None = None,
-    weights: ExactSum | None = None,
-    n_threads: int = 0,
+    n_threads: int,
+    shape: tuple[int, ...],
+    kept: list[int] | None,
+    operands: dict[str, np.ndarray[Any, Any]],
+    summed: str,
+    divide: bool,
+    result: np.ndarray[Any, Any] | None,
+    result_dtype: np.dtype[Any] | None,
+    curvature: int,
+    scale: float,
+    totals: tuple[ExactSum, ExactSum] | None,
 ) -> int: ...

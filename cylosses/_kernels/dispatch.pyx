@@ -1,16 +1,21 @@
 """From checked Python objects to the loops and back: the build that runs, the number of threads, plans for any layout, fork.
 
-`plain_value` and its sisters are the fast path of a plain call (two C-contiguous arrays of one shape and working dtype): they create
-no array and return None for anything else, which then takes the general path, `execute`.
+`plain_loss` and `plain_gradient` are the fast path of a plain call: two C-contiguous arrays of one shape and working dtype, settings of
+the plain types, no weight, where or axis. They alone decide what a plain call is, and return None for anything else, right or wrong,
+which then takes the general path: _call.py and `execute`.
 """
 import os
 from importlib import import_module
 from importlib.util import find_spec
 
+cimport cython
 cimport numpy as cnp
+from cpython.float cimport PyFloat_AS_DOUBLE
+from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finish, make_magnitude, merge
 from cylosses._kernels.job cimport (
@@ -28,6 +33,7 @@ cnp.import_array()
 cdef enum:
     WORTH_THREADS = 131072      # elements; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
+    MAX_THREADS = 1024          # as in check_threads of _threads.py, which cuts larger numbers off
     OPERANDS = 8
     LEAST_ROWS = 32             # of a tile
     MOST_ROWS = 128             # more rows make longer pieces for the memory, but their lines must stay in the L1 cache
@@ -256,19 +262,63 @@ cdef struct PlainJob:
     double room             # for the sum, of either type
 
 
-cdef bint start_plain(PlainJob* plain, int loss, double parameter, object input, object target):
-    """Fill in a job without outputs; false if the pair is not plain or the parameter may not be valid."""
+cdef inline double number_of(object value) noexcept:
+    """A float, or an int that is one exactly; NaN for anything else."""
+    cdef double n
+    cdef int overflow = 0
+    if isinstance(value, float):
+        return PyFloat_AS_DOUBLE(value)
+    if type(value) is int:
+        n = <double> PyLong_AsLongAndOverflow(value, &overflow)
+        if overflow == 0 and fabs(n) < 9007199254740992.0:      # 2**53
+            return n
+    return NAN
+
+
+cdef enum Reduction:
+    UNKNOWN
+    NONE
+    MEAN
+    SUM
+
+
+cdef inline int reduction_named(object reduction):
+    """The reduction of this name, the most usual first; UNKNOWN also for objects that only compare equal."""
+    if type(reduction) is not str:
+        return UNKNOWN
+    if <str> reduction == "mean":
+        return MEAN
+    if <str> reduction == "none":
+        return NONE
+    return SUM if <str> reduction == "sum" else UNKNOWN
+
+
+cpdef bint fits(int loss, double parameter, bint single) noexcept:
+    """Whether the parameter is valid for the loss, also in the working type; NaN never is."""
+    cdef double rounded = round_to_single(parameter) if single else parameter
+    return accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+
+
+cdef bint start_plain(
+    PlainJob* plain, int loss, object parameter, object input, object target, object weight, object where, object axis, object n_threads
+) noexcept:
+    """Fill in a job without outputs, if this is a plain call as far as the arguments tell that every plain function has."""
     cdef Job* job = &plain.job
-    if not (accepted[loss][0] <= parameter <= accepted[loss][1] and is_plain(input, target)):
+    cdef double number = number_of(parameter), threads = 0 if n_threads is None else number_of(n_threads)
+    cdef bint single
+    if not (weight is None and where is None and axis is None and is_plain(input, target)):
+        return False
+    if n_threads is not None and not (type(n_threads) is int and 1 <= threads <= MAX_THREADS):
+        return False
+    single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
+    if not fits(loss, number, single):
         return False
     memset(job, 0, sizeof(Job))
-    job.single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
-    if job.single and not accepted[loss][0] <= round_to_single(parameter) <= accepted[loss][1]:
-        return False
     plain.size = cnp.PyArray_SIZE(<cnp.ndarray> input)
-    plain.stride = 4 if job.single else 8
+    plain.stride = 4 if single else 8
+    job.single = single
     job.loss = loss
-    job.parameter = parameter
+    job.parameter = fabs(number)        # -0.0 is 0
     job.narrow = -1
     job.ndim = 1
     job.shape = &plain.size
@@ -277,11 +327,11 @@ cdef bint start_plain(PlainJob* plain, int loss, double parameter, object input,
     job.scale = 1
     set_direct(&job.input, <cnp.ndarray> input, &plain.stride)
     set_direct(&job.target, <cnp.ndarray> target, &plain.stride)
-    job.threads = choose_threads(0, plain.size)
+    job.threads = choose_threads(<int> threads, plain.size)
     return True
 
 
-cdef inline void want_sum(PlainJob* plain, bint divide):
+cdef inline void want_sum(PlainJob* plain, bint divide) noexcept:
     plain.job.term = VALUES
     plain.job.divide = divide
     plain.job.result_storage = FLOAT32 if plain.job.single else FLOAT64
@@ -292,66 +342,91 @@ cdef inline object sum_of(PlainJob* plain, object like):
     return scalar_from(&plain.room, cnp.PyArray_DESCR(<cnp.ndarray> like), None)
 
 
-cdef object plain_output(object out, object input, object target):
-    """A new array like input, or `out` if it is plain too and no operand lies across it; else None."""
+cdef object plain_output(PlainJob* plain, Operand* operand, object out, object input, object target):
+    """Enter a new array like input, or `out` if it is plain too and no operand lies across it, and return it; else None."""
     cdef char* start
     cdef char* other
     cdef Py_ssize_t size
     if out is None:
-        return cnp.PyArray_EMPTY(
+        out = cnp.PyArray_EMPTY(
             cnp.PyArray_NDIM(<cnp.ndarray> input), cnp.PyArray_DIMS(<cnp.ndarray> input), cnp.PyArray_TYPE(<cnp.ndarray> input), 0
         )
-    if not (is_plain(out, input) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)):
-        return None
-    start = <char*> cnp.PyArray_DATA(<cnp.ndarray> out)
-    size = cnp.PyArray_NBYTES(<cnp.ndarray> out)
-    for operand in (input, target):
-        other = <char*> cnp.PyArray_DATA(<cnp.ndarray> operand)
-        if other != start and other < start + size and start < other + size:
+    else:
+        if not (is_plain(out, input) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)):
             return None
+        start = <char*> cnp.PyArray_DATA(<cnp.ndarray> out)
+        size = cnp.PyArray_NBYTES(<cnp.ndarray> out)
+        for array in (input, target):
+            other = <char*> cnp.PyArray_DATA(<cnp.ndarray> array)
+            if other != start and other < start + size and start < other + size:
+                return None
+    set_direct(operand, <cnp.ndarray> out, &plain.stride)
     return out
 
 
-def plain_value(int loss, double parameter, object input, object target, bint divide):
-    """Mean or sum of a plain pair as a NumPy scalar; None if this is no plain call."""
+cdef inline bint takes_sum(object out, object like) noexcept:
+    """Whether a sum can be written to `out` as it is: a writeable array of no dimensions and the dtype of `like`."""
+    return (
+        type(out) is cnp.ndarray
+        and cnp.PyArray_NDIM(<cnp.ndarray> out) == 0
+        and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.PyArray_TYPE(<cnp.ndarray> like)
+        and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
+    )
+
+
+@cython.binding(False)      # cheaper to call
+def plain_loss(
+    int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads
+):
+    """The loss of a plain call: a NumPy scalar, an array or `out`; None if this is no plain call."""
     cdef PlainJob plain
-    if not start_plain(&plain, loss, parameter, input, target):
+    cdef int named = reduction_named(reduction)
+    if named == UNKNOWN or keepdims is not False:
         return None
-    want_sum(&plain, divide)
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
+        return None
+    if named == NONE:
+        out = plain_output(&plain, &plain.job.value, out, input, target)
+        if out is not None:
+            run_job(&plain.job)
+        return out
+    if out is not None and not takes_sum(out, input):
+        return None
+    want_sum(&plain, named == MEAN)
     run_job(&plain.job)
-    return sum_of(&plain, input)
+    if out is None:
+        return sum_of(&plain, input)
+    memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), &plain.room, plain.stride)
+    return out
 
 
-def plain_values(int loss, double parameter, object input, object target, object out):
-    """The loss of each element of a plain pair; None if this is no plain call."""
+@cython.binding(False)
+def plain_gradient(
+    int loss, parameter, reduction, input, target, grad_output, wrt, bint with_value, weight, where, axis, out, n_threads
+):
+    """The gradient of a plain call, with_value a pair of value and gradient; None if this is no plain call."""
     cdef PlainJob plain
-    if not start_plain(&plain, loss, parameter, input, target):
+    cdef double factor = 1 if grad_output is None else number_of(grad_output)
+    cdef int named = reduction_named(reduction)
+    if named == UNKNOWN or (named == NONE and with_value) or factor != factor or type(wrt) is not str:
         return None
-    array = plain_output(out, input, target)
-    if array is None:
+    if <str> wrt != "input":
+        if <str> wrt != "target":
+            return None
+        factor = -factor
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
         return None
-    set_direct(&plain.job.value, <cnp.ndarray> array, &plain.stride)
-    run_job(&plain.job)
-    return array
-
-
-def plain_gradient(int loss, double parameter, object input, object target, bint divide, bint with_value, object out):
-    """The gradient of mean or sum of a plain pair, with_value a pair of value and gradient; None if this is no plain call."""
-    cdef PlainJob plain
-    if not start_plain(&plain, loss, parameter, input, target):
+    out = plain_output(&plain, &plain.job.gradient, out, input, target)
+    if out is None:
         return None
-    array = plain_output(out, input, target)
-    if array is None:
-        return None
-    set_direct(&plain.job.gradient, <cnp.ndarray> array, &plain.stride)
-    if divide:
-        plain.job.scale = 1 / <double> plain.size       # infinite for no elements, which have no gradient
+    # Infinite or NaN for the mean of no elements, which have no gradient.
+    plain.job.scale = factor / <double> plain.size if named == MEAN else factor
     if with_value:
-        want_sum(&plain, divide)
+        want_sum(&plain, named == MEAN)
     run_job(&plain.job)
     if with_value:
-        return sum_of(&plain, input), array
-    return array
+        return sum_of(&plain, input), out
+    return out
 
 
 # ---- the general path ------------------------------------------------------------------------------------------------------------
@@ -376,7 +451,9 @@ cdef int storage_of(cnp.dtype dtype) except -1:
         return FLOAT64
     if number == cnp.NPY_FLOAT16:
         return FLOAT16
-    if dtype.kind == c"b" or dtype.kind == c"u":
+    if number == cnp.NPY_BOOL:
+        return UINT8
+    if dtype.kind == c"u":
         return {1: UINT8, 2: UINT16, 4: UINT32, 8: UINT64}[dtype.itemsize]
     if dtype.kind == c"i":
         return {1: INT8, 2: INT16, 4: INT32, 8: INT64}[dtype.itemsize]
@@ -385,24 +462,42 @@ cdef int storage_of(cnp.dtype dtype) except -1:
     raise TypeError(f"unexpected dtype {dtype}")        # _call.py lets none of these through
 
 
-cdef int add_operand(Plan* plan, Operand* operand, object array) except -1:
+cdef int set_shape(Plan* plan, int* order, tuple shape, list kept) except -1:
+    """Enter the shape with the kept axes first; order takes the axis of each dimension."""
+    cdef int axis, k = 0
+    plan.job.shape = plan.shape
+    plan.job.ndim = len(shape)
+    plan.job.outer = 0 if kept is None else len(kept)
+    if kept is not None:
+        for axis in kept:
+            order[k] = axis
+            k += 1
+    for axis in range(plan.job.ndim):
+        if kept is None or axis not in kept:
+            order[k] = axis
+            k += 1
+    for k in range(plan.job.ndim):
+        plan.shape[k] = shape[order[k]]
+    return 0
+
+
+cdef int add_operand(Plan* plan, Operand* operand, int* order, cnp.ndarray array) except -1:
     """Enter an array that broadcasts to the plan's shape; None leaves the operand out."""
-    cdef cnp.ndarray x
     cdef Py_ssize_t* strides = plan.strides[plan.operands]
-    cdef int k, missing
+    cdef int k, axis, missing
     if array is None:
         return 0
-    x = array
-    missing = plan.job.ndim - cnp.PyArray_NDIM(x)
+    missing = plan.job.ndim - cnp.PyArray_NDIM(array)
     for k in range(plan.job.ndim):
+        axis = order[k] - missing
         strides[k] = 0
-        if k >= missing and cnp.PyArray_DIM(x, k - missing) != 1:
-            strides[k] = cnp.PyArray_STRIDE(x, k - missing)
-    operand.data = <char*> cnp.PyArray_DATA(x)
+        if axis >= 0 and cnp.PyArray_DIM(array, axis) != 1:
+            strides[k] = cnp.PyArray_STRIDE(array, axis)
+    operand.data = <char*> cnp.PyArray_DATA(array)
     operand.strides = strides
-    operand.storage = storage_of(x.dtype)
-    operand.swapped = cnp.PyArray_ISBYTESWAPPED(x)
-    operand.readable = cnp.PyArray_ISALIGNED(x) and not operand.swapped
+    operand.storage = storage_of(array.dtype)
+    operand.swapped = cnp.PyArray_ISBYTESWAPPED(array)
+    operand.readable = cnp.PyArray_ISALIGNED(array) and not operand.swapped
     plan.operand[plan.operands] = operand
     plan.operands += 1
     return 0
@@ -591,38 +686,35 @@ cdef void simplify(Plan* plan) noexcept:
 
 
 def execute(
-    int loss, double parameter, *, tuple shape, int outer, bint single, input, target, cnp.dtype dtype, int curvature=0,
-    weight=None, where=None, grad_output=None, value=None, gradient=None, hessian=None, double scale=1.0,
-    str summed="", bint divide=False, cnp.ndarray result=None, cnp.dtype result_dtype=None, ExactSum total=None, ExactSum weights=None, int n_threads=0,
+    int loss, double parameter, cnp.dtype dtype, int n_threads, tuple shape, list kept, dict operands,
+    str summed, bint divide, cnp.ndarray result, cnp.dtype result_dtype, int curvature, double scale, tuple totals,
 ):
     """Run one job on checked arrays that broadcast to `shape`, and return the number of selected elements.
 
-    The first `outer` dimensions of the shape have a sum each, of what `summed` names, which goes to `result`. `dtype` is that of the
-    results; result_dtype, if given, that of the sums. A bad weight is a ValueError.
+    `operands` are the arrays of a Job by name. Each element of the `kept` axes, if there are any, has a sum of its own, of what
+    `summed` names, which goes to `result`; or to `totals`, two ExactSum for it and for the weights. `dtype` is that of the results;
+    result_dtype, if given, that of the sums. A bad weight is a ValueError.
     """
     cdef Plan plan, rest
     cdef Job* job = &plan.job
-    cdef int k, storage = storage_of(dtype)
+    cdef int order[MAX_DIMS]
+    cdef int storage = storage_of(dtype)
     memset(job, 0, sizeof(Job))
     plan.operands = 0
-    job.ndim = len(shape)
-    job.outer = outer
-    job.shape = plan.shape
-    for k in range(job.ndim):
-        plan.shape[k] = shape[k]
+    set_shape(&plan, order, shape, kept)
     job.loss = loss
-    job.single = single
+    job.single = storage != FLOAT64
     job.parameter = parameter
     job.narrow = storage if storage in (FLOAT16, BFLOAT16) else -1
     job.curvature = curvature
-    add_operand(&plan, &job.input, input)
-    add_operand(&plan, &job.target, target)
-    add_operand(&plan, &job.value, value)
-    add_operand(&plan, &job.gradient, gradient)
-    add_operand(&plan, &job.hessian, hessian)
-    add_operand(&plan, &job.weight, weight)
-    add_operand(&plan, &job.where, where)
-    add_operand(&plan, &job.grad_output, grad_output)
+    add_operand(&plan, &job.input, order, operands["input"])
+    add_operand(&plan, &job.target, order, operands["target"])
+    add_operand(&plan, &job.value, order, operands.get("value"))
+    add_operand(&plan, &job.gradient, order, operands.get("gradient"))
+    add_operand(&plan, &job.hessian, order, operands.get("hessian"))
+    add_operand(&plan, &job.weight, order, operands.get("weight"))
+    add_operand(&plan, &job.where, order, operands.get("where"))
+    add_operand(&plan, &job.grad_output, order, operands.get("grad_output"))
     simplify(&plan)
     job.scale = scale
     job.term = TERMS[summed]
@@ -630,10 +722,9 @@ def execute(
     if result is not None:
         job.result = <char*> cnp.PyArray_DATA(result)
         job.result_storage = storage if result_dtype is None else storage_of(result_dtype)
-    if total is not None:
-        job.total = &total.exact
-    if weights is not None:
-        job.weights = &weights.exact
+    if totals is not None:
+        job.total = &(<ExactSum?> totals[0]).exact
+        job.weights = &(<ExactSum?> totals[1]).exact
     job.threads = choose_threads(n_threads, job.slices * job.size)
     tile(&plan, &rest)
     settle_access(&plan)
