@@ -224,14 +224,16 @@ cdef inline const floating* stage(
 
 cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
     """Elements of a block: whole periods of a broadcast operand, which then is staged only once, or else whole short runs."""
-    cdef Py_ssize_t unit = 0, columns = job.shape[job.ndim - 1]
+    cdef Py_ssize_t unit = 0, limit = BLOCK, columns = job.shape[job.ndim - 1]
     if 0 < job.input.period <= BLOCK:
         unit = job.input.period
     if 0 < job.target.period <= BLOCK and (unit == 0 or job.target.period < unit):
         unit = job.target.period
+    if unit == 0 and job.prefetch:
+        limit = 512
     if unit == 0 and 0 < columns <= SHORT_RUN:
         unit = columns
-    return BLOCK // unit * unit if unit else BLOCK
+    return limit // unit * unit if unit else limit
 
 
 cdef inline bint stop_at_runs(const Job* job) noexcept nogil:
