@@ -241,19 +241,18 @@ class Call:
         if axis is None:
             return None
         ndim = len(self.shape)
-        axes = axis if isinstance(axis, tuple) else (axis,)
-        reduced = set()
-        for item in axes:
+        kept = list(range(ndim))
+        for item in axis if isinstance(axis, tuple) else (axis,):
             try:
                 k = operator.index(item)
             except TypeError:
                 raise TypeError(f"axis must be an int, a tuple of int or None, got {axis!r}") from None
             if not -ndim <= k < ndim:
                 raise ValueError(f"axis {k} is out of bounds for the shape {self.shape}")
-            if k % ndim in reduced:
+            if k % ndim not in kept:
                 raise ValueError(f"axis {axis!r} names an axis twice")
-            reduced.add(k % ndim)
-        return [k for k in range(ndim) if k not in reduced]
+            kept.remove(k % ndim)
+        return kept
 
     def _kept_of(self, shape: tuple[int, ...]) -> list[int]:
         """Return the axes of the call that an operand of this shape has, and was not broadcast along."""
