@@ -20,7 +20,6 @@ cimport cython
 from cython cimport floating
 from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 cdef extern from *:
     """
@@ -317,8 +316,9 @@ cdef inline void clear_bins(Bins* bins) noexcept nogil:
 
 
 cdef inline void open_bins(Bins* bins, int window, int batch_bits) noexcept nogil:
-    memset(bins.high, 0, sizeof(bins.high))
-    memset(bins.low, 0, sizeof(bins.low))
+    cdef int j
+    for j in range(LANES):
+        bins.high[j] = bins.low[j] = 0
     bins.grid = 1.5 * power_of_two(window + batch_bits)
     bins.window = window
     bins.room = <Py_ssize_t> 1 << batch_bits

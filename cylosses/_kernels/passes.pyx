@@ -90,7 +90,7 @@ cdef extern from *:
 # ---- the only loops that depend on the loss --------------------------------------------------------------------------------------
 
 cdef enum:
-    AHEAD = 4096            # bytes from an element of a contiguous operand to what is prefetched with it
+    AHEAD = 2048            # bytes from an element of a contiguous operand to what is prefetched with it
 
 cdef enum Quantity:
     VALUE
