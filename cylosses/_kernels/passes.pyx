@@ -229,8 +229,8 @@ cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
         unit = job.input.period
     if 0 < job.target.period <= BLOCK and (unit == 0 or job.target.period < unit):
         unit = job.target.period
-    if unit == 0 and job.prefetch:
-        limit = 512
+    if job.prefetch and job.input.direct and job.target.direct:     # see sum_values(); staging costs more in small pieces
+        limit = 2 * PART
     if unit == 0 and 0 < columns <= SHORT_RUN:
         unit = columns
     return limit // unit * unit if unit else limit

@@ -19,7 +19,7 @@ cdef extern from *:
     #include <string.h>
     #include <stdint.h>
     #if defined(__GNUC__)
-    #define CYLOSSES_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+    #define CYLOSSES_PREFETCH(p) __builtin_prefetch((p), 0, 2)
     #else
     #define CYLOSSES_PREFETCH(p) ((void)0)
     #endif
