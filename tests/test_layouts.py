@@ -65,7 +65,9 @@ def test_two_different_layouts(dtype, first, second, rng, tmp_path):
 
 
 # Dimensions are cut into tiles of up to 128 rows: with rows left over (131, 257, 397), with none (160, 256), with one tile only (40).
-@pytest.mark.parametrize("shape", [(131, 200), (257, 397), (160, 256), (40, 1000), (5, 40, 331), (3, 131, 17, 19), (2, 3, 150, 151)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(131, 200), (257, 397), (160, 256), (40, 1000), (5, 40, 331), (3, 131, 17, 19), (2, 3, 150, 151)], ids=str
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fast_dimensions_that_differ(shape, dtype, rng):
     inputs, targets = pair(rng, shape, dtype, "any window")

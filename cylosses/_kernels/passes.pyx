@@ -351,6 +351,15 @@ cdef inline void narrow_block(const Job* job, floating* values, Py_ssize_t n) no
             values[i] = narrowed(<float> values[i], job.narrow)
 
 
+cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
+    """Whether results can be computed in the output itself: it is contiguous, is no operand too, and may go to the cache."""
+    return (
+        output.data is not NULL and output.direct and not job.bypass_cache and job.narrow < 0
+        and output.data != job.input.data and output.data != job.target.data and output.data != job.weight.data
+        and output.data != job.where.data and output.data != job.grad_output.data
+    )
+
+
 cdef void walk(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
 ) noexcept nogil:
@@ -358,11 +367,13 @@ cdef void walk(
     cdef floating input_buffer[BLOCK]
     cdef floating target_buffer[BLOCK]
     cdef floating selected[BLOCK]
-    cdef floating values[BLOCK]
-    cdef floating gradients[BLOCK]
+    cdef floating value_buffer[BLOCK]
+    cdef floating gradient_buffer[BLOCK]
     cdef floating hessians[BLOCK]
     cdef double weights[BLOCK]
     cdef double factors[BLOCK]
+    cdef floating* values = value_buffer
+    cdef floating* gradients = gradient_buffer
     cdef Pair pair
     cdef const double* factor
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
@@ -382,7 +393,13 @@ cdef void walk(
     cdef char* gradient_data = slice_start(job, &job.gradient, number) if job.gradient.data is not NULL else NULL
     cdef char* hessian_data = slice_start(job, &job.hessian, number) if job.hessian.data is not NULL else NULL
     cdef Quantity quantity
+    cdef bint straight_value = job.term != VALUES and can_fill(job, &job.value)
+    cdef bint straight_gradient = job.term != GRADIENTS and can_fill(job, &job.gradient)
     while start < stop:
+        if straight_value:
+            values = <floating*> value_data + start
+        if straight_gradient:
+            gradients = <floating*> gradient_data + start
         n = step - start % step
         if stop - start < n:
             n = stop - start
@@ -393,13 +410,13 @@ cdef void walk(
                 pair.input = stage(job, &job.input, input_data, start, n, <floating*> input_buffer, &pair.input_ahead)
             if start < first + step or end_with_runs or not repeats(&job.target, step):
                 pair.target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer, &pair.target_ahead)
-            # All results are in buffers before the first is stored: an output may be the memory of an input.
+            # All results are in buffers before the first is stored where an output may be the memory of an input.
             if want_value:
-                fill(job, VALUE, &pair, <floating*> values, n)
-                narrow_block(job, <floating*> values, n)
+                fill(job, VALUE, &pair, values, n)
+                narrow_block(job, values, n)
                 pair.input_ahead = pair.target_ahead = 0        # asking once is enough
             if want_gradient:
-                fill(job, DERIVATIVE, &pair, <floating*> gradients, n)
+                fill(job, DERIVATIVE, &pair, gradients, n)
                 pair.input_ahead = pair.target_ahead = 0
             if want_hessian:
                 if job.curvature == UNIT_CURVATURE:
@@ -440,29 +457,29 @@ cdef void walk(
                     factors[i] = factors[i] * weights[i]
         factor = <const double*> factors if scaled_each else NULL
         if want_gradient:
-            scale_by(job, <floating*> gradients, factor, n)
-            narrow_block(job, <floating*> gradients, n)
+            scale_by(job, gradients, factor, n)
+            narrow_block(job, gradients, n)
         if want_hessian:
             scale_by(job, <floating*> hessians, factor, n)
             narrow_block(job, <floating*> hessians, n)
         if masked or weighted:
             if want_value:
-                keep_selected(<floating*> selected, <floating*> values, n)
+                keep_selected(<floating*> selected, values, n)
             if want_gradient:
-                keep_selected(<floating*> selected, <floating*> gradients, n)
+                keep_selected(<floating*> selected, gradients, n)
             if want_hessian:
                 keep_selected(<floating*> selected, <floating*> hessians, n)
 
         if job.term == VALUES:
-            padded = pad(<floating*> values, n)
+            padded = pad(values, n)
             if weighted:
                 pad(<double*> weights, n)
-                add_products(job, part, <floating*> values, <double*> weights, padded)
+                add_products(job, part, values, <double*> weights, padded)
             else:
-                add_block(&part.total, &part.of_total, <floating*> values, padded)
+                add_block(&part.total, &part.of_total, values, padded)
         elif job.term == GRADIENTS:
-            padded = pad(<floating*> gradients, n)
-            add_block(&part.total, &part.of_total, <floating*> gradients, padded)
+            padded = pad(gradients, n)
+            add_block(&part.total, &part.of_total, gradients, padded)
         elif job.term == HESSIANS:
             padded = pad(<floating*> hessians, n)
             add_block(&part.total, &part.of_total, <floating*> hessians, padded)
@@ -478,10 +495,11 @@ cdef void walk(
 
         if value_data is not NULL:
             if weighted:
-                weigh_values(job, <floating*> values, <double*> weights, n)
-            scatter(job, &job.value, value_data, start, n, <floating*> values)
-        if gradient_data is not NULL:
-            scatter(job, &job.gradient, gradient_data, start, n, <floating*> gradients)
+                weigh_values(job, values, <double*> weights, n)
+            if not straight_value:
+                scatter(job, &job.value, value_data, start, n, values)
+        if gradient_data is not NULL and not straight_gradient:
+            scatter(job, &job.gradient, gradient_data, start, n, gradients)
         if hessian_data is not NULL:
             scatter(job, &job.hessian, hessian_data, start, n, <floating*> hessians)
         start += n
