@@ -64,7 +64,7 @@ def test_two_different_layouts(dtype, first, second, rng, tmp_path):
     assert_same(results("smooth_l1", *moved), expected)
 
 
-# Dimensions are cut into tiles of up to 128 rows: with rows left over (131, 257, 397), with none (160, 256), with one tile only (40).
+# Dimensions are cut into tiles of up to 128 rows: some left over (131, 257, 397), none (160, 256), a single tile (40).
 @pytest.mark.parametrize(
     "shape", [(131, 200), (257, 397), (160, 256), (40, 1000), (5, 40, 331), (3, 131, 17, 19), (2, 3, 150, 151)], ids=str
 )

@@ -180,9 +180,9 @@ def test_a_read_only_out_is_refused_and_not_changed(name):
 @pytest.mark.parametrize("which", range(3), ids=["input", "target", "weight"])
 @pytest.mark.parametrize("length", [5, 1000, 5000])
 @pytest.mark.parametrize("reduction", ["none", "mean"])
-def test_out_may_be_an_operand_of_a_weighted_call(which, length, reduction, rng):
+def test_out_may_be_an_operand_of_a_weighted_call(name, which, length, reduction, rng):
     arrays = [rng.random(length) for _ in range(3)]
-    loss = LOSSES["smooth_l1"](reduction=reduction)
+    loss = LOSSES[name](reduction=reduction)
     value, gradient = loss.value_and_grad(arrays[0], arrays[1], weight=arrays[2])
     copies = [array.copy() for array in arrays]
     found, out = loss.value_and_grad(copies[0], copies[1], weight=copies[2], out=copies[which])
