@@ -540,6 +540,7 @@ def test_an_input_found_bad_late_leaves_old_outputs_alone(tmp_path, pair):
 SIGNAL_IN_WINDOW_TWO = """
 import os, signal
 import cylosses._score as work
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with SIGINT ignored
 def runs(size, real=work._runs):
     windows = real(size)
     yield next(windows)
