@@ -613,7 +613,7 @@ cdef void tile(Plan* plan, Plan* rest) noexcept:
     """Where operands run fastest along different dimensions, as C against Fortran order: walk in tiles, so that each cache line
     of either is read once. Rows that do not fill a tile become the plan `rest`.
     """
-    cdef int last = plan.job.ndim - 1, k = -1, m
+    cdef int last = plan.job.ndim - 1, k = -1, m, _
     cdef Py_ssize_t height, left
     if plan.job.slices * plan.job.size == 0 or plan.shape[last] <= MOST_ROWS:
         return
@@ -632,7 +632,7 @@ cdef void tile(Plan* plan, Plan* rest) noexcept:
             rest.operand[m].data += (plan.shape[k] - left) * plan.strides[m][k]
         rest.job.size = plan.job.size // plan.shape[k] * left
         rest.shape[k] = left
-        for m in range(k, last):                # its rows go innermost
+        for _ in range(k, last):                # its rows go innermost
             move_dimension(rest, last, k)
         settle_access(rest)
         plan.job.rest = &rest.job
