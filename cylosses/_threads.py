@@ -22,7 +22,7 @@ def check_threads(name: str, value: object) -> int:
         raise TypeError(f"{name} must be an int of at least 1 or None, got {value!r}") from None
     if n < 1:
         raise ValueError(f"{name} must be at least 1, got {n}")
-    return min(n, 1024)
+    return min(n, dispatch.max_threads)
 
 
 def set_num_threads(n: int | None) -> None:

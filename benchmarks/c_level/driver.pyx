@@ -6,7 +6,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from cylosses._kernels.job cimport BEYOND_CACHE, FLOAT32, FLOAT64, VALUES, WORTH_PREFETCH, Job, Operand, Run
+from cylosses._kernels.job cimport FLOAT32, FLOAT64, VALUES, Job, Operand, Run, settle_memory
 
 cdef extern from "native.h" nogil:
     double native_seconds()
@@ -86,9 +86,7 @@ cdef class Pass:
         self.job.slices = 1
         self.job.size = self.size
         self.job.scale = 1
-        # As dispatch.pyx sets them.
-        self.job.prefetch = x.nbytes >= WORTH_PREFETCH
-        self.job.bypass_cache = x.nbytes >= BEYOND_CACHE
+        settle_memory(&self.job)
         self.enter(&self.job.input, x)
         self.enter(&self.job.target, y)
         self.enter(&self.job.value, value)

@@ -18,10 +18,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finish, make_magnitude, merge
-from cylosses._kernels.formulas cimport CHARBONNIER, PSEUDO_HUBER, TUKEY
+from cylosses._kernels.formulas cimport is_costly
 from cylosses._kernels.job cimport (
-    BEYOND_CACHE, BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8,
-    UINT16, UINT32, UINT64, VALUES, WEIGHTS, WORTH_PREFETCH, Job, Operand, Run,
+    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32,
+    UINT64, VALUES, WEIGHTS, Job, Operand, Run, settle_memory,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run
@@ -34,7 +34,7 @@ cnp.import_array()
 cdef enum:
     WORTH_THREADS = 65536       # units of work, about 20 µs; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
-    MAX_THREADS = 1024          # as in check_threads of _threads.py, which cuts larger numbers off
+    MAX_THREADS = 1024          # larger numbers are cut off
     OPERANDS = 8
     LEAST_ROWS = 32             # of a tile
     MOST_ROWS = 128             # more rows make longer pieces for the memory, but their lines must stay in the L1 cache
@@ -62,6 +62,8 @@ cdef extern from *:
     int cpu_level "cylosses_cpu_level"()
 
 ctypedef int (*AllowedThreads)() noexcept nogil
+
+max_threads = MAX_THREADS       # for _threads.py
 
 cdef Run run
 cdef AllowedThreads allowed_threads
@@ -146,7 +148,7 @@ cdef Py_ssize_t work_of(const Job* job) noexcept:
         passes += 1
     if not job.single:
         passes *= 2
-    if job.loss == TUKEY or job.loss == PSEUDO_HUBER or job.loss == CHARBONNIER:
+    if is_costly(job.loss):
         passes *= 2
     return job.slices * job.size * passes
 
@@ -162,13 +164,9 @@ cdef int choose_threads(const Job* job) noexcept:
 
 cdef void run_job(Job* job):
     """Run a job whose number of threads may be 0, for the default."""
-    cdef Py_ssize_t elements = job.slices * job.size, size = elements * (4 if job.single else 8)
     job.threads = choose_threads(job)
-    job.prefetch = size >= WORTH_PREFETCH
-    job.bypass_cache = size >= BEYOND_CACHE
-    if job.rest is not NULL:
-        job.rest.prefetch = job.prefetch
-    if elements < RELEASE_GIL:
+    settle_memory(job)
+    if job.slices * job.size < RELEASE_GIL:
         run(job)
     else:
         with nogil:

@@ -423,8 +423,8 @@ cdef inline void add_wide_block(Exact* total, const floating* terms, Py_ssize_t 
     deposit(total, low[0])
 
 
-cdef inline Bins* make_room(Exact* total, Bins* bins, Spread spread, Py_ssize_t n, int limit, int batch_bits) noexcept nogil:
-    """Bins for n terms of the spread, which is at most limit."""
+cdef inline void make_room(Exact* total, Bins* bins, Spread spread, Py_ssize_t n, int limit, int batch_bits) noexcept nogil:
+    """Have the bins take n terms of the spread, which is at most limit."""
     cdef int window = bins.window if bins.is_open else spread.top
     if not spread.top <= window <= spread.bottom + limit:
         window = spread.top
@@ -432,7 +432,6 @@ cdef inline Bins* make_room(Exact* total, Bins* bins, Spread spread, Py_ssize_t 
         close_bins(total, bins)
         open_bins(bins, window, batch_bits)
     bins.room -= n
-    return bins
 
 
 cdef inline void add_measured_block(Exact* total, Bins* bins, const double* terms, Py_ssize_t n, Spread spread) noexcept nogil:
@@ -440,7 +439,8 @@ cdef inline void add_measured_block(Exact* total, Bins* bins, const double* term
     if spread.empty:
         return
     if spread.binnable and spread.top - spread.bottom <= SPREAD_BATCH_53:
-        add_to_two_bins(make_room(total, bins, spread, n, SPREAD_BATCH_53, BATCH_BITS_53), terms, n)
+        make_room(total, bins, spread, n, SPREAD_BATCH_53, BATCH_BITS_53)
+        add_to_two_bins(bins, terms, n)
     else:
         add_wide_block(total, terms, n, spread)
 

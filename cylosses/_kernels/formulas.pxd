@@ -31,6 +31,11 @@ cdef enum LossCode:
     PSEUDO_HUBER = 7
     CHARBONNIER = 8
 
+cdef inline bint is_costly(int loss) noexcept nogil:
+    """Whether divisions or roots make a loss take twice as long as the others: what the choice of threads asks."""
+    return loss == TUKEY or loss == PSEUDO_HUBER or loss == CHARBONNIER
+
+
 cdef enum:
     IRLS_CAP = 1048576      # largest IRLS weight of losses with a kink, where psi(d)/d is unbounded; losses.py documents it
 

@@ -6,9 +6,8 @@ from cylosses._kernels.exact cimport Exact
 
 cdef enum:
     MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension
-    # For whoever fills in a Job, bytes of one array of the working type:
-    WORTH_PREFETCH = 524288     # smaller ones are in a cache or soon done
-    BEYOND_CACHE = 16777216     # larger outputs are not read back from a cache anyway
+    WORTH_PREFETCH = 524288     # bytes of one array of the working type; smaller ones are in a cache or soon done
+    BEYOND_CACHE = 16777216     # bytes, too; larger outputs are not read back from a cache anyway
 
 cdef enum Storage:
     # How elements lie in memory; _call.py maps dtypes to these.
@@ -89,5 +88,14 @@ cdef struct Job:
     bint bad_weight         # out: a selected weight was negative, NaN or infinite
 
     Job* rest               # more elements of the same slices, in another shape; or NULL
+
+cdef inline void settle_memory(Job* job) noexcept nogil:
+    """Set what depends on whether the arrays fit the caches, once shape and type are there."""
+    cdef Py_ssize_t size = job.slices * job.size * (4 if job.single else 8)
+    job.prefetch = size >= WORTH_PREFETCH
+    job.bypass_cache = size >= BEYOND_CACHE
+    if job.rest is not NULL:
+        job.rest.prefetch = job.prefetch
+
 
 ctypedef void (*Run)(Job* job) noexcept nogil

@@ -2,11 +2,11 @@
 
 Decisions, with their reasons:
 
-(a) Work goes in blocks of 1024 elements whose intermediate arrays (differences' losses, gradients, weights) stay in the L1 cache.
+(a) Work goes in blocks of up to 1024 elements whose intermediate arrays (differences' losses, gradients, weights) stay in the L1 cache.
     The loops over a block are short and plain, so that compilers vectorise them; only the first of them depends on the loss.
 (b) The loss is picked once a block, by one row of a table (`fill`), never per element.
-(c) Blocks are fixed by element index and sums are exact, so results do not depend on threads, layout or instruction set.
-(d) Layouts and dtypes other than the direct one are staged through buffers of one block.
+(c) Results are elementwise or exact sums, so they do not depend on where blocks end: neither on threads nor on layout.
+(d) Layouts and dtypes other than the direct one are staged through buffers of one block; runs that are contiguous are read in place.
 (e) A serial branch stands beside each parallel one: entering the OpenMP runtime costs more than a small call.
 (f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise; each pass sets the
     default mode and puts the old one back.
@@ -170,7 +170,7 @@ cdef void fill(
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
 
-ctypedef fused Weight:
+ctypedef fused Weight:          # of a type of their own beside values of type `floating`
     float
     double
 
@@ -216,7 +216,7 @@ cdef inline const floating* stage(
         return <const floating*> data + start
     found = within_run(job, operand, data, start, n, buffer)
     if found is not NULL:
-        ahead[0] = distance_ahead(job, operand, data, start, n)
+        ahead[0] = distance_ahead(job, operand, data, start + n, <const char*> found)
         return found
     gather(job, operand, data, start, n, buffer)
     return buffer
@@ -259,12 +259,12 @@ cdef inline void keep_selected(const floating* selected, floating* values, Py_ss
         values[i] = values[i] if selected[i] != 0 else <floating> 0
 
 
-cdef inline bint are_valid(const Weight* weights, Py_ssize_t n, Py_ssize_t* positive) noexcept nogil:
+cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* positive) noexcept nogil:
     """Whether all weights are finite and not negative; counts those above 0."""
-    cdef Weight most
+    cdef floating most
     cdef Py_ssize_t i
     cdef int bad = 0, count = 0
-    if Weight is float:
+    if floating is float:
         most = 3.4028234663852886e38
     else:
         most = 1.7976931348623157e308
@@ -304,13 +304,18 @@ cdef void add_products(
         add_block(&part.total, &part.of_rests, <double*> rest, n)
 
 
+cdef inline bint wants_weights(const Job* job) noexcept nogil:
+    """Whether the sum of the weights is wanted."""
+    return job.weight.data is not NULL and (job.divide or job.weights is not NULL)
+
+
 cdef inline void add_weighted(
     const Job* job, Part* part, const floating* terms, const floating* weights, Py_ssize_t n
 ) noexcept nogil:
     """Add terms * weights, and the weights if they are wanted; both are padded."""
     if n:
         add_products(job, part, terms, weights, n)
-        if job.divide or job.weights is not NULL:
+        if wants_weights(job):
             add_block(&part.weights, &part.of_weights, weights, n)
 
 
@@ -380,7 +385,7 @@ cdef void walk(
     cdef bint scaled_each = weighted or job.grad_output.data is not NULL
     cdef bint want_gradient = job.gradient.data is not NULL or job.term == GRADIENTS
     cdef bint want_hessian = job.hessian.data is not NULL or job.term == HESSIANS
-    cdef bint want_weights = weighted and (job.divide or job.weights is not NULL)
+    cdef bint want_weights = wants_weights(job)
     cdef bint want_value = job.value.data is not NULL or job.term == VALUES
     cdef Py_ssize_t n, i, padded, count, step = step_of(job), first = start, run = job.shape[job.ndim - 1]
     cdef bint end_with_runs = stop_at_runs(job)
@@ -510,16 +515,16 @@ cdef void sum_values(
 ) noexcept nogil:
     """walk() where it comes to no more than this: the sum of values of direct operands."""
     cdef floating values[BLOCK]
+    cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
+    cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef Pair pair
-    cdef char* input = slice_start(job, &job.input, number)
-    cdef char* target = slice_start(job, &job.target, number)
     # From memory, computing and summing alternate quickly, so that prefetching does not pause; from a cache, larger steps cost less.
     cdef Py_ssize_t n, step = PART if job.prefetch else BLOCK
+    pair.input_ahead = pair.target_ahead = AHEAD if job.prefetch else 0
     part.count += stop - start
     while start < stop:
         n = stop - start if stop - start < step else step
-        pair.input = stage(job, &job.input, input, start, n, <floating*> values, &pair.input_ahead)
-        pair.target = stage(job, &job.target, target, start, n, <floating*> values, &pair.target_ahead)
+        pair.input, pair.target = input + start, target + start
         fill(job, VALUE, &pair, <floating*> values, n)
         add_block(&part.total, &part.of_total, <floating*> values, pad(<floating*> values, n))
         start += n
@@ -531,19 +536,18 @@ cdef void sum_weighted_values(
     """walk() where it comes to no more than this: the sum of weighted values, all operands direct."""
     cdef floating values[BLOCK]
     cdef floating padded_weights[LANES]
+    cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
+    cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
+    cdef const floating* first_weight = <const floating*> slice_start(job, &job.weight, number)
     cdef const floating* weights
     cdef Pair pair
-    cdef char* input = slice_start(job, &job.input, number)
-    cdef char* target = slice_start(job, &job.target, number)
-    cdef char* weight = slice_start(job, &job.weight, number)
-    cdef Py_ssize_t n, whole, count = 0, ahead, step = PART if job.prefetch else BLOCK
+    cdef Py_ssize_t n, whole, count = 0, step = PART if job.prefetch else BLOCK
+    pair.input_ahead = pair.target_ahead = AHEAD if job.prefetch else 0
     while start < stop:
         n = stop - start if stop - start < step else step
-        pair.input = stage(job, &job.input, input, start, n, <floating*> values, &pair.input_ahead)
-        pair.target = stage(job, &job.target, target, start, n, <floating*> values, &pair.target_ahead)
-        weights = stage(job, &job.weight, weight, start, n, <floating*> values, &ahead)
-        if ahead:
-            prefetch(<const char*> weights + ahead, n * sizeof(floating))
+        pair.input, pair.target, weights = input + start, target + start, first_weight + start
+        if job.prefetch:
+            prefetch(<const char*> weights + AHEAD, n * sizeof(floating))
         if not are_valid(weights, n, &count):
             part.bad_weight = True
             return
@@ -571,21 +575,23 @@ cdef inline bint is_plain_sum(const Job* job) noexcept nogil:
     )
 
 
-cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part) noexcept nogil:
-    if is_plain_sum(job) and job.weight.data is not NULL:
-        if job.single:
-            sum_weighted_values(job, number, start, stop, part, <const float*> NULL)
-        else:
-            sum_weighted_values(job, number, start, stop, part, <const double*> NULL)
-    elif is_plain_sum(job):
-        if job.single:
-            sum_values(job, number, start, stop, part, <const float*> NULL)
-        else:
-            sum_values(job, number, start, stop, part, <const double*> NULL)
-    elif job.single:
-        walk(job, number, start, stop, part, <const float*> NULL)
+cdef inline void walk_as(
+    Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
+) noexcept nogil:
+    """Elements start .. stop of slice `number`, in the loop that does no more than it must."""
+    if not is_plain_sum(job):
+        walk(job, number, start, stop, part, working_type)
+    elif job.weight.data is NULL:
+        sum_values(job, number, start, stop, part, working_type)
     else:
-        walk(job, number, start, stop, part, <const double*> NULL)
+        sum_weighted_values(job, number, start, stop, part, working_type)
+
+
+cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part) noexcept nogil:
+    if job.single:
+        walk_as(job, number, start, stop, part, <const float*> NULL)
+    else:
+        walk_as(job, number, start, stop, part, <const double*> NULL)
     close_bins(&part.total, &part.of_total)
     close_bins(&part.total, &part.of_rests)
     close_bins(&part.weights, &part.of_weights)

@@ -449,14 +449,15 @@ cdef inline void advance_rows(Cursor* at, const Job* job, const Operand* operand
     advance(at, job, operand, job.shape[job.ndim - 1])
 
 
-cdef inline Py_ssize_t distance_ahead(const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
-    """Bytes from element `start` to what is to be prefetched with it, element start + n; 0 for nothing."""
-    cdef Cursor here, there
-    if not job.prefetch or start + n >= job.size:
+cdef inline Py_ssize_t distance_ahead(
+    const Job* job, const Operand* operand, char* data, Py_ssize_t next, const char* here
+) noexcept nogil:
+    """Bytes from `here` to what is to be prefetched with it, element `next` of the slice that begins at data; 0 for nothing."""
+    cdef Cursor there
+    if not job.prefetch or next >= job.size:
         return 0
-    seek(&here, job, operand, data, start)
-    seek(&there, job, operand, data, start + n)
-    return there.data - here.data
+    seek(&there, job, operand, data, next)
+    return there.data - here
 
 
 cdef inline void gather(
@@ -465,8 +466,9 @@ cdef inline void gather(
     """Copy elements start .. start + n of the slice that begins at data, and ask for the n elements that follow."""
     cdef Cursor at
     cdef Py_ssize_t run, rows, columns = job.shape[job.ndim - 1], stride = operand.strides[job.ndim - 1]
-    cdef Py_ssize_t ahead = distance_ahead(job, operand, data, start, n)
+    cdef Py_ssize_t ahead
     seek(&at, job, operand, data, start)
+    ahead = distance_ahead(job, operand, data, start + n, at.data)
     while n:
         rows = rows_ahead(&at, job, n) if columns <= SHORT_RUN else 0
         if rows > 1:
