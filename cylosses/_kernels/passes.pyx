@@ -575,7 +575,7 @@ cdef inline bint is_plain_sum(const Job* job) noexcept nogil:
     )
 
 
-cdef inline void walk_as(
+cdef void walk_as(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
 ) noexcept nogil:
     """Elements start .. stop of slice `number`, in the loop that does no more than it must."""
