@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cylosses import smooth_l1_loss
+from cylosses import L1Loss, smooth_l1_loss
 from cylosses.losses import LOSSES
 
 from . import exactness, generators
@@ -310,3 +310,50 @@ def test_specials_in_one_block_do_not_reach_the_next_call(rng):
 def test_exact_helpers_agree_with_each_other(rng):
     losses = abs(generators.spread(rng, 100, np.float32, -100, 100))
     assert exact_mean(losses) * 100 == exact_sum(losses)
+
+
+# Bins stay open over a batch of blocks --------------------------------------------------------------------------------
+
+
+def exact_total(values, weights=None):
+    """The exact sum of magnitudes, and products with weights, before it is rounded: rounding would hide an inexact last place."""
+    total = L1Loss("sum").streaming()
+    total.update(values, np.zeros_like(values), weight=weights)
+    n, exponent, _ = total._total.parts()
+    return n * Fraction(2) ** exponent
+
+
+def wide_values(rng, dtype, spread, blocks):
+    """Full significands, odd in the last place; the largest and the smallest exponent in each block, and all sizes between."""
+    digits = np.finfo(dtype).nmant
+    exponents = rng.integers(-spread, 1, (blocks, 1024))
+    exponents[:, 0], exponents[:, -1] = 0, -spread
+    significands = rng.integers(2**digits, 2 ** (digits + 1), exponents.shape) | 1
+    return np.ldexp(significands.astype(dtype), exponents - digits).astype(dtype).ravel()
+
+
+def integers_of(values):
+    """Each float as an exact integer of one unit, and the unit."""
+    fractions = [Fraction(float(value)) for value in values]
+    unit = max(fraction.denominator for fraction in fractions)
+    return sum(int(fraction * unit) for fraction in fractions) / Fraction(unit)
+
+
+# On both sides of what open bins, two bins and three bins hold, for 24 and for 53 bits.
+@pytest.mark.parametrize(
+    ("dtype", "spread"),
+    [(np.float32, spread) for spread in (0, 25, 26, 27, 52, 53, 54, 62, 63, 64, 100)]
+    + [(np.float64, spread) for spread in (0, 29, 30, 31, 33, 34, 35, 77, 78, 79, 200)],
+)
+def test_totals_of_many_blocks_are_exact_to_the_last_place(dtype, spread, rng):
+    values = wide_values(rng, dtype, spread, 70)  # more blocks than bins take before they are emptied
+    assert exact_total(values) == integers_of(values)
+    rising = values * np.repeat(np.ldexp(dtype(1), np.arange(70) % 9).astype(dtype), 1024)  # the window moves from block to block
+    assert exact_total(rising) == integers_of(rising)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_totals_of_many_blocks_are_exact_to_the_last_place(dtype, rng):
+    values, weights = (wide_values(rng, dtype, spread, 9)[:9001] for spread in (20, 3))
+    products = (Fraction(float(value)) * Fraction(float(weight)) for value, weight in zip(values, weights, strict=True))
+    assert exact_total(values, weights) == sum(products)
