@@ -12,6 +12,8 @@
 # (c) The block is in cache (a buffer of the caller), so measuring and summing are two short loops. Parts of a block with so narrow a
 #     spread that float64 holds the sums of 8 float32 terms, as most have, are split only after such sums: a third of the additions.
 #     Bins stay open over a batch of blocks as long as the blocks fit their grid, so that folding and depositing cost next to nothing.
+#     Faster still, where the terms are not negative: a part is reduced to columns, plain sums of a few terms each, and a guess of the
+#     window that holds them is verified afterwards, with integers: see "whole parts".
 # (d) Bit tricks instead of ldexp and frexp: those are SSE code in libm, and calling them after AVX loops costs microseconds.
 # (e) One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through
 #     float64 would round twice.
@@ -35,12 +37,36 @@ cdef extern from *:
     const uint64_t TOP_BIT "CYLOSSES_TOP_BIT"
 
 
+cdef extern from *:
+    """
+    #include <math.h>
+    /* a + b, where there is a fused multiply-add on the multipliers' ports, since loops over blocks lack adders. `one` is 1.0, in a
+       variable: of a constant compilers would make an addition again. */
+    #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    #define CYLOSSES_ADD(a, one, b) fma(a, one, b)
+    #else
+    #define CYLOSSES_ADD(a, one, b) ((a) + (b))
+    #endif
+    /* The value of the double that has the bits of a float shifted to its place, since the exponents are biased differently. */
+    #define CYLOSSES_FLOAT_SCALE 0x1p896
+    #define CYLOSSES_FLOAT_FIELD UINT64_C(0x0fffffffe0000000)
+    """
+    double added "CYLOSSES_ADD"(double a, double one, double b) noexcept nogil
+    const double FLOAT_SCALE "CYLOSSES_FLOAT_SCALE"
+    const uint64_t FLOAT_FIELD "CYLOSSES_FLOAT_FIELD"
+
+
 cdef enum:
     BLOCK = 1024            # terms whose sums stay exact in one float64 bin
     BLOCK_BITS = 10
     LANES = 32              # independent partial sums, enough for compilers to vectorise the loops over them
     PARTS = 4               # of a block; each has its own spread
     PART = 256              # terms of a part
+    HALF_PART = 128
+    COLUMNS = 32            # sums of 8 terms each that a part of float32 terms is first reduced to; gcc unrolls loops of 16, and then
+                            # does not vectorise them
+    MOST_TINY = 16          # terms of a part that are deposited one by one so that the others fit a tally
+    MOST_PARTS = 32         # that a tally takes: the sum of COLUMNS * MOST_PARTS integers below 2**52 is below 2**63
     LIMBS = 136             # 32-bit digits
     BIAS = 2176             # digit k weighs 2**(32 k - BIAS); a multiple of 32, above 2148
     RELEASE = 1048576       # deposits between two releases of carries; each adds less than 2**33 to a limb, which holds 2**63
@@ -478,6 +504,164 @@ cdef inline void add_block(Exact* total, Bins* bins, const floating* terms, Py_s
             add_narrow_part(bins, terms + k * PART)
         else:
             add_to_two_bins(bins, terms + k * PART, left if left < PART else PART)
+
+
+# ---- whole parts of float32 terms that are not negative --------------------------------------------------------------------------
+#
+# A part becomes 32 columns, sums of 8 terms each in float64. With a window w such that every column is below 2**w, and every nonzero
+# term at least 2**(w - 29), all terms are multiples of the unit 2**(w - 52) and all columns are less than 2**52 of them: so every
+# addition was exact. Adding 2**w to a column leaves the number of units in the low 52 bits, to be summed as an integer, and an exponent
+# that tells whether the column was below 2**w; infinities and NaN are not, either. So only the smallest term is sought beforehand.
+
+cdef union PartOfFloats:
+    float f[PART]
+    uint32_t word[PART]
+    uint64_t pair[HALF_PART]
+
+cdef struct Tally:
+    int64_t units[COLUMNS]  # sums of the bits of 2**window + column
+    double magic            # 2**window
+    int field               # the exponent field of magic; -1: no window is set
+    int window
+    uint32_t least          # bits of the smallest term that the window takes, but for zero
+    int parts               # that were added
+    double one              # 1.0, for added()
+
+
+cdef inline void clear_tally(Tally* tally) noexcept nogil:
+    cdef int j
+    for j in range(COLUMNS):
+        tally.units[j] = 0
+    tally.magic = 0
+    tally.field = -1
+    tally.window = -2000        # nobody's
+    tally.parts = 0
+    tally.one = 1
+
+
+@cython.overflowcheck(False)        # sums of bits wrap around, and back
+cdef inline void close_tally(Exact* total, Tally* tally) noexcept nogil:
+    """Deposit what the tally holds; it keeps its window."""
+    cdef int64_t units = 0
+    cdef Bits64 bits
+    cdef int j
+    if tally.parts == 0:
+        return
+    bits.f = tally.magic
+    for j in range(COLUMNS):
+        units += tally.units[j] - tally.parts * bits.i
+        tally.units[j] = 0
+    tally.parts = 0
+    place(total, units & LOW_32, tally.window - 52 + BIAS)
+    place(total, units >> 32, tally.window - 20 + BIAS)
+
+
+cdef inline void set_window(Exact* total, Tally* tally, int window) noexcept nogil:
+    cdef int bottom = window - 29
+    close_tally(total, tally)
+    tally.window = window
+    tally.magic = power_of_two(window)
+    tally.field = window + 1023
+    # Where the unit is 2**-149 or less, all float32 numbers are multiples of it.
+    tally.least = <uint32_t> (bottom + 127) << 23 if bottom > -126 else 0
+
+
+@cython.overflowcheck(False)        # zero wraps to the top
+cdef inline uint32_t least_word(const PartOfFloats* terms, uint32_t offset) noexcept nogil:
+    """The bits of the smallest term, or with an offset of 1 of the smallest nonzero term, minus the offset."""
+    cdef uint32_t least = 0xffffffffu, word
+    cdef int i
+    for i in range(PART):
+        word = terms.word[i] - offset
+        least = word if word < least else least
+    return least
+
+
+cdef inline void sum_columns(const PartOfFloats* terms, double one, double* columns) noexcept nogil:
+    """Sums of every 32nd term, divided by FLOAT_SCALE. Taking two terms from 64 bits costs less than converting them."""
+    cdef Bits64 even, odd
+    cdef uint64_t pair
+    cdef double sum_even, sum_odd
+    cdef int j, k
+    for j in range(COLUMNS // 2):
+        sum_even = sum_odd = 0
+        for k in range(PART // COLUMNS):
+            pair = terms.pair[k * (COLUMNS // 2) + j]
+            even.i = (pair << 29) & FLOAT_FIELD
+            odd.i = (pair >> 3) & FLOAT_FIELD
+            sum_even = added(even.f, one, sum_even)
+            sum_odd = added(odd.f, one, sum_odd)
+        columns[j] = sum_even
+        columns[j + COLUMNS // 2] = sum_odd
+
+
+@cython.overflowcheck(False)        # sums of bits wrap around
+cdef inline bint tally_columns(Tally* tally, const double* columns, uint32_t least) noexcept nogil:
+    """Add columns of terms of which `least` is the smallest, if the window takes them."""
+    cdef Bits64 bits[COLUMNS]
+    cdef int64_t field = 0
+    cdef int j
+    for j in range(COLUMNS):
+        bits[j].f = columns[j] * FLOAT_SCALE + tally.magic
+    for j in range(COLUMNS):
+        field |= bits[j].i
+    if field >> 52 != tally.field or least < tally.least:
+        return False
+    for j in range(COLUMNS):
+        tally.units[j] += bits[j].i
+    tally.parts += 1
+    return True
+
+
+@cython.overflowcheck(False)        # zero wraps to the top
+cdef inline bint tally_without_tiny(Exact* total, Tally* tally, PartOfFloats* terms) noexcept nogil:
+    """Add a part of which a few terms are too small for the window: they are deposited one by one, and cleared."""
+    cdef double columns[COLUMNS]
+    cdef float tiny[MOST_TINY]
+    cdef int i, count = 0
+    for i in range(PART):
+        count += terms.word[i] - 1 < tally.least - 1
+    if tally.field < 0 or count > MOST_TINY:
+        return False
+    count = 0
+    for i in range(PART):
+        if terms.word[i] - 1 < tally.least - 1:
+            tiny[count] = terms.f[i]
+            terms.f[i] = 0
+            count += 1
+    sum_columns(terms, tally.one, columns)
+    if not tally_columns(tally, columns, tally.least):
+        return False
+    for i in range(count):
+        deposit(total, tiny[i])
+    return True
+
+
+cdef inline bint tally_anew(Exact* total, Tally* tally, PartOfFloats* terms, const double* columns, uint32_t least) noexcept nogil:
+    """Add a part that the window refused; false, and nothing done but that terms may be cleared, if that cannot be mended."""
+    cdef double most = 0
+    cdef int j, window
+    if least == 0:                  # zeros have no last place
+        least = least_word(terms, 1)
+        least += least != 0xffffffffu
+        if tally_columns(tally, columns, least):
+            return True
+    for j in range(COLUMNS):
+        most = columns[j] if columns[j] > most else most
+    window = exponent(most * FLOAT_SCALE) + 1 if most > 0 else 0
+    if window > 126:
+        return False
+    if window != tally.window:
+        set_window(total, tally, window)
+        if tally_columns(tally, columns, least):
+            return True
+    return tally_without_tiny(total, tally, terms)
+
+
+cdef inline void settle_tally(Exact* total, Tally* tally) noexcept nogil:
+    """Make room for a part more."""
+    if tally.parts == MOST_PARTS:
+        close_tally(total, tally)
 
 
 # ---- merging and finishing -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,23 @@ from libc.math cimport fabs, fabsf, sqrt, sqrtf
 from cylosses._kernels.exact cimport FRACTION, Bits64, exponent, power_of_two
 
 
+cdef extern from *:
+    """
+    #include <math.h>
+    /* z - c / 2, in one operation where there is one. Halves are exact but for odd subnormals: users see to it that those do not count,
+       so that the bits are the same. */
+    #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    #define CYLOSSES_LESS_HALF_F(z, c) fmaf(-0.5f, c, z)
+    #define CYLOSSES_LESS_HALF(z, c) fma(-0.5, c, z)
+    #else
+    #define CYLOSSES_LESS_HALF_F(z, c) ((z) - 0.5f * (c))
+    #define CYLOSSES_LESS_HALF(z, c) ((z) - 0.5 * (c))
+    #endif
+    """
+    float less_half_float "CYLOSSES_LESS_HALF_F"(float z, float c) noexcept nogil
+    double less_half_double "CYLOSSES_LESS_HALF"(double z, double c) noexcept nogil
+
+
 cdef enum LossCode:
     # The rows of the dispatch table in passes.pyx; losses.py names them.
     SMOOTH_L1 = 0
@@ -53,12 +70,11 @@ cdef struct SmoothL1:
 cdef struct SmoothL1PowerOfTwo:
     # beta a power of two, as the default is: z / beta is a product, with the same bits in less time.
     double beta
-    double half_beta
     double inverse
 
 cdef struct Huber:
     double delta
-    double half_delta
+    double knee             # delta, or the largest number if that is infinite
 
 cdef struct Tukey:
     double c
@@ -121,25 +137,26 @@ cdef inline SmoothL1 make_smooth_l1(double beta) noexcept nogil:
 
 
 cdef inline bint has_exact_inverse(double beta, bint single) noexcept nogil:
-    """Whether 1 / beta is a normal number of the working type and exact."""
+    """Whether 1 / beta is a normal number of the working type and exact, and losses of subnormal errors round to 0."""
     cdef double most = 8.507059173023462e37 if single else 4.49423283715579e307      # 2**126, 2**1021
+    cdef double least = 7.888609052210118e-31 if single else 7.458340731200207e-155  # 2**-100, 2**-512
     cdef Bits64 b
     b.f = beta
-    return not b.i & FRACTION and 1 / most <= beta <= most
+    return not b.i & FRACTION and least <= beta <= most
 
 
 cdef inline SmoothL1PowerOfTwo make_smooth_l1_power_of_two(double beta) noexcept nogil:
     cdef SmoothL1PowerOfTwo loss
     loss.beta = beta
-    loss.half_beta = 0.5 * beta
     loss.inverse = power_of_two(-exponent(beta))        # a division takes as long as a small part of a block
     return loss
 
 
-cdef inline Huber make_huber(double delta) noexcept nogil:
+cdef inline Huber make_huber(double delta, bint single) noexcept nogil:
     cdef Huber loss
+    cdef double most = 3.4028234663852886e38 if single else 1.7976931348623157e308
     loss.delta = delta
-    loss.half_delta = 0.5 * finite_or_zero(delta)
+    loss.knee = delta if delta < most else most
     return loss
 
 
@@ -192,6 +209,14 @@ cdef inline floating root(floating v) noexcept nogil:
         return sqrtf(v)
     else:
         return sqrt(v)
+
+
+cdef inline floating less_half(floating z, floating c) noexcept nogil:
+    """z - c / 2."""
+    if floating is float:
+        return less_half_float(z, c)
+    else:
+        return less_half_double(z, c)
 
 
 cdef inline floating far(floating d) noexcept nogil:
@@ -270,17 +295,22 @@ cdef inline floating clipped(floating v, floating most) noexcept nogil:
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t, w
-    if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
+    if Loss is SmoothL1:
         # Halving z is exact where it matters; halving z / beta would cost up to 3 ulp among the subnormals.
         p = <floating> loss.beta
         return <floating> 0.5 * z * over_beta(loss, z) if z < p else z - <floating> loss.half_beta
+    elif Loss is SmoothL1PowerOfTwo:
+        p = <floating> loss.beta
+        t = z if z < p else p           # both branches in one product, since z (z - z/2) is z²/2
+        return over_beta(loss, t) * less_half(z, t)
     elif Loss is AbsoluteError:
         return z
     elif Loss is SquaredError:
         return d * d
     elif Loss is Huber:
-        p = <floating> loss.delta
-        return <floating> 0.5 * z * z if z < p else p * (z - <floating> loss.half_delta)
+        p = <floating> loss.knee
+        t = z if z < p else p           # as above
+        return t * less_half(z, t)
     elif Loss is Tukey:
         # Each form where its roundings count least; c²/6 is not formed on its own, it may overflow where the loss does not.
         p = <floating> loss.c

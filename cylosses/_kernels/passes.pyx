@@ -14,12 +14,14 @@ Decisions, with their reasons:
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.math cimport fma
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cylosses._kernels.exact cimport (
-    BLOCK, LANES, PART, Bins, Exact, Spread, add_block, add_count, add_measured_block, clear, clear_bins, close_bins, deposit_product, finish, measure, merge,
+    BLOCK, COLUMNS, LANES, PART, Bins, Exact, PartOfFloats, Spread, Tally, add_block, add_count, add_measured_block, clear,
+    clear_bins, clear_tally, close_bins, close_tally, deposit_product, finish, least_word, measure, merge,
+    settle_tally, sum_columns, tally_anew, tally_columns,
 )
 from cylosses._kernels.formulas cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
@@ -87,6 +89,31 @@ cdef extern from *:
     const char* FLAGS "CYLOSSES_FLAGS"
 
 
+# ---- what a thread has summed ----------------------------------------------------------------------------------------------------
+
+cdef struct Part:
+    Exact total
+    Exact weights
+    Tally tally             # what total still lacks, as the next two
+    Bins of_total
+    Bins of_rests           # the last places of products, which have a grid of their own
+    Bins of_weights
+    uint64_t count
+    bint bad_weight
+
+
+cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
+    clear(&part.total)
+    clear_tally(&part.tally)
+    clear_bins(&part.of_total)
+    clear_bins(&part.of_rests)
+    clear_bins(&part.of_weights)
+    if job.weight.data is not NULL:
+        clear(&part.weights)
+    part.count = 0
+    part.bad_weight = False
+
+
 # ---- the only loops that depend on the loss --------------------------------------------------------------------------------------
 
 cdef enum:
@@ -97,6 +124,7 @@ cdef enum Quantity:
     DERIVATIVE
     SECOND_DERIVATIVE
     IRLS_WEIGHT
+    SUM_OF_VALUES
 
 
 cdef struct Pair:
@@ -141,31 +169,82 @@ cdef void fill_loss(Loss loss, Quantity quantity, const Pair* pair, floating* ou
     fill_chunk(loss, quantity, input, target, out, n)
 
 
-cdef void fill(
-    const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n
+cdef Py_ssize_t sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, const floating* working_type) noexcept nogil:
+    """Whole parts in one loop each, without a buffer of values that is read again: compilers keep them in registers."""
+    cdef const floating* input = <const floating*> pair.input
+    cdef const floating* target = <const floating*> pair.target
+    cdef PartOfFloats terms, again
+    cdef double columns[COLUMNS]
+    cdef uint32_t least
+    cdef Py_ssize_t done = 0, i, k
+    if floating is float:
+        while done + PART <= n:
+            if pair.input_ahead or pair.target_ahead:
+                for k in range(PART // CHUNK):
+                    i = done + k * CHUNK
+                    prefetch(<const char*> (input + i) + pair.input_ahead, CHUNK * sizeof(floating))
+                    prefetch(<const char*> (target + i) + pair.target_ahead, CHUNK * sizeof(floating))
+                    fill_chunk(loss, VALUE, input + i, target + i, <floating*> terms.f + k * CHUNK, CHUNK)
+            else:
+                fill_chunk(loss, VALUE, input + done, target + done, <floating*> terms.f, PART)
+            least = least_word(&terms, 0)
+            sum_columns(&terms, part.tally.one, columns)
+            if not tally_columns(&part.tally, columns, least):
+                # Computed again, since compilers keep terms in registers if nobody takes their address.
+                fill_chunk(loss, VALUE, input + done, target + done, <floating*> again.f, PART)
+                if not tally_anew(&part.total, &part.tally, &again, columns, least):
+                    break
+            settle_tally(&part.total, &part.tally)
+            done += PART
+    return done
+
+
+cdef Py_ssize_t loop_over(
+    Loss loss, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n, Part* part
+) noexcept nogil:
+    if quantity == SUM_OF_VALUES:
+        return sum_loss(loss, pair, n, part, <const floating*> NULL)
+    fill_loss(loss, quantity, pair, out, n)
+    return n
+
+
+cdef Py_ssize_t for_loss(
+    const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n, Part* part
 ) noexcept nogil:
     """The dispatch table: one row a loss."""
     cdef double parameter = job.parameter
     if job.loss == SMOOTH_L1 and has_exact_inverse(parameter, floating is float):
-        fill_loss(make_smooth_l1_power_of_two(parameter), quantity, pair, out, n)
+        return loop_over(make_smooth_l1_power_of_two(parameter), quantity, pair, out, n, part)
     elif job.loss == SMOOTH_L1 and parameter > 0:
-        fill_loss(make_smooth_l1(parameter), quantity, pair, out, n)
+        return loop_over(make_smooth_l1(parameter), quantity, pair, out, n, part)
     elif job.loss == L1 or job.loss == SMOOTH_L1:
-        fill_loss(make_l1(), quantity, pair, out, n)
+        return loop_over(make_l1(), quantity, pair, out, n, part)
     elif job.loss == MSE:
-        fill_loss(make_mse(), quantity, pair, out, n)
+        return loop_over(make_mse(), quantity, pair, out, n, part)
     elif job.loss == HUBER:
-        fill_loss(make_huber(parameter), quantity, pair, out, n)
+        return loop_over(make_huber(parameter, floating is float), quantity, pair, out, n, part)
     elif job.loss == TUKEY:
-        fill_loss(make_tukey(parameter), quantity, pair, out, n)
+        return loop_over(make_tukey(parameter), quantity, pair, out, n, part)
     elif job.loss == QUANTILE:
-        fill_loss(make_quantile(parameter), quantity, pair, out, n)
+        return loop_over(make_quantile(parameter), quantity, pair, out, n, part)
     elif job.loss == EPSILON_INSENSITIVE:
-        fill_loss(make_epsilon_insensitive(parameter), quantity, pair, out, n)
+        return loop_over(make_epsilon_insensitive(parameter), quantity, pair, out, n, part)
     elif job.loss == PSEUDO_HUBER:
-        fill_loss(make_pseudo_huber(parameter), quantity, pair, out, n)
+        return loop_over(make_pseudo_huber(parameter), quantity, pair, out, n, part)
     elif job.loss == CHARBONNIER:
-        fill_loss(make_charbonnier(parameter), quantity, pair, out, n)
+        return loop_over(make_charbonnier(parameter), quantity, pair, out, n, part)
+    return 0
+
+
+cdef inline void fill(const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
+    for_loss(job, quantity, pair, out, n, NULL)
+
+
+cdef inline Py_ssize_t sum_whole_parts(
+    const Job* job, const Pair* pair, Py_ssize_t n, Part* part, const floating* working_type
+) noexcept nogil:
+    """Add the values of whole parts to what the part of this thread has; return how many elements, up to the first refused part."""
+    return for_loss(job, SUM_OF_VALUES, pair, <floating*> NULL, n, part)
 
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
@@ -173,28 +252,6 @@ cdef void fill(
 ctypedef fused Weight:          # of a type of their own beside values of type `floating`
     float
     double
-
-
-cdef struct Part:
-    # What one thread has summed.
-    Exact total
-    Exact weights
-    Bins of_total           # what total still lacks
-    Bins of_rests           # the last places of products, which have a grid of their own
-    Bins of_weights
-    uint64_t count
-    bint bad_weight
-
-
-cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
-    clear(&part.total)
-    clear_bins(&part.of_total)
-    clear_bins(&part.of_rests)
-    clear_bins(&part.of_weights)
-    if job.weight.data is not NULL:
-        clear(&part.weights)
-    part.count = 0
-    part.bad_weight = False
 
 
 cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
@@ -519,12 +576,17 @@ cdef void sum_values(
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef Pair pair
     # From memory, computing and summing alternate quickly, so that prefetching does not pause; from a cache, larger steps cost less.
-    cdef Py_ssize_t n, step = PART if job.prefetch else BLOCK
+    cdef Py_ssize_t n, done, step = PART if job.prefetch else BLOCK
     pair.input_ahead = pair.target_ahead = AHEAD if job.prefetch else 0
     part.count += stop - start
     while start < stop:
-        n = stop - start if stop - start < step else step
         pair.input, pair.target = input + start, target + start
+        done = sum_whole_parts(job, &pair, stop - start, part, <const floating*> NULL)
+        if done:
+            start += done
+            step = PART             # the part that was refused, no more
+            continue
+        n = stop - start if stop - start < step else step
         fill(job, VALUE, &pair, <floating*> values, n)
         add_block(&part.total, &part.of_total, <floating*> values, pad(<floating*> values, n))
         start += n
@@ -592,6 +654,7 @@ cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t s
         walk_as(job, number, start, stop, part, <const float*> NULL)
     else:
         walk_as(job, number, start, stop, part, <const double*> NULL)
+    close_tally(&part.total, &part.tally)
     close_bins(&part.total, &part.of_total)
     close_bins(&part.total, &part.of_rests)
     close_bins(&part.weights, &part.of_weights)
