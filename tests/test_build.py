@@ -80,23 +80,27 @@ def compile_lines(tmp_path_factory):
 needs_unix_compiler = pytest.mark.skipif(sys.platform == "win32", reason="the compiler that takes notes is a script with a #! line")
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 def test_every_module_is_compiled(compile_lines):
     assert set(compile_lines) == set(MACHINE_OPTIONS)
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 @pytest.mark.parametrize("name", MACHINE_OPTIONS)
 def test_each_module_has_its_own_machine_options_only(name, compile_lines):
     assert machine_options(compile_lines[name]) == MACHINE_OPTIONS[name]
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 @pytest.mark.parametrize("name", MACHINE_OPTIONS)
 def test_no_module_has_inexact_options(name, compile_lines):
     assert wrong_options(compile_lines[name]) == []
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 @pytest.mark.parametrize("name", BUILDS)
 def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, compile_lines):
