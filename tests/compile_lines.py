@@ -14,9 +14,11 @@ ROOT = Path(__file__).parents[1]
 # What would change the flags.
 LEFT_OUT = ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "CYLOSSES_DEBUG")
 
-# Stands for the compiler: notes its arguments and makes the file that it was asked for.
+# Stands for the compiler: refuses some options, notes its arguments and makes the file that it was asked for.
 NOTE_TAKER = """#!{python}
 import json, pathlib, sys
+if not {refused!r}.isdisjoint(sys.argv):
+    sys.exit(1)
 with open({log!r}, "a") as log:
     print(json.dumps(sys.argv[1:]), file=log)
 pathlib.Path(sys.argv[sys.argv.index("-o") + 1]).touch()
@@ -35,14 +37,15 @@ def copy_sources(folder: Path, empty: tuple[str, ...]) -> None:
         (kernels / name).touch()
 
 
-def recorded(folder: Path) -> dict[str, list[str]]:
+def recorded(folder: Path, refused: frozenset[str] = frozenset()) -> dict[str, list[str]]:
     """Run setup.py on the sources in a folder, compiling nothing; name of the source file to the arguments of the compiler.
 
-    Paths among the arguments are relative to the folder, where the C files then lie. Flags of the environment are left out.
+    Paths among the arguments are relative to the folder, where the C files then lie. Flags of the environment are left out. The
+    compiler does not know the options in `refused`.
     """
     log = folder / "log"
     compiler = folder / "note-taker"
-    compiler.write_text(NOTE_TAKER.format(python=sys.executable, log=str(log)))
+    compiler.write_text(NOTE_TAKER.format(python=sys.executable, log=str(log), refused=refused))
     compiler.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     done = subprocess.run(

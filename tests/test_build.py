@@ -110,6 +110,16 @@ def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, comp
     assert reported == compile_lines[name][-len(reported) :]
 
 
+@pytest.mark.source_tree
+@needs_unix_compiler
+def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tmp_path):
+    copy_sources(tmp_path, empty=("passes.pyx", "dispatch.pyx"))
+    refused = frozenset({"-fopenmp", "-fno-tree-loop-distribute-patterns"})
+    lines = recorded(tmp_path, refused)
+    assert set(lines) == set(MACHINE_OPTIONS)
+    assert all(refused.isdisjoint(options) and wrong_options(options) == [] for options in lines.values())
+
+
 # What is installed -----------------------------------------------------------------------------------------------------------
 
 
