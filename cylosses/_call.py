@@ -123,7 +123,7 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise TypeError for elements that no kernel reads."""
-    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 8) or dtype.name == "bfloat16":
+    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.char != "g") or dtype.name == "bfloat16":  # g: long double, of any size
         return
     hint = {
         "c": "; take the real part or the absolute value first",
