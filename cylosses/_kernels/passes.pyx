@@ -51,7 +51,8 @@ cdef extern from *:
     #ifdef _OPENMP
     #include <omp.h>
     #define CYLOSSES_OPENMP _OPENMP
-    #define CYLOSSES_ALLOWED_THREADS() omp_get_max_threads()
+    /* LLVM's runtime answers a negative number for OMP_NUM_THREADS=-1. */
+    #define CYLOSSES_ALLOWED_THREADS() (omp_get_max_threads() > 0 ? omp_get_max_threads() : 1)
     #if (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9) || _OPENMP >= 201811    /* libgomp had it early */
     #define CYLOSSES_RELEASE_THREADS() omp_pause_resource_all(omp_pause_hard)
     #else
