@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,10 @@ def build_sdist(dist: Path) -> Path:
     """The source distribution; it holds sources alone."""
     run(sys.executable, "-m", "build", "--sdist", "--outdir", dist, ROOT)
     (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        made = [name for name in archive.getnames() if re.search(r"/cylosses/.*\.(c|o|so|pyd)$", name)]
+    if made:
+        raise SystemExit(f"{sdist.name} has what builds make: {', '.join(made)}")
     return sdist
 
 
