@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -37,11 +38,15 @@ def copy_sources(folder: Path, empty: tuple[str, ...]) -> None:
         (kernels / name).touch()
 
 
-def recorded(folder: Path, refused: frozenset[str] = frozenset()) -> dict[str, list[str]]:
+# Stands for `python setup.py` on another machine.
+ON_MACHINE = "import platform, runpy; platform.machine = lambda: {machine!r}; runpy.run_path('setup.py', run_name='__main__')"
+
+
+def recorded(folder: Path, refused: frozenset[str] = frozenset(), machine: str = platform.machine()) -> dict[str, list[str]]:
     """Run setup.py on the sources in a folder, compiling nothing; name of the source file to the arguments of the compiler.
 
     Paths among the arguments are relative to the folder, where the C files then lie. Flags of the environment are left out. The
-    compiler does not know the options in `refused`.
+    compiler does not know the options in `refused`; the machine is what `platform.machine()` says.
     """
     log = folder / "log"
     compiler = folder / "note-taker"
@@ -49,7 +54,7 @@ def recorded(folder: Path, refused: frozenset[str] = frozenset()) -> dict[str, l
     compiler.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     done = subprocess.run(
-        [sys.executable, "setup.py", "build_ext", "--build-lib", "lib", "--build-temp", "temp"],
+        [sys.executable, "-c", ON_MACHINE.format(machine=machine), "build_ext", "--build-lib", "lib", "--build-temp", "temp"],
         cwd=folder,
         env=environment | {"CC": str(compiler)},
         capture_output=True,

@@ -120,6 +120,16 @@ def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tm
     assert all(refused.isdisjoint(options) and wrong_options(options) == [] for options in lines.values())
 
 
+@pytest.mark.source_tree
+@needs_unix_compiler
+def test_other_machines_have_one_build(tmp_path):
+    copy_sources(tmp_path, empty=("passes.pyx", "dispatch.pyx"))
+    lines = recorded(tmp_path, machine="aarch64")
+    assert set(lines) == {"passes", "dispatch"}
+    assert all(machine_options(options) == [] and wrong_options(options) == [] for options in lines.values())
+    assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["passes"])
+
+
 # What is installed -----------------------------------------------------------------------------------------------------------
 
 
