@@ -118,8 +118,8 @@ def extension(name: str, source: str, flags: Sequence[str] = ()) -> Extension:
 def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
     """One build of passes.pyx.
 
-    Where there are several, each has a source file of its own that includes it: extensions that share a source get their flags merged
-    by cythonize.
+    Where there are several, each has a source file of its own that includes it: extensions that share a source get their flags
+    merged by cythonize.
     """
     if name == "passes":
         return extension(name, "cylosses/_kernels/passes.pyx", flags)
