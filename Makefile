@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*)
 
-.PHONY: demo test lint test-peers exactness same-bits bench bench-quick clean
+.PHONY: demo test lint wheel check-package test-peers exactness same-bits bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -30,8 +30,27 @@ lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks   # it calls pycodestyle by name
+	$(VENV)/bin/codespell
 	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.txt cylosses
 	$(PY) -m tests.vectorisation
+
+# PYTHONS="python3.12 python3.13" picks interpreters; by default, all that are at hand. PYTEST="-x -k dtypes" goes to pytest.
+wheel: $(VENV)/.installed $(VENV)/.package-group
+	$(PY) -m tests.wheels $(if $(PYTHONS),--pythons $(PYTHONS)) -- $(PYTEST)
+	$(VENV)/bin/twine check --strict dist/* wheelhouse/*
+	$(VENV)/bin/check-wheel-contents wheelhouse
+
+check-package: $(VENV)/.installed $(VENV)/.package-group
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/check-manifest --no-build-isolation
+	$(VENV)/bin/validate-pyproject pyproject.toml
+	$(VENV)/bin/repo-review .
+	$(VENV)/bin/pyroma --min 10 --skip-tests AuthorEmail,Url .   # the project has neither yet
+	$(VENV)/bin/zizmor --offline --quiet .github/workflows
+	rm -rf build/sdist
+	$(PY) -m build --sdist --outdir build/sdist .
+	$(VENV)/bin/twine check --strict build/sdist/*
 
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
@@ -52,4 +71,4 @@ bench-quick: $(VENV)/.installed $(VENV)/.bench-group
 	$(PY) -m benchmarks.suite --quick
 
 clean:
-	rm -rf build dist *.egg-info cylosses/_kernels/*.so
+	rm -rf build dist wheelhouse *.egg-info cylosses/_kernels/*.so

@@ -28,10 +28,11 @@ DIRECTIVES = {
 }
 EXACT_FLAGS = {
     # One fixed order of operations and roundings on every machine: no contraction to fused multiply-add, and never fast-math.
-    # The last one: gcc makes `rep stos` of loops that clear a small buffer, which takes longer to start than to run.
-    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-tree-loop-distribute-patterns"],
+    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
     "msvc": ["/O2", "/fp:precise"],
 }
+# gcc makes `rep stos` of loops that clear a small buffer, which takes longer to start than to run; clang does not know the option.
+GCC_FLAGS = ["-fno-tree-loop-distribute-patterns"]
 OPENMP_FLAGS = {
     "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
     "msvc": [(["/openmp"], [])],
@@ -50,7 +51,7 @@ def levels() -> dict[str, list[str]]:
     On x86-64 the same source is built for several microarchitecture levels; the best that the CPU runs is picked at import. NumPy
     itself needs x86-64-v2. Elsewhere one build is enough: its vector instructions are part of the baseline.
     """
-    if platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux":
+    if platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux" and sys.maxsize > 2**32:
         return {
             "passes_v2": ["-march=x86-64-v2"],
             "passes_v3": ["-march=x86-64-v3"],
@@ -65,6 +66,8 @@ class BuildExtensions(build_ext):
     def build_extensions(self) -> None:
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         compile_flags = EXACT_FLAGS[kind]
+        if kind == "unix" and self.builds("int main(void) { return 0; }", [*GCC_FLAGS, "-Werror"]):
+            compile_flags = compile_flags + GCC_FLAGS
         link_flags = ["-Wl,--strip-all"] if sys.platform == "linux" and not DEBUG else []
         openmp_compile, openmp_link = self.openmp_flags(kind)
         for extension in self.extensions:
@@ -80,18 +83,25 @@ class BuildExtensions(build_ext):
     def openmp_flags(self, kind: str) -> tuple[list[str], list[str]]:
         """Compile and link flags for OpenMP; none if no candidate builds a program."""
         for compile_flags, link_flags in OPENMP_FLAGS[kind]:
-            with tempfile.TemporaryDirectory() as folder:
-                source = Path(folder, "probe.c")
-                source.write_text(OPENMP_PROBE)
-                try:
-                    objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_flags)
-                    self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=link_flags)
-                except Exception as error:  # any failure means: not available
-                    print(f"OpenMP with {compile_flags}: {error}", file=sys.stderr)
-                    continue
+            if self.builds(OPENMP_PROBE, compile_flags, link_flags):
                 return compile_flags, link_flags
         print("building without OpenMP: everything works, on one thread", file=sys.stderr)
         return [], []
+
+    def builds(self, program: str, compile_flags: Sequence[str], link_flags: Sequence[str] = ()) -> bool:
+        """Whether the compiler at hand makes a program of this source with these flags; it says why not."""
+        # The environment's flags for the linker go to extensions by themselves, but not to programs.
+        link_flags = [*shlex.split(os.environ.get("LDFLAGS", "")), *link_flags]
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(program)
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=list(compile_flags))
+                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=link_flags)
+            except Exception as error:  # any failure means: not available
+                print(f"not with {shlex.join(compile_flags)}: {error}", file=sys.stderr)
+                return False
+        return True
 
 
 def extension(name: str, source: str, flags: Sequence[str] = ()) -> Extension:
@@ -108,8 +118,11 @@ def extension(name: str, source: str, flags: Sequence[str] = ()) -> Extension:
 def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
     """One build of passes.pyx.
 
-    Each has a source file of its own that includes it: extensions that share a source get their flags merged by cythonize.
+    Where there are several, each has a source file of its own that includes it: extensions that share a source get their flags
+    merged by cythonize.
     """
+    if name == "passes":
+        return extension(name, "cylosses/_kernels/passes.pyx", flags)
     source = Path("build", "loops", f"{name}.pyx")
     source.parent.mkdir(parents=True, exist_ok=True)
     text = 'include "passes.pyx"\n'

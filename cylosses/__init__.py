@@ -1,5 +1,7 @@
 """Exact regression losses for NumPy, at the speed of memory."""
 
+import typing
+
 from cylosses import _versions, functional, losses
 from cylosses._call import BroadcastWarning
 from cylosses._threads import get_num_threads, set_num_threads
@@ -11,7 +13,7 @@ from cylosses.streaming import StreamingLoss
 __all__ = [
     "BroadcastWarning",
     "StreamingLoss",
-    "__version__",  # noqa: F405  # made by __getattr__
+    "__version__",
     "get_num_threads",
     "set_num_threads",
     "show_versions",
@@ -20,7 +22,11 @@ __all__ += functional.__all__
 __all__ += losses.__all__
 
 
-def __getattr__(name: str) -> str:
-    if name == "__version__":  # read when asked for: it takes longer than the rest of the import
-        return _versions.version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if typing.TYPE_CHECKING:  # a checker that saw __getattr__ would take every misspelt name for a str
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # read when asked for: it takes longer than the rest of the import
+            return _versions.version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

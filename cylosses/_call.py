@@ -11,14 +11,14 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from cylosses._kernels import dispatch
 from cylosses._threads import check_threads
+from cylosses._types import Array, Reduction
 
-Array: TypeAlias = np.ndarray[Any, Any]
 Arrays: TypeAlias = dict[str, Array]
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -44,14 +44,14 @@ def warn(message: str, category: type[Warning]) -> None:
 # ---- single arguments ------------------------------------------------------------------------------------------------------------
 
 
-def check_reduction(reduction: object) -> str:
+def check_reduction(reduction: object) -> Reduction:
     """Return a reduction that is one of the three."""
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
-    return str(reduction)
+    return cast(Reduction, str(reduction))
 
 
-def reduction_of(size_average: object, reduce: object, reduction: object) -> str:
+def reduction_of(size_average: object, reduce: object, reduction: object) -> Reduction:
     """Return the reduction that the legacy flags mean, if one is given; else `reduction`.
 
     A string in the place of the first flag is the reduction: the documented calls pass it third.
@@ -66,6 +66,7 @@ def reduction_of(size_average: object, reduce: object, reduction: object) -> str
     for name, flag in (("size_average", size_average), ("reduce", reduce)):
         if flag is not None and not isinstance(flag, bool | np.bool_):
             raise TypeError(f"{name} must be a bool or None, got {flag!r}")
+    meant: Reduction
     if reduce is not None and not reduce:
         meant = "none"
     elif size_average is not None and not size_average:
@@ -122,7 +123,7 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise TypeError for elements that no kernel reads."""
-    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 8) or dtype.name == "bfloat16":
+    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.char != "g") or dtype.name == "bfloat16":  # g: long double, of any size
         return
     hint = {
         "c": "; take the real part or the absolute value first",

@@ -113,8 +113,9 @@ def score(
     InputError
         For every bad input, with a message of one line. No output file has then been touched.
     """
+    settings: dict[str, Any] = {"reduction": request.reduction, **request.parameters}
     try:
-        loss = LOSSES[request.loss](reduction=request.reduction, **request.parameters)
+        loss = LOSSES[request.loss](**settings)
     except (TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
     out, grad, state = _output_paths(request)

@@ -8,7 +8,16 @@ import numpy
 from cylosses._kernels import dispatch
 from cylosses._threads import get_num_threads
 
-OPENMP_VERSIONS = {201107: "3.1", 201307: "4.0", 201511: "4.5", 201811: "5.0", 202011: "5.1", 202111: "5.2", 202411: "6.0"}
+OPENMP_VERSIONS = {
+    200203: "2.0",
+    201107: "3.1",
+    201307: "4.0",
+    201511: "4.5",
+    201811: "5.0",
+    202011: "5.1",
+    202111: "5.2",
+    202411: "6.0",
+}
 
 
 def version() -> str:

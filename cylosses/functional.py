@@ -8,6 +8,7 @@ import numpy as np
 
 from cylosses._call import reduction_of
 from cylosses._kernels import dispatch
+from cylosses._types import Number, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
 
 __all__ = ["SmoothL1LossOptions"]  # _define adds the functions
@@ -25,8 +26,8 @@ class SmoothL1LossOptions(TypedDict, total=False):
 
     size_average: bool | None
     reduce: bool | None
-    reduction: str
-    beta: float
+    reduction: Reduction
+    beta: Number
 
 
 def _differ(a: object, b: object) -> bool:

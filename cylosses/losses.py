@@ -4,10 +4,9 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from cylosses._call import CURVATURES, Call, as_float, check_reduction, reduction_of
 from cylosses._kernels import dispatch
+from cylosses._types import Array, Axis, Curvature, Number, Numbers, Operand, Reduction
 
 if TYPE_CHECKING:
     from cylosses.streaming import StreamingLoss
@@ -65,10 +64,10 @@ class Loss:
     _code: ClassVar[int]
     """Row of the kernels' dispatch table (LossCode in formulas.pxd)."""
 
-    reduction: str
+    reduction: Reduction
     _parameter: float
 
-    def __init__(self, reduction: str, parameter: object = 0.0) -> None:
+    def __init__(self, reduction: Reduction, parameter: Number = 0.0) -> None:
         _set(self, "reduction", check_reduction(reduction))
         _set(self, "_parameter", self._check_parameter(parameter))
 
@@ -76,7 +75,7 @@ class Loss:
         dispatch.set_accepted(cls._code, *cls.accepted)
 
     @classmethod
-    def _of(cls, reduction: str, parameter: object) -> "Loss":
+    def _of(cls, reduction: Reduction, parameter: Number) -> "Loss":
         """Return the loss of this class that has no legacy flags, in half the time of the class's own call."""
         loss = cls.__new__(cls)
         Loss.__init__(loss, reduction, parameter)
@@ -129,14 +128,14 @@ class Loss:
 
     def __call__(
         self,
-        input: Any,
-        target: Any,
+        input: Numbers,
+        target: Numbers,
         *,
-        weight: Any = None,
-        where: Any = None,
-        axis: int | tuple[int, ...] | None = None,
+        weight: Numbers | None = None,
+        where: Numbers | None = None,
+        axis: Axis = None,
         keepdims: bool = False,
-        out: Any = None,
+        out: Array | None = None,
         n_threads: int | None = None,
     ) -> Any:
         """Return the loss between input and target, reduced as the object says.
@@ -184,17 +183,17 @@ class Loss:
 
     def grad(
         self,
-        input: Any,
-        target: Any,
+        input: Numbers,
+        target: Numbers,
         *,
-        grad_output: Any = None,
-        wrt: str = "input",
-        weight: Any = None,
-        where: Any = None,
-        axis: int | tuple[int, ...] | None = None,
-        out: Any = None,
+        grad_output: Numbers | None = None,
+        wrt: Operand = "input",
+        weight: Numbers | None = None,
+        where: Numbers | None = None,
+        axis: Axis = None,
+        out: Array | None = None,
         n_threads: int | None = None,
-    ) -> np.ndarray[Any, Any]:
+    ) -> Array:
         """Return the gradient of the reduced loss with respect to input or target.
 
         Parameters
@@ -222,22 +221,22 @@ class Loss:
 
     def _general_gradient(
         self, input: Any, target: Any, grad_output: Any, wrt: Any, weight: Any, where: Any, axis: Any, out: Any, n_threads: Any
-    ) -> np.ndarray[Any, Any]:
+    ) -> Array:
         """Return what `grad` does, of any operands and options."""
         call = Call(self, input, target, weight, where, n_threads)
         return call.derivatives(self.reduction, axis=axis, grad_output=grad_output, wrt=wrt, outs=(None, out, None))[1]
 
     def value_and_grad(
         self,
-        input: Any,
-        target: Any,
+        input: Numbers,
+        target: Numbers,
         *,
-        weight: Any = None,
-        where: Any = None,
-        axis: int | tuple[int, ...] | None = None,
-        out: Any = None,
+        weight: Numbers | None = None,
+        where: Numbers | None = None,
+        axis: Axis = None,
+        out: Array | tuple[Array | None, Array | None] | None = None,
         n_threads: int | None = None,
-    ) -> tuple[Any, np.ndarray[Any, Any]]:
+    ) -> tuple[Any, Array]:
         """Return the loss and its gradient with respect to input, from one pass over the data.
 
         Parameters
@@ -265,15 +264,15 @@ class Loss:
 
     def grad_and_hess(
         self,
-        input: Any,
-        target: Any,
+        input: Numbers,
+        target: Numbers,
         *,
-        curvature: str = "exact",
-        weight: Any = None,
-        where: Any = None,
-        out: Any = None,
+        curvature: Curvature = "exact",
+        weight: Numbers | None = None,
+        where: Numbers | None = None,
+        out: tuple[Array | None, Array | None] | None = None,
         n_threads: int | None = None,
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    ) -> tuple[Array, Array]:
         """Return gradient and diagonal Hessian of the reduced loss with respect to input, from one pass over the data.
 
         Parameters
@@ -295,7 +294,7 @@ class Loss:
         """
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be 'exact', 'mm' or 'ones', got {curvature!r}")
-        outs = (None, None) if out is None else out
+        outs: Any = (None, None) if out is None else out
         if not isinstance(outs, tuple) or len(outs) != 2:
             raise TypeError("out must be a tuple of two arrays, for gradient and Hessian")
         call = Call(self, input, target, weight, where, n_threads)
@@ -384,7 +383,7 @@ class SmoothL1Loss(Loss):
     _code = 0
 
     def __init__(
-        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean", beta: Number = 1.0
     ) -> None:
         super().__init__(reduction_of(size_average, reduce, reduction), beta)
 
@@ -428,7 +427,7 @@ class L1Loss(Loss):
     legacy = True
     _code = 1
 
-    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean") -> None:
         super().__init__(reduction_of(size_average, reduce, reduction))
 
 
@@ -466,7 +465,7 @@ class MSELoss(Loss):
     legacy = True
     _code = 2
 
-    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean") -> None:
         super().__init__(reduction_of(size_average, reduce, reduction))
 
 
@@ -512,7 +511,7 @@ class HuberLoss(Loss):
     rule = "positive"
     _code = 3
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
         super().__init__(reduction, delta)
 
     @property
@@ -566,7 +565,7 @@ class TukeyLoss(Loss):
     rule = "positive and finite"
     _code = 4
 
-    def __init__(self, reduction: str = "mean", c: float = 4.685) -> None:
+    def __init__(self, reduction: Reduction = "mean", c: Number = 4.685) -> None:
         super().__init__(reduction, c)
 
     @property
@@ -617,7 +616,7 @@ class QuantileLoss(Loss):
     rule = "between 0 and 1"
     _code = 5
 
-    def __init__(self, reduction: str = "mean", q: float = 0.5) -> None:
+    def __init__(self, reduction: Reduction = "mean", q: Number = 0.5) -> None:
         super().__init__(reduction, q)
 
     @property
@@ -668,7 +667,7 @@ class EpsilonInsensitiveLoss(Loss):
     rule = "at least 0"
     _code = 6
 
-    def __init__(self, reduction: str = "mean", epsilon: float = 0.1) -> None:
+    def __init__(self, reduction: Reduction = "mean", epsilon: Number = 0.1) -> None:
         super().__init__(reduction, epsilon)
 
     @property
@@ -721,7 +720,7 @@ class PseudoHuberLoss(Loss):
     rule = "positive"
     _code = 7
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
         super().__init__(reduction, delta)
 
     @property
@@ -774,7 +773,7 @@ class CharbonnierLoss(Loss):
     rule = "positive and finite"
     _code = 8
 
-    def __init__(self, reduction: str = "mean", eps: float = 1e-3) -> None:
+    def __init__(self, reduction: Reduction = "mean", eps: Number = 1e-3) -> None:
         super().__init__(reduction, eps)
 
     @property

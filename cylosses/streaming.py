@@ -19,6 +19,7 @@ import numpy as np
 
 from cylosses._call import Call, result_dtype
 from cylosses._kernels.dispatch import ExactSum
+from cylosses._types import Numbers
 from cylosses.losses import LOSSES, Loss
 
 __all__ = ["StreamingLoss"]
@@ -104,7 +105,15 @@ class StreamingLoss:
             self._dtype: np.dtype[Any] | None = None
             self._count = 0
 
-    def update(self, input: Any, target: Any, weight: Any = None, where: Any = None, *, n_threads: int | None = None) -> None:
+    def update(
+        self,
+        input: Numbers,
+        target: Numbers,
+        weight: Numbers | None = None,
+        where: Numbers | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> None:
         """Add the losses of one piece. If it raises, nothing was added.
 
         Parameters

@@ -80,23 +80,27 @@ def compile_lines(tmp_path_factory):
 needs_unix_compiler = pytest.mark.skipif(sys.platform == "win32", reason="the compiler that takes notes is a script with a #! line")
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 def test_every_module_is_compiled(compile_lines):
     assert set(compile_lines) == set(MACHINE_OPTIONS)
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 @pytest.mark.parametrize("name", MACHINE_OPTIONS)
 def test_each_module_has_its_own_machine_options_only(name, compile_lines):
     assert machine_options(compile_lines[name]) == MACHINE_OPTIONS[name]
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 @pytest.mark.parametrize("name", MACHINE_OPTIONS)
 def test_no_module_has_inexact_options(name, compile_lines):
     assert wrong_options(compile_lines[name]) == []
 
 
+@pytest.mark.source_tree
 @needs_unix_compiler
 @pytest.mark.parametrize("name", BUILDS)
 def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, compile_lines):
@@ -104,6 +108,26 @@ def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, comp
     reported = shlex.split(macro.removeprefix("-DCYLOSSES_FLAGS=").strip('"'))
     assert machine_options(reported) == MACHINE_OPTIONS[name]
     assert reported == compile_lines[name][-len(reported) :]
+
+
+@pytest.mark.source_tree
+@needs_unix_compiler
+def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tmp_path):
+    copy_sources(tmp_path, empty=("passes.pyx", "dispatch.pyx"))
+    refused = frozenset({"-fopenmp", "-fno-tree-loop-distribute-patterns"})
+    lines = recorded(tmp_path, refused)
+    assert set(lines) == set(MACHINE_OPTIONS)
+    assert all(refused.isdisjoint(options) and wrong_options(options) == [] for options in lines.values())
+
+
+@pytest.mark.source_tree
+@needs_unix_compiler
+def test_other_machines_have_one_build(tmp_path):
+    copy_sources(tmp_path, empty=("passes.pyx", "dispatch.pyx"))
+    lines = recorded(tmp_path, machine="aarch64")
+    assert set(lines) == {"passes", "dispatch"}
+    assert all(machine_options(options) == [] and wrong_options(options) == [] for options in lines.values())
+    assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["passes"])
 
 
 # What is installed -----------------------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_kernels_registry_oracle_stubs_functions_command_line_and_readme_name_th
     ]
     assert choices
     assert all(set(choice) == names for choice in choices)
-    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert [name for name in names if f"{name}_loss" not in readme] == []
 
 

@@ -26,7 +26,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cylosses
 from cylosses import L1Loss, MSELoss, SmoothL1Loss, StreamingLoss
 from cylosses._kernels.dispatch import ExactSum
 from cylosses.losses import LOSSES
@@ -34,7 +33,7 @@ from cylosses.losses import LOSSES
 from .generators import SPREADS
 
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
-FORMAT_FILE = Path(cylosses.__file__).parents[1] / "docs" / "state-format.md"
+FORMAT_FILE = Path(__file__).parents[1] / "docs" / "state-format.md"
 every_loss = pytest.mark.parametrize("name", LOSSES)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 

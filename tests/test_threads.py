@@ -37,6 +37,8 @@ def workers(**keywords):
 """
 
 needs_openmp = pytest.mark.skipif(not dispatch.build_info()["openmp"], reason="built without OpenMP: one thread")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity masks here")
 needs_tasks = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 
 
@@ -105,6 +107,7 @@ def test_the_environment_sets_the_default(count):
     assert run(script, OMP_NUM_THREADS=str(count)) == str(count)
 
 
+@needs_affinity
 def test_without_the_environment_it_is_what_this_process_may_use():
     counts = run("import os, cylosses; print(cylosses.get_num_threads(), len(os.sched_getaffinity(0)))").split()
     assert 1 <= int(counts[0]) <= int(counts[1])
@@ -246,6 +249,7 @@ def test_threads_of_joblib_may_nest(rng):
 # Fork ---------------------------------------------------------------------------------------------------------------
 
 
+@needs_fork
 def test_a_forked_child_computes_after_a_threaded_call():
     """The usual trap of OpenMP: the child inherits a thread pool without the threads, and waits for them for ever."""
     output = run("""
@@ -272,6 +276,7 @@ def test_a_forked_child_computes_after_a_threaded_call():
     assert output == "done"
 
 
+@needs_fork
 def test_a_pool_of_forked_processes():
     output = run("""
         import multiprocessing

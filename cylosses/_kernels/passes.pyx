@@ -43,10 +43,18 @@ cdef extern from *:
     #ifdef __FAST_MATH__
     #error "cylosses cannot be exact under -ffast-math: build it without"
     #endif
+    #include <float.h>
+    #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16   /* 16: as 0, for more types */
+    #error "cylosses cannot be exact where float and double are computed wider than they are, as on an x87: use SSE2"
+    #endif
+    #ifdef _MSC_VER                 /* before 2022, /fp:precise alone contracts to fused multiply-add */
+    #pragma fp_contract (off)
+    #endif
     #ifdef _OPENMP
     #include <omp.h>
     #define CYLOSSES_OPENMP _OPENMP
-    #define CYLOSSES_ALLOWED_THREADS() omp_get_max_threads()
+    /* LLVM's runtime answers a negative number for OMP_NUM_THREADS=-1. */
+    #define CYLOSSES_ALLOWED_THREADS() (omp_get_max_threads() > 0 ? omp_get_max_threads() : 1)
     #if (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9) || _OPENMP >= 201811    /* libgomp had it early */
     #define CYLOSSES_RELEASE_THREADS() omp_pause_resource_all(omp_pause_hard)
     #else

@@ -1,0 +1,30 @@
+"""The types of arguments that many functions have, for type checkers; nothing is checked against them at run time."""
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+else:
+    ArrayLike = Any  # importing numpy.typing takes longer than checkers are worth at run time
+
+Reduction: TypeAlias = Literal["none", "mean", "sum"]
+Curvature: TypeAlias = Literal["exact", "mm", "ones"]
+Operand: TypeAlias = Literal["input", "target"]
+Axis: TypeAlias = int | tuple[int, ...] | None
+Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+class SupportsDLPack(Protocol):
+    """What array libraries have whose arrays NumPy takes over without a copy."""
+
+    def __dlpack__(self, *, stream: Any = ...) -> Any:
+        """Return a capsule that holds the array."""
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        """Return the kind and the number of the device."""
+
+
+Numbers: TypeAlias = ArrayLike | SupportsDLPack
