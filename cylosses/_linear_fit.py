@@ -1,0 +1,477 @@
+"""The solver behind `cylosses.sklearn`: the mean loss of a linear model plus a ridge penalty, minimised with NumPy and SciPy.
+
+Decisions, and why:
+
+(a) One pass over X per evaluation. The rows are walked in blocks that stay in the cache from the product X @ w over the fused loss
+    and gradient to the product gradient @ X. Two whole products would read X from memory twice.
+(b) All arithmetic is in float64. A float32 X, or a layout that BLAS does not take, goes through a buffer of a block's size; it is
+    never copied whole. So float32 data have the optimum of the same numbers in float64.
+(c) Partial sums are kept per block and added in the order of the rows: the result does not depend on the number of threads.
+(d) L-BFGS works on coordinates u in which the curvature is about 1 in every direction: w = start + T u, with T from the Cholesky
+    factor of the majorise-minimise Hessian at the start (from its diagonal if X is sparse or has many features). The map is
+    invertible, so the optimum stays what it is; collinear features and features of different units cost no iterations.
+(e) The objective and u are scaled by what the data make of them, so that `tol` means the same in all units.
+(f) The derivative of a loss with a kink does not vanish at the optimum. Such a loss is minimised with a parabola of half-width beta
+    around the kink, for a falling sequence of beta that ends at `ROUNDING` times the mean absolute residual.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.optimize import minimize
+from scipy.sparse import issparse
+
+from cylosses import EpsilonInsensitiveLoss, L1Loss, Loss, QuantileLoss, SmoothL1Loss
+
+Vector = npt.NDArray[np.float64]
+
+BLOCK_BYTES = 1 << 20
+"""Of the rows of a block in float64: they stay in the second-level cache."""
+FEWEST_ROWS = 32
+GRAM_FEATURES = 512
+"""With more features, second moments of all pairs would take longer than the iterations that they save."""
+ROUND = 50
+"""Iterations after which curvature and scale are found anew, where the search has come to."""
+MEMORY = 20
+"""Pairs of vectors that L-BFGS keeps."""
+START_ROWS = 10_000
+"""Rows from which the first intercept is found."""
+ROUNDING = 1e-4
+HALF_WIDTHS = (1e-1, 1e-2, 1e-3, ROUNDING)
+"""Of the parabolas in kinks, in mean absolute residuals."""
+EPS = float(np.finfo(np.float64).eps)
+NOISE = 10 * math.sqrt(EPS)
+"""Scaled gradient below which a descent is smaller than the rounding of the objective."""
+JITTER = EPS ** (2 / 3)
+"""Least curvature of a direction in a correlation matrix; directions without any are stretched by no more than its root."""
+
+
+class Surrogate(Protocol):
+    """What is minimised: a loss as it is, or with parabolas in its kinks. Its methods write derivatives into `grad`."""
+
+    def value_and_grad(self, pred: Vector, target: Any, weight: Any, grad: Vector) -> float:
+        """Return the sum of the losses."""
+
+    def curvature(self, pred: Vector, target: Any, weight: Any, grad: Vector) -> Vector:
+        """Return the majorise-minimise curvature of each element."""
+
+
+class Plain:
+    """A loss as it is."""
+
+    def __init__(self, loss: Loss) -> None:
+        parameter = {} if loss.parameter_name is None else {loss.parameter_name: getattr(loss, loss.parameter_name)}
+        self._loss = type(loss)(reduction="sum", **parameter)
+
+    def value_and_grad(self, pred: Vector, target: Any, weight: Any, grad: Vector) -> float:
+        return float(self._loss.value_and_grad(pred, target, weight=weight, out=grad, n_threads=1)[0])
+
+    def curvature(self, pred: Vector, target: Any, weight: Any, grad: Vector) -> Vector:
+        hess = np.empty_like(grad)
+        self._loss.grad_and_hess(pred, target, weight=weight, curvature="mm", out=(grad, hess), n_threads=1)
+        return hess
+
+
+class Rounded:
+    """A loss with kinks: absolute values and a line, with parabolas of half-width `beta` in place of the kinks.
+
+    l1 is |d|, quantile is |d| / 2 + (1/2 - q) d, epsilon-insensitive is (|d - epsilon| + |d + epsilon|) / 2 - epsilon.
+    """
+
+    def __init__(self, loss: Loss, beta: float) -> None:
+        self._absolute = SmoothL1Loss(reduction="sum", beta=beta)
+        self._factor, self._tilt, self._kinks = 1.0, 0.0, (0.0,)
+        if isinstance(loss, QuantileLoss):
+            self._factor, self._tilt = 0.5, 0.5 - loss.q
+        elif isinstance(loss, EpsilonInsensitiveLoss):
+            self._factor, self._kinks = 0.5, (-loss.epsilon, loss.epsilon)
+
+    def value_and_grad(self, pred: Vector, target: Any, weight: Any, grad: Vector) -> float:
+        value = 0.0
+        grad[:] = self._tilt if weight is None else self._tilt * weight
+        if self._tilt:
+            value += float(grad @ (pred - target))
+        for kink in self._kinks:
+            part, slopes = self._absolute.value_and_grad(pred, target + kink, weight=weight, n_threads=1)
+            value += self._factor * float(part)
+            grad += self._factor * slopes
+        return value
+
+    def curvature(self, pred: Vector, target: Any, weight: Any, grad: Vector) -> Vector:
+        self.value_and_grad(pred, target, weight, grad)
+        hess = np.zeros_like(grad)
+        for kink in self._kinks:
+            hess += self._absolute.grad_and_hess(pred, target + kink, weight=weight, curvature="mm", n_threads=1)[1]
+        hess *= self._factor
+        return hess
+
+
+def has_kink(loss: Loss) -> bool:
+    """Return whether the derivative of a loss jumps."""
+    return isinstance(loss, L1Loss | QuantileLoss | EpsilonInsensitiveLoss) or (isinstance(loss, SmoothL1Loss) and loss.beta == 0)
+
+
+# ---- the rows --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Block:
+    """Some rows of X, and buffers that belong to the thread that works on them."""
+
+    number: int
+    rows: slice
+    X: Any
+    pred: Vector
+    grad: Vector
+
+
+class Design:
+    """The rows of X in blocks.
+
+    Parameters
+    ----------
+    X : numpy.ndarray or CSR array or matrix
+        Shape (n_samples, n_features), float32 or float64.
+    n_threads : int
+        At most so many threads.
+    """
+
+    def __init__(self, X: Any, n_threads: int) -> None:
+        self.n_samples, self.n_features = X.shape
+        self.sparse = bool(issparse(X))
+        step = self._rows_of_a_block(X)
+        self.slices = [slice(start, min(start + step, self.n_samples)) for start in range(0, self.n_samples, step)]
+        self._parts = [_csr_rows(X, rows) if self.sparse else X[rows] for rows in self.slices]
+        self._staged = not self.sparse and (X.dtype != np.float64 or not (X.flags.c_contiguous or X.flags.f_contiguous))
+        n_spans = max(1, min(n_threads, len(self.slices) // 2))
+        bounds = [len(self.slices) * k // n_spans for k in range(n_spans + 1)]
+        self._spans = [range(bounds[k], bounds[k + 1]) for k in range(n_spans)]
+        self._threads: ThreadPoolExecutor | None = None
+
+    def _rows_of_a_block(self, X: Any) -> int:
+        elements = BLOCK_BYTES // 8
+        if not self.sparse:
+            return max(FEWEST_ROWS, elements // self.n_features)
+        # The product of a block with the gradient is dense: a block holds more elements than that.
+        return max(FEWEST_ROWS, int(max(elements, 4 * self.n_features) * self.n_samples / max(X.nnz, self.n_samples)))
+
+    def some_mean(self, weight: Any) -> Vector:
+        """Return the means of the features over the first block that has a weight; 0 for sparse rows, mostly of zeros."""
+        if not self.sparse:
+            for rows, X in zip(self.slices, self._parts, strict=True):
+                of_rows = np.ones(rows.stop - rows.start) if weight is None else weight[rows].astype(np.float64)
+                if of_rows.any():
+                    return np.asarray((of_rows / of_rows.sum()) @ X, np.float64)
+        return np.zeros(self.n_features)
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Have threads for `walk` while the context lasts."""
+        if len(self._spans) == 1:
+            yield
+            return
+        with ThreadPoolExecutor(len(self._spans)) as self._threads:
+            yield
+        self._threads = None
+
+    def walk(self, work: Callable[[_Block], None]) -> None:
+        """Call `work` for each block, whose X is in float64 if it is dense."""
+        if self._threads is None:
+            for span in self._spans:
+                self._walk_span(work, span)
+        else:
+            list(self._threads.map(self._walk_span, [work] * len(self._spans), self._spans))
+
+    def _walk_span(self, work: Callable[[_Block], None], span: range) -> None:
+        longest = self.slices[0].stop
+        buffer = np.empty((longest, self.n_features)) if self._staged else None
+        pred, grad = np.empty((2, longest))
+        for number in span:
+            rows, X = self.slices[number], self._parts[number]
+            length = rows.stop - rows.start
+            if buffer is not None:
+                np.copyto(buffer[:length], X)
+                X = buffer[:length]
+            work(_Block(number, rows, X, pred[:length], grad[:length]))
+
+
+def _csr_rows(X: Any, rows: slice) -> Any:
+    """Return some rows of a CSR array, whose data are not copied."""
+    start, stop = X.indptr[rows.start], X.indptr[rows.stop]
+    parts = X.data[start:stop], X.indices[start:stop], X.indptr[rows.start : rows.stop + 1] - start
+    return type(X)(parts, shape=(rows.stop - rows.start, X.shape[1]), copy=False)
+
+
+# ---- the objective ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Point:
+    """A linear model that predicts (x - centre) · w + c."""
+
+    w: Vector
+    c: float
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Coordinates around a point: w = point.w + T u[:-1], c = point.c + t u[-1], and the unit of the objective."""
+
+    T: Vector  # a square matrix, or the diagonal of one
+    t: float
+    unit: float
+
+    def at(self, point: Point, u: Vector) -> Point:
+        return Point(point.w + (self.T * u[:-1] if self.T.ndim == 1 else self.T @ u[:-1]), point.c + self.t * float(u[-1]))
+
+    def gradient(self, by_w: Vector, by_c: float) -> Vector:
+        by_u = self.T * by_w if self.T.ndim == 1 else by_w @ self.T
+        return np.append(by_u, self.t * by_c) / self.unit
+
+
+class Objective:
+    """Σ weight · loss / Σ weight + alpha / 2 ‖w‖² for one column of targets.
+
+    Parameters
+    ----------
+    design : Design
+    target : numpy.ndarray
+        Shape (n_samples,), contiguous, float32 or float64.
+    weight : numpy.ndarray or None
+        The same, not negative; not all 0.
+    alpha : float
+    fit_intercept : bool
+    """
+
+    def __init__(self, design: Design, target: Any, weight: Any, alpha: float, fit_intercept: bool) -> None:
+        self._design, self._target, self._weight = design, target, weight
+        self._alpha, self._fit_intercept = alpha, fit_intercept
+        self._total = float(design.n_samples if weight is None else weight.sum(dtype=np.float64))
+        self._values = np.empty(len(design.slices))
+        self._gradients = np.empty((len(design.slices), design.n_features + 1))
+        self.n_evaluations = 0
+        # Predictions are of X - centre. Near the data is near enough: `frame` moves it to where w and c are uncorrelated.
+        self.centre = design.some_mean(weight) if fit_intercept else np.zeros(design.n_features)
+
+    def _operands(self, rows: slice) -> tuple[Any, Any]:
+        return self._target[rows], None if self._weight is None else self._weight[rows]
+
+    def _walk(self, point: Point, work: Callable[[_Block, Any, Any], None]) -> None:
+        """Call work(block, target, weight) for each block, with the predictions in block.pred."""
+        offset = point.c - float(self.centre @ point.w)
+
+        def predict(block: _Block) -> None:
+            if self._design.sparse:
+                block.pred[:] = block.X @ point.w
+            else:
+                np.matmul(block.X, point.w, out=block.pred)
+            block.pred += offset
+            work(block, *self._operands(block.rows))
+
+        self._design.walk(predict)
+
+    def loss(self, surrogate: Surrogate, point: Point) -> tuple[float, Vector, float]:
+        """Return the mean loss and its derivatives by w and c."""
+        self.n_evaluations += 1
+
+        def work(block: _Block, target: Any, weight: Any) -> None:
+            self._values[block.number] = surrogate.value_and_grad(block.pred, target, weight, block.grad)
+            slot = self._gradients[block.number]
+            slot[:-1] = block.grad @ block.X
+            slot[-1] = block.grad.sum()
+
+        self._walk(point, work)
+        sums = self._gradients.sum(axis=0) / self._total
+        by_c = float(sums[-1])
+        return math.fsum(self._values) / self._total, sums[:-1] - by_c * self.centre, by_c if self._fit_intercept else 0.0
+
+    def penalised(self, surrogate: Surrogate, point: Point) -> tuple[float, Vector, float]:
+        """Return the objective and its derivatives by w and c."""
+        value, by_w, by_c = self.loss(surrogate, point)
+        return value + 0.5 * self._alpha * float(point.w @ point.w), by_w + self._alpha * point.w, by_c
+
+    def start(self) -> Point:
+        """Return the constant model of the weighted median of some targets, 0 without an intercept."""
+        w = np.zeros(self._design.n_features)
+        if not self._fit_intercept:
+            return Point(w, 0.0)
+        counted = slice(None) if self._weight is None else np.flatnonzero(self._weight)
+        n_counted = self._design.n_samples if self._weight is None else len(counted)
+        some = slice(None, None, max(1, n_counted // START_ROWS))
+        target = self._target[counted][some]
+        weight = None if self._weight is None else self._weight[counted][some]
+        return Point(w, float(np.quantile(target, 0.5, weights=weight, method="inverted_cdf")))
+
+    def mean_error(self, point: Point) -> float:
+        """Return the weighted mean of the absolute residuals."""
+        return self.loss(Plain(L1Loss()), point)[0]
+
+    def frame(self, surrogate: Surrogate, point: Point) -> tuple[_Frame, Point]:
+        """Return coordinates in which the objective is of unit curvature and size, and the point, moved to a new centre.
+
+        The curvatures d of the elements make up the Hessian Σ d x xᵀ / Σ weight + alpha. By Cauchy and Schwarz, no gradient is larger
+        in its metric than the root of Σ psi² / Σ d, which is therefore the unit.
+        """
+        design = self._design
+        n_features, pairs = design.n_features, not design.sparse and design.n_features <= GRAM_FEATURES
+        blocks = len(design.slices)
+        firsts = np.zeros((blocks, n_features))
+        totals = np.zeros((blocks, 2))
+        seconds = [np.zeros(0)] * blocks
+        centre = self.centre
+
+        def work(block: _Block, target: Any, weight: Any) -> None:
+            d = surrogate.curvature(block.pred, target, weight, block.grad)
+            totals[block.number] = d.sum(), np.abs(block.grad).sum()
+            if design.sparse:
+                first = d @ block.X
+                firsts[block.number] = first - d.sum() * centre
+                seconds[block.number] = d @ block.X.power(2) - 2 * centre * first + d.sum() * centre**2
+                return
+            x = block.X - centre
+            firsts[block.number] = d @ x
+            x *= np.sqrt(d)[:, None]
+            seconds[block.number] = x.T @ x if pairs else np.einsum("ij,ij->j", x, x)
+
+        self._walk(point, work)
+        curvature, slope = totals.sum(axis=0) / self._total
+        first, second = firsts.sum(axis=0) / self._total, np.sum(seconds, axis=0) / self._total
+        unit = (slope**2 / curvature if curvature > 0 else 0.0) + self._alpha * float(point.w @ point.w)
+        if not math.isfinite(unit):
+            raise ValueError("the loss or its curvature overflows float64: scale y and X to moderate numbers")
+        if curvature > 0 and self._fit_intercept:
+            shift = first / curvature
+            second = second - (np.outer(first, shift) if pairs else first * shift)
+            point = Point(point.w, point.c + float(shift @ point.w))
+            self.centre = centre + shift
+        # Of a constant feature, rounding is left.
+        rounding = 8 * EPS * self.centre**2 * (1 if design.sparse else 8 * EPS) * curvature
+        constant = (np.diagonal(second) if pairs else second) <= rounding
+        root = math.sqrt(unit)
+        T = root * _inverse_root(second, self._alpha, constant)
+        return _Frame(T, root / math.sqrt(curvature) if curvature > 0 and self._fit_intercept else 0.0, unit), point
+
+
+def _inverse_root(second: Vector, alpha: float, constant: npt.NDArray[np.bool_]) -> Vector:
+    """Return T with T Tᵀ about the inverse of second + alpha: a matrix, or its diagonal if `second` is one.
+
+    Directions without any curvature stay as they are: T is 0 there.
+    """
+    diagonal = np.array(np.diagonal(second) if second.ndim == 2 else second)
+    diagonal[constant] = 0.0
+    diagonal += alpha
+    scale = np.zeros_like(diagonal)
+    np.divide(1.0, np.sqrt(diagonal), out=scale, where=diagonal > 0)
+    if second.ndim == 1:
+        return scale
+    correlation = second * scale * scale[:, None]
+    correlation[constant] = correlation[:, constant] = 0.0
+    np.fill_diagonal(correlation, 1.0 + len(scale) * JITTER)
+    try:
+        factor = cholesky(correlation, lower=True)
+    except LinAlgError:
+        return scale
+    return np.asarray(solve_triangular(factor, np.eye(len(scale)), lower=True).T * scale[:, None], np.float64)
+
+
+# ---- the search ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of a search.
+
+    Attributes
+    ----------
+    coef : numpy.ndarray
+        Shape (n_features,).
+    intercept : float
+    n_iter, n_evaluations : int
+        Iterations of L-BFGS, and evaluations of objective and gradient: passes over X.
+    gradient : float
+        Largest component of the scaled gradient, which is compared with `tol`.
+    converged : bool
+    """
+
+    coef: Vector
+    intercept: float
+    n_iter: int
+    n_evaluations: int
+    gradient: float
+    converged: bool
+
+
+def minimise(loss: Loss, objective: Objective, coef: Vector | None, intercept: float, max_iter: int, tol: float) -> Fit:
+    """Minimise the objective of a convex loss.
+
+    Parameters
+    ----------
+    loss : Loss
+    objective : Objective
+    coef, intercept
+        Where to start; without `coef` at a constant.
+    max_iter : int
+        Of L-BFGS, in all.
+    tol : float
+        Bound of the largest component of the scaled gradient.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ValueError
+        If the loss overflows.
+    """
+    point = objective.start() if coef is None else Point(coef, intercept + float(objective.centre @ coef))
+    n_iter, gradient, converged = 0, 0.0, True
+    for half_width in HALF_WIDTHS if has_kink(loss) else (0.0,):
+        surrogate: Surrogate = Plain(loss)
+        if half_width:
+            error = objective.mean_error(point)
+            if error == 0:
+                break
+            surrogate = Rounded(loss, half_width * error)
+        point, steps, gradient, converged = _descend(surrogate, objective, point, max_iter - n_iter, tol)
+        n_iter += steps
+    return Fit(
+        point.w, point.c - float(objective.centre @ point.w), n_iter, objective.n_evaluations, gradient, converged
+    )
+
+
+def _descend(
+    surrogate: Surrogate, objective: Objective, point: Point, max_iter: int, tol: float
+) -> tuple[Point, int, float, bool]:
+    """Return where rounds of L-BFGS from a point end, their iterations, the scaled gradient there, and whether it is small."""
+    n_iter, gradient, stuck = 0, math.inf, False
+    while True:
+        frame, point = objective.frame(surrogate, point)
+        if frame.unit == 0:  # no element has a derivative, and w is 0
+            return point, n_iter, 0.0, True
+
+        def scaled(u: Vector, frame: _Frame = frame, start: Point = point) -> tuple[float, Vector]:
+            at = frame.at(start, u)
+            value, by_w, by_c = objective.penalised(surrogate, at)
+            return value / frame.unit, frame.gradient(by_w, by_c)
+
+        limits = {"maxiter": min(ROUND, max_iter - n_iter), "maxfun": 10**9, "gtol": tol, "ftol": 0.0, "maxcor": MEMORY}
+        result = minimize(scaled, np.zeros(len(point.w) + 1), jac=True, method="L-BFGS-B", options=limits)
+        point = frame.at(point, result.x)
+        n_iter += int(result.nit)
+        gradient = float(np.abs(result.jac).max())
+        if gradient <= tol:
+            return point, n_iter, gradient, True
+        if n_iter >= max_iter:
+            return point, n_iter, gradient, False
+        # The line search fails where rounding hides the descent, or where the curvature has changed a lot.
+        if result.status == 2 and (gradient <= NOISE or stuck):
+            return point, n_iter, gradient, gradient <= NOISE
+        stuck = result.status == 2
