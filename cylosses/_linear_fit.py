@@ -37,6 +37,8 @@ BLOCK_BYTES = 1 << 20
 FEWEST_ROWS = 32
 GRAM_FEATURES = 512
 """With more features, second moments of all pairs would take longer than the iterations that they save."""
+GRAM_COST = 2000
+"""Squares of features that may be computed for an element of X; only sparse rows have few enough elements to reach it."""
 ROUND = 50
 """Iterations after which curvature and scale are found anew, where the search has come to."""
 MEMORY = 20
@@ -46,9 +48,15 @@ START_ROWS = 10_000
 ROUNDING = 1e-4
 HALF_WIDTHS = (1e-1, 1e-2, 1e-3, ROUNDING)
 """Of the parabolas in kinks, in mean absolute residuals."""
+COARSE = 1e-3
+"""Scaled gradient that is small enough before the next, smaller half-width."""
+FINE = 1e-4
+"""The same with a half-width of `ROUNDING`, where the line search finds nothing lower."""
 EPS = float(np.finfo(np.float64).eps)
-NOISE = 10 * math.sqrt(EPS)
-"""Scaled gradient below which a descent is smaller than the rounding of the objective."""
+ATTEMPTS = 5
+"""Line searches that may fail in a row, each in a new frame."""
+NOISE = 1e-6
+"""Scaled gradient at which the descent that is left, about its square, is near the rounding of the objective."""
 JITTER = EPS ** (2 / 3)
 """Least curvature of a direction in a correlation matrix; directions without any are stretched by no more than its root."""
 
@@ -80,14 +88,16 @@ class Plain:
 
 
 class Rounded:
-    """A loss with kinks: absolute values and a line, with parabolas of half-width `beta` in place of the kinks.
+    """A loss as absolute values and a line, with parabolas of half-width `beta` in place of the kinks.
 
-    l1 is |d|, quantile is |d| / 2 + (1/2 - q) d, epsilon-insensitive is (|d - epsilon| + |d + epsilon|) / 2 - epsilon.
+    quantile is |d| / 2 + (1/2 - q) d, epsilon-insensitive is (|d - epsilon| + |d + epsilon|) / 2 - epsilon. Of the other losses, it is
+    the asymptote: far out, all of them are slope · |d|.
     """
 
     def __init__(self, loss: Loss, beta: float) -> None:
         self._absolute = SmoothL1Loss(reduction="sum", beta=beta)
-        self._factor, self._tilt, self._kinks = 1.0, 0.0, (0.0,)
+        self._factor, self._tilt = float(loss.grad(math.inf, 0.0)), 0.0
+        self._kinks: tuple[float, ...] = (0.0,)
         if isinstance(loss, QuantileLoss):
             self._factor, self._tilt = 0.5, 0.5 - loss.q
         elif isinstance(loss, EpsilonInsensitiveLoss):
@@ -113,9 +123,12 @@ class Rounded:
         return hess
 
 
-def has_kink(loss: Loss) -> bool:
-    """Return whether the derivative of a loss jumps."""
-    return isinstance(loss, L1Loss | QuantileLoss | EpsilonInsensitiveLoss) or (isinstance(loss, SmoothL1Loss) and loss.beta == 0)
+def half_width(loss: Loss) -> float:
+    """Return the error at which a loss turns from a parabola into a line; 0 for a kink, infinite for the square."""
+    if isinstance(loss, L1Loss | QuantileLoss | EpsilonInsensitiveLoss) or (isinstance(loss, SmoothL1Loss) and loss.beta == 0):
+        return 0.0
+    slope, curvature = loss.grad(math.inf, 0.0), loss.grad_and_hess(0.0, 0.0)[1]
+    return float(slope / curvature)
 
 
 # ---- the rows --------------------------------------------------------------------------------------------------------------------
@@ -144,11 +157,16 @@ class Design:
     """
 
     def __init__(self, X: Any, n_threads: int) -> None:
-        self.n_samples, self.n_features = X.shape
+        self.n_samples, self.n_features = int(X.shape[0]), int(X.shape[1])
         self.sparse = bool(issparse(X))
         step = self._rows_of_a_block(X)
         self.slices = [slice(start, min(start + step, self.n_samples)) for start in range(0, self.n_samples, step)]
         self._parts = [_csr_rows(X, rows) if self.sparse else X[rows] for rows in self.slices]
+        elements = X.nnz if self.sparse else X.size
+        self.pairs = self.n_features <= GRAM_FEATURES and self.n_features**2 * self.n_samples <= GRAM_COST * elements
+        """Whether second moments are of all pairs of features."""
+        self.centred = self.pairs or not self.sparse
+        """Whether moments are free of cancellation in features far from 0."""
         self._staged = not self.sparse and (X.dtype != np.float64 or not (X.flags.c_contiguous or X.flags.f_contiguous))
         n_spans = max(1, min(n_threads, len(self.slices) // 2))
         bounds = [len(self.slices) * k // n_spans for k in range(n_spans + 1)]
@@ -170,6 +188,21 @@ class Design:
                 if of_rows.any():
                     return np.asarray((of_rows / of_rows.sum()) @ X, np.float64)
         return np.zeros(self.n_features)
+
+    def moments(self, X: Any, centre: Vector, d: Vector) -> tuple[Vector, Vector]:
+        """Return Σ d x and Σ d x xᵀ, or Σ d x² without pairs, over the rows x of a block minus the centre."""
+        if not self.centred:
+            first, total = d @ X, d.sum()
+            return first - total * centre, d @ X.power(2) - 2 * centre * first + total * centre**2
+        step = max(FEWEST_ROWS, BLOCK_BYTES // 8 // self.n_features) if self.sparse else len(d)
+        first, second = np.zeros(self.n_features), np.zeros((self.n_features,) * (1 + self.pairs))
+        for start in range(0, len(d), step):
+            rows, of_rows = X[start : start + step], d[start : start + step]
+            x = (rows.toarray() if self.sparse else rows) - centre
+            first += of_rows @ x
+            x *= np.sqrt(of_rows)[:, None]
+            second += x.T @ x if self.pairs else np.einsum("ij,ij->j", x, x)
+        return first, second
 
     @contextmanager
     def threads(self) -> Iterator[None]:
@@ -260,7 +293,7 @@ class Objective:
         # Predictions are of X - centre. Near the data is near enough: `frame` moves it to where w and c are uncorrelated.
         self.centre = design.some_mean(weight) if fit_intercept else np.zeros(design.n_features)
 
-    def _operands(self, rows: slice) -> tuple[Any, Any]:
+    def _operands(self, rows: Any) -> tuple[Any, Any]:
         return self._target[rows], None if self._weight is None else self._weight[rows]
 
     def _walk(self, point: Point, work: Callable[[_Block, Any, Any], None]) -> None:
@@ -302,11 +335,8 @@ class Objective:
         w = np.zeros(self._design.n_features)
         if not self._fit_intercept:
             return Point(w, 0.0)
-        counted = slice(None) if self._weight is None else np.flatnonzero(self._weight)
-        n_counted = self._design.n_samples if self._weight is None else len(counted)
-        some = slice(None, None, max(1, n_counted // START_ROWS))
-        target = self._target[counted][some]
-        weight = None if self._weight is None else self._weight[counted][some]
+        counted = np.arange(self._design.n_samples) if self._weight is None else np.flatnonzero(self._weight)
+        target, weight = self._operands(counted[:: max(1, len(counted) // START_ROWS)])
         return Point(w, float(np.quantile(target, 0.5, weights=weight, method="inverted_cdf")))
 
     def mean_error(self, point: Point) -> float:
@@ -316,29 +346,19 @@ class Objective:
     def frame(self, surrogate: Surrogate, point: Point) -> tuple[_Frame, Point]:
         """Return coordinates in which the objective is of unit curvature and size, and the point, moved to a new centre.
 
-        The curvatures d of the elements make up the Hessian Σ d x xᵀ / Σ weight + alpha. By Cauchy and Schwarz, no gradient is larger
-        in its metric than the root of Σ psi² / Σ d, which is therefore the unit.
+        The majorise-minimise curvatures d of the elements make up the Hessian, Σ d x xᵀ / Σ weight + alpha. The unit is the square of
+        the mean slope over the mean curvature: for errors of one size, what a step down to 0 gains. Outliers hardly change it.
         """
-        design = self._design
-        n_features, pairs = design.n_features, not design.sparse and design.n_features <= GRAM_FEATURES
-        blocks = len(design.slices)
-        firsts = np.zeros((blocks, n_features))
-        totals = np.zeros((blocks, 2))
-        seconds = [np.zeros(0)] * blocks
+        design, pairs = self._design, self._design.pairs
+        n_blocks, n_features = len(design.slices), design.n_features
+        firsts, totals = np.zeros((n_blocks, n_features)), np.zeros((n_blocks, 2))
+        seconds = [np.zeros(0)] * n_blocks
         centre = self.centre
 
         def work(block: _Block, target: Any, weight: Any) -> None:
             d = surrogate.curvature(block.pred, target, weight, block.grad)
             totals[block.number] = d.sum(), np.abs(block.grad).sum()
-            if design.sparse:
-                first = d @ block.X
-                firsts[block.number] = first - d.sum() * centre
-                seconds[block.number] = d @ block.X.power(2) - 2 * centre * first + d.sum() * centre**2
-                return
-            x = block.X - centre
-            firsts[block.number] = d @ x
-            x *= np.sqrt(d)[:, None]
-            seconds[block.number] = x.T @ x if pairs else np.einsum("ij,ij->j", x, x)
+            firsts[block.number], seconds[block.number] = design.moments(block.X, centre, d)
 
         self._walk(point, work)
         curvature, slope = totals.sum(axis=0) / self._total
@@ -352,7 +372,7 @@ class Objective:
             point = Point(point.w, point.c + float(shift @ point.w))
             self.centre = centre + shift
         # Of a constant feature, rounding is left.
-        rounding = 8 * EPS * self.centre**2 * (1 if design.sparse else 8 * EPS) * curvature
+        rounding = 8 * EPS * self.centre**2 * (8 * EPS if design.centred else 1) * curvature
         constant = (np.diagonal(second) if pairs else second) <= rounding
         root = math.sqrt(unit)
         T = root * _inverse_root(second, self._alpha, constant)
@@ -432,26 +452,33 @@ def minimise(loss: Loss, objective: Objective, coef: Vector | None, intercept: f
         If the loss overflows.
     """
     point = objective.start() if coef is None else Point(coef, intercept + float(objective.centre @ coef))
-    n_iter, gradient, converged = 0, 0.0, True
-    for half_width in HALF_WIDTHS if has_kink(loss) else (0.0,):
-        surrogate: Surrogate = Plain(loss)
-        if half_width:
-            error = objective.mean_error(point)
-            if error == 0:
-                break
-            surrogate = Rounded(loss, half_width * error)
-        point, steps, gradient, converged = _descend(surrogate, objective, point, max_iter - n_iter, tol)
+    width, n_iter, close = half_width(loss), 0, False
+    gradient, converged = 0.0, True
+    for fraction in HALF_WIDTHS if width < math.inf else ():
+        beta = fraction * objective.mean_error(point)
+        if beta <= width:
+            break
+        last = fraction == ROUNDING
+        point, steps, gradient, converged = _descend(
+            Rounded(loss, beta), objective, point, max_iter - n_iter, tol if last else max(tol, COARSE), FINE
+        )
         n_iter += steps
-    return Fit(
-        point.w, point.c - float(objective.centre @ point.w), n_iter, objective.n_evaluations, gradient, converged
-    )
+        close = converged and last
+    if width > 0:
+        point, steps, gradient, converged = _descend(Plain(loss), objective, point, max_iter - n_iter, tol, NOISE)
+        n_iter += steps
+        converged = converged or close  # as good as a kink, and at least as near the optimum as such a loss comes
+    return Fit(point.w, point.c - float(objective.centre @ point.w), n_iter, objective.n_evaluations, gradient, converged)
 
 
 def _descend(
-    surrogate: Surrogate, objective: Objective, point: Point, max_iter: int, tol: float
+    surrogate: Surrogate, objective: Objective, point: Point, max_iter: int, tol: float, noise: float
 ) -> tuple[Point, int, float, bool]:
-    """Return where rounds of L-BFGS from a point end, their iterations, the scaled gradient there, and whether it is small."""
-    n_iter, gradient, stuck = 0, math.inf, False
+    """Return where rounds of L-BFGS from a point end, their iterations, the scaled gradient there, and whether it is small.
+
+    It is small at `tol`, and where nothing lower can be found, at `noise`.
+    """
+    n_iter, gradient, stuck = 0, math.inf, 0
     while True:
         frame, point = objective.frame(surrogate, point)
         if frame.unit == 0:  # no element has a derivative, and w is 0
@@ -462,7 +489,7 @@ def _descend(
             value, by_w, by_c = objective.penalised(surrogate, at)
             return value / frame.unit, frame.gradient(by_w, by_c)
 
-        limits = {"maxiter": min(ROUND, max_iter - n_iter), "maxfun": 10**9, "gtol": tol, "ftol": 0.0, "maxcor": MEMORY}
+        limits = {"maxiter": min(ROUND, max_iter - n_iter), "maxfun": 10 * ROUND, "gtol": tol, "ftol": 0.0, "maxcor": MEMORY}
         result = minimize(scaled, np.zeros(len(point.w) + 1), jac=True, method="L-BFGS-B", options=limits)
         point = frame.at(point, result.x)
         n_iter += int(result.nit)
@@ -471,7 +498,7 @@ def _descend(
             return point, n_iter, gradient, True
         if n_iter >= max_iter:
             return point, n_iter, gradient, False
-        # The line search fails where rounding hides the descent, or where the curvature has changed a lot.
-        if result.status == 2 and (gradient <= NOISE or stuck):
-            return point, n_iter, gradient, gradient <= NOISE
-        stuck = result.status == 2
+        # The line search fails where rounding hides the descent, or where the curvature has changed a lot: then a new frame helps.
+        stuck = stuck + 1 if result.nit < limits["maxiter"] else 0
+        if stuck and (gradient <= noise or stuck == ATTEMPTS):
+            return point, n_iter, gradient, gradient <= noise
