@@ -48,6 +48,8 @@ START_ROWS = 10_000
 ROUNDING = 1e-4
 HALF_WIDTHS = (1e-1, 1e-2, 1e-3, ROUNDING)
 """Of the parabolas in kinks, in mean absolute residuals."""
+SHARP = 1e-2
+"""Half-width, in mean absolute residuals, below which a loss is approached by wider ones."""
 COARSE = 1e-3
 """Scaled gradient that is small enough before the next, smaller half-width."""
 FINE = 1e-4
@@ -59,6 +61,9 @@ NOISE = 1e-6
 """Scaled gradient at which the descent that is left, about its square, is near the rounding of the objective."""
 JITTER = EPS ** (2 / 3)
 """Least curvature of a direction in a correlation matrix; directions without any are stretched by no more than its root."""
+
+
+_OUT_OF_RANGE = "the loss of y leaves the range of float64: scale y to moderate numbers"
 
 
 class Surrogate(Protocol):
@@ -90,8 +95,8 @@ class Plain:
 class Rounded:
     """A loss as absolute values and a line, with parabolas of half-width `beta` in place of the kinks.
 
-    quantile is |d| / 2 + (1/2 - q) d, epsilon-insensitive is (|d - epsilon| + |d + epsilon|) / 2 - epsilon. Of the other losses, it is
-    the asymptote: far out, all of them are slope · |d|.
+    quantile is |d| / 2 + (1/2 - q) d, epsilon-insensitive is (|d - epsilon| + |d + epsilon|) / 2 - epsilon. Of the other losses, it
+    is the asymptote: far out, all of them are slope · |d|.
     """
 
     def __init__(self, loss: Loss, beta: float) -> None:
@@ -330,24 +335,25 @@ class Objective:
         value, by_w, by_c = self.loss(surrogate, point)
         return value + 0.5 * self._alpha * float(point.w @ point.w), by_w + self._alpha * point.w, by_c
 
-    def start(self) -> Point:
-        """Return the constant model of the weighted median of some targets, 0 without an intercept."""
-        w = np.zeros(self._design.n_features)
-        if not self._fit_intercept:
-            return Point(w, 0.0)
+    def start(self) -> tuple[Point, float]:
+        """Return the constant model of the median of some targets, 0 without an intercept, and their mean absolute residual."""
         counted = np.arange(self._design.n_samples) if self._weight is None else np.flatnonzero(self._weight)
         target, weight = self._operands(counted[:: max(1, len(counted) // START_ROWS)])
-        return Point(w, float(np.quantile(target, 0.5, weights=weight, method="inverted_cdf")))
+        c = float(np.quantile(target, 0.5, weights=weight, method="inverted_cdf")) if self._fit_intercept else 0.0
+        return Point(np.zeros(self._design.n_features), c), float(np.average(np.abs(target - c), weights=weight))
 
     def mean_error(self, point: Point) -> float:
         """Return the weighted mean of the absolute residuals."""
-        return self.loss(Plain(L1Loss()), point)[0]
+        error = self.loss(Plain(L1Loss()), point)[0]
+        if not math.isfinite(error):
+            raise ValueError(_OUT_OF_RANGE)
+        return error
 
     def frame(self, surrogate: Surrogate, point: Point) -> tuple[_Frame, Point]:
         """Return coordinates in which the objective is of unit curvature and size, and the point, moved to a new centre.
 
-        The majorise-minimise curvatures d of the elements make up the Hessian, Σ d x xᵀ / Σ weight + alpha. The unit is the square of
-        the mean slope over the mean curvature: for errors of one size, what a step down to 0 gains. Outliers hardly change it.
+        The majorise-minimise curvatures d of the elements make up the Hessian, Σ d x xᵀ / Σ weight + alpha. The unit is the square
+        of the mean slope over the mean curvature: for errors of one size, what a step down to 0 gains. Outliers hardly change it.
         """
         design, pairs = self._design, self._design.pairs
         n_blocks, n_features = len(design.slices), design.n_features
@@ -361,11 +367,11 @@ class Objective:
             firsts[block.number], seconds[block.number] = design.moments(block.X, centre, d)
 
         self._walk(point, work)
-        curvature, slope = totals.sum(axis=0) / self._total
+        curvature, slope = (float(total) / self._total for total in totals.sum(axis=0))
         first, second = firsts.sum(axis=0) / self._total, np.sum(seconds, axis=0) / self._total
-        unit = (slope**2 / curvature if curvature > 0 else 0.0) + self._alpha * float(point.w @ point.w)
-        if not math.isfinite(unit):
-            raise ValueError("the loss or its curvature overflows float64: scale y and X to moderate numbers")
+        unit = (slope * (slope / curvature) if curvature > 0 else 0.0) + self._alpha * float(point.w @ point.w)
+        if slope != 0 and not 0 < unit < math.inf:
+            raise ValueError(_OUT_OF_RANGE)
         if curvature > 0 and self._fit_intercept:
             shift = first / curvature
             second = second - (np.outer(first, shift) if pairs else first * shift)
@@ -451,20 +457,26 @@ def minimise(loss: Loss, objective: Objective, coef: Vector | None, intercept: f
     ValueError
         If the loss overflows.
     """
-    point = objective.start() if coef is None else Point(coef, intercept + float(objective.centre @ coef))
-    width, n_iter, close = half_width(loss), 0, False
-    gradient, converged = 0.0, True
-    for fraction in HALF_WIDTHS if width < math.inf else ():
+    if coef is None:
+        point, error = objective.start()
+    else:
+        point, error = Point(coef, intercept + float(objective.centre @ coef)), 0.0  # near the end already
+    width, n_iter = half_width(loss), 0
+    gradient, converged, close = 0.0, True, False
+    fractions = HALF_WIDTHS if width < SHARP * error else HALF_WIDTHS[-1:] if width == 0 else ()
+    for fraction in fractions:
         beta = fraction * objective.mean_error(point)
         if beta <= width:
             break
         last = fraction == ROUNDING
-        point, steps, gradient, converged = _descend(
-            Rounded(loss, beta), objective, point, max_iter - n_iter, tol if last else max(tol, COARSE), FINE
-        )
+        stage_tol = tol if last else max(tol, COARSE)
+        point, steps, gradient, converged = _descend(Rounded(loss, beta), objective, point, max_iter - n_iter, stage_tol, FINE)
         n_iter += steps
         close = converged and last
-    if width > 0:
+        if n_iter >= max_iter:
+            converged = close and width == 0
+            break
+    if width > 0 and n_iter < max_iter:
         point, steps, gradient, converged = _descend(Plain(loss), objective, point, max_iter - n_iter, tol, NOISE)
         n_iter += steps
         converged = converged or close  # as good as a kink, and at least as near the optimum as such a loss comes

@@ -211,11 +211,12 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         loss = self.loss
         if isinstance(loss, str):
             if loss not in LOSSES:
-                raise ValueError(f"loss must be a Loss or one of {', '.join(sorted(LOSSES))}; got {loss!r}")
+                convex = ", ".join(sorted(LOSSES.keys() - NOT_CONVEX))
+                raise ValueError(f"loss must be one of {convex}, or a loss object; got {loss!r}")
             cls: Any = LOSSES[loss]
             loss = cls(beta=self.beta) if cls is SmoothL1Loss else cls()
         if not isinstance(loss, Loss):
-            raise TypeError(f"loss must be the name of a loss or a Loss, got {type(loss).__name__}")
+            raise TypeError(f"loss must be the name of a loss or a loss object, as HuberLoss(delta=2.0), got {loss!r}")
         if loss.name in NOT_CONVEX:
             raise ValueError(f"loss={loss.name!r} is not convex: a fit would depend on where it starts; take a convex loss")
         if loss.reduction != "mean":
@@ -265,7 +266,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         if worst.n_iter >= self.max_iter:
             advice = f"in max_iter={self.max_iter} iterations: increase max_iter, or tol if less accuracy will do"
         else:
-            advice = f"as far as tol, rounding stops it after {worst.n_iter} iterations: increase tol, or alpha if features are collinear"
+            advice = f"to tol, rounding stops it after {worst.n_iter} iterations: increase tol, or alpha if features are collinear"
         warnings.warn(
             f"SmoothL1Regressor did not converge {advice} (scaled gradient {worst.gradient:.2g}, tol={self.tol:.2g})",
             ConvergenceWarning,
