@@ -146,6 +146,7 @@ class _Block:
     number: int
     rows: slice
     X: Any
+    transposed: Any
     pred: Vector
     grad: Vector
 
@@ -167,6 +168,8 @@ class Design:
         step = self._rows_of_a_block(X)
         self.slices = [slice(start, min(start + step, self.n_samples)) for start in range(0, self.n_samples, step)]
         self._parts = [_csr_rows(X, rows) if self.sparse else X[rows] for rows in self.slices]
+        # A transpose is a view, but making that of a sparse array that is a view itself copies it.
+        self._transposed = [_transpose_of_csr(part) if self.sparse else part.T for part in self._parts]
         elements = X.nnz if self.sparse else X.size
         self.pairs = self.n_features <= GRAM_FEATURES and self.n_features**2 * self.n_samples <= GRAM_COST * elements
         """Whether second moments are of all pairs of features."""
@@ -194,15 +197,15 @@ class Design:
                     return np.asarray((of_rows / of_rows.sum()) @ X, np.float64)
         return np.zeros(self.n_features)
 
-    def moments(self, X: Any, centre: Vector, d: Vector) -> tuple[Vector, Vector]:
+    def moments(self, block: _Block, centre: Vector, d: Vector) -> tuple[Vector, Vector]:
         """Return Σ d x and Σ d x xᵀ, or Σ d x² without pairs, over the rows x of a block minus the centre."""
         if not self.centred:
-            first, total = d @ X, d.sum()
-            return first - total * centre, d @ X.power(2) - 2 * centre * first + total * centre**2
+            first, total = block.transposed @ d, d.sum()
+            return first - total * centre, block.transposed.power(2) @ d - 2 * centre * first + total * centre**2
         step = max(FEWEST_ROWS, BLOCK_BYTES // 8 // self.n_features) if self.sparse else len(d)
         first, second = np.zeros(self.n_features), np.zeros((self.n_features,) * (1 + self.pairs))
         for start in range(0, len(d), step):
-            rows, of_rows = X[start : start + step], d[start : start + step]
+            rows, of_rows = block.X[start : start + step], d[start : start + step]
             x = (rows.toarray() if self.sparse else rows) - centre
             first += of_rows @ x
             x *= np.sqrt(of_rows)[:, None]
@@ -232,19 +235,29 @@ class Design:
         buffer = np.empty((longest, self.n_features)) if self._staged else None
         pred, grad = np.empty((2, longest))
         for number in span:
-            rows, X = self.slices[number], self._parts[number]
+            rows, X, transposed = self.slices[number], self._parts[number], self._transposed[number]
             length = rows.stop - rows.start
             if buffer is not None:
                 np.copyto(buffer[:length], X)
-                X = buffer[:length]
-            work(_Block(number, rows, X, pred[:length], grad[:length]))
+                X, transposed = buffer[:length], buffer[:length].T
+            work(_Block(number, rows, X, transposed, pred[:length], grad[:length]))
 
 
 def _csr_rows(X: Any, rows: slice) -> Any:
     """Return some rows of a CSR array, whose data are not copied."""
     start, stop = X.indptr[rows.start], X.indptr[rows.stop]
-    parts = X.data[start:stop], X.indices[start:stop], X.indptr[rows.start : rows.stop + 1] - start
-    return type(X)(parts, shape=(rows.stop - rows.start, X.shape[1]), copy=False)
+    view = type(X)((rows.stop - rows.start, X.shape[1]), dtype=X.dtype)
+    # The constructor would copy what is a small part of a large array.
+    view.data, view.indices = X.data[start:stop], X.indices[start:stop]
+    view.indptr = X.indptr[rows.start : rows.stop + 1] - start
+    return view
+
+
+def _transpose_of_csr(X: Any) -> Any:
+    """Return the transpose of a CSR array, whose data are not copied."""
+    view = type(X)(X.shape, dtype=X.dtype).T
+    view.data, view.indices, view.indptr = X.data, X.indices, X.indptr
+    return view
 
 
 # ---- the objective ---------------------------------------------------------------------------------------------------------------
@@ -295,6 +308,8 @@ class Objective:
         self._values = np.empty(len(design.slices))
         self._gradients = np.empty((len(design.slices), design.n_features + 1))
         self.n_evaluations = 0
+        self.resolution = 64 * EPS * max(float(target.max()), -float(target.min()))
+        """Residuals of this size are rounding."""
         # Predictions are of X - centre. Near the data is near enough: `frame` moves it to where w and c are uncorrelated.
         self.centre = design.some_mean(weight) if fit_intercept else np.zeros(design.n_features)
 
@@ -322,7 +337,7 @@ class Objective:
         def work(block: _Block, target: Any, weight: Any) -> None:
             self._values[block.number] = surrogate.value_and_grad(block.pred, target, weight, block.grad)
             slot = self._gradients[block.number]
-            slot[:-1] = block.grad @ block.X
+            slot[:-1] = block.transposed @ block.grad
             slot[-1] = block.grad.sum()
 
         self._walk(point, work)
@@ -340,7 +355,11 @@ class Objective:
         counted = np.arange(self._design.n_samples) if self._weight is None else np.flatnonzero(self._weight)
         target, weight = self._operands(counted[:: max(1, len(counted) // START_ROWS)])
         c = float(np.quantile(target, 0.5, weights=weight, method="inverted_cdf")) if self._fit_intercept else 0.0
-        return Point(np.zeros(self._design.n_features), c), float(np.average(np.abs(target - c), weights=weight))
+        with np.errstate(over="ignore"):
+            error = float(np.average(np.abs(target.astype(np.float64) - c), weights=weight))
+        if not math.isfinite(error):
+            raise ValueError(_OUT_OF_RANGE)
+        return Point(np.zeros(self._design.n_features), c), error
 
     def mean_error(self, point: Point) -> float:
         """Return the weighted mean of the absolute residuals."""
@@ -364,7 +383,7 @@ class Objective:
         def work(block: _Block, target: Any, weight: Any) -> None:
             d = surrogate.curvature(block.pred, target, weight, block.grad)
             totals[block.number] = d.sum(), np.abs(block.grad).sum()
-            firsts[block.number], seconds[block.number] = design.moments(block.X, centre, d)
+            firsts[block.number], seconds[block.number] = design.moments(block, centre, d)
 
         self._walk(point, work)
         curvature, slope = (float(total) / self._total for total in totals.sum(axis=0))
@@ -466,7 +485,7 @@ def minimise(loss: Loss, objective: Objective, coef: Vector | None, intercept: f
     fractions = HALF_WIDTHS if width < SHARP * error else HALF_WIDTHS[-1:] if width == 0 else ()
     for fraction in fractions:
         beta = fraction * objective.mean_error(point)
-        if beta <= width:
+        if beta <= max(width, fraction * objective.resolution):  # sharp no longer, or no error is left
             break
         last = fraction == ROUNDING
         stage_tol = tol if last else max(tol, COARSE)
