@@ -1,4 +1,4 @@
-"""The solver behind `cylosses.sklearn`: the mean loss of a linear model plus a ridge penalty, minimised with NumPy and SciPy.
+"""The solver of `cylosses.sklearn` and of the demo: a linear model with a convex loss and a ridge penalty, on NumPy and SciPy.
 
 Decisions, and why:
 
