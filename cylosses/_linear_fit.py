@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,8 +42,9 @@ GRAM_COST = 2000
 """Squares of features that may be computed for an element of X; only sparse rows have few enough elements to reach it."""
 ROUND = 50
 """Iterations after which curvature and scale are found anew, where the search has come to."""
-MEMORY = 20
-"""Pairs of vectors that L-BFGS keeps."""
+SAMPLE_BLOCKS = 8
+SAMPLE_ROWS = 20
+"""A fit of many rows starts from one of a sample of them: so many blocks at least, and so many rows for each feature."""
 START_ROWS = 10_000
 """Rows from which the first intercept is found."""
 ROUNDING = 1e-4
@@ -51,7 +53,7 @@ HALF_WIDTHS = (1e-1, 1e-2, 1e-3, ROUNDING)
 SHARP = 1e-2
 """Half-width, in mean absolute residuals, below which a loss is approached by wider ones."""
 COARSE = 1e-3
-"""Scaled gradient that is small enough before the next, smaller half-width."""
+"""Scaled gradient that is small enough before the next, smaller half-width, and of a sample."""
 FINE = 1e-4
 """The same with a half-width of `ROUNDING`, where the line search finds nothing lower."""
 EPS = float(np.finfo(np.float64).eps)
@@ -176,9 +178,7 @@ class Design:
         self.centred = self.pairs or not self.sparse
         """Whether moments are free of cancellation in features far from 0."""
         self._staged = not self.sparse and (X.dtype != np.float64 or not (X.flags.c_contiguous or X.flags.f_contiguous))
-        n_spans = max(1, min(n_threads, len(self.slices) // 2))
-        bounds = [len(self.slices) * k // n_spans for k in range(n_spans + 1)]
-        self._spans = [range(bounds[k], bounds[k + 1]) for k in range(n_spans)]
+        self._spans = _spans(len(self.slices), n_threads)
         self._threads: ThreadPoolExecutor | None = None
 
     def _rows_of_a_block(self, X: Any) -> int:
@@ -187,6 +187,17 @@ class Design:
             return max(FEWEST_ROWS, elements // self.n_features)
         # The product of a block with the gradient is dense: a block holds more elements than that.
         return max(FEWEST_ROWS, int(max(elements, 4 * self.n_features) * self.n_samples / max(X.nnz, self.n_samples)))
+
+    def sample(self) -> "Design | None":
+        """Return a design of evenly spaced blocks on the same threads, None where it would not be much smaller."""
+        rows = self.slices[0].stop
+        step = len(self.slices) // max(SAMPLE_BLOCKS, -(-SAMPLE_ROWS * self.n_features // rows))
+        if step < 4:
+            return None
+        thinned = copy(self)
+        thinned.slices, thinned._parts, thinned._transposed = self.slices[::step], self._parts[::step], self._transposed[::step]
+        thinned._spans = _spans(len(thinned.slices), len(self._spans))
+        return thinned
 
     def some_mean(self, weight: Any) -> Vector:
         """Return the means of the features over the first block that has a weight; 0 for sparse rows, mostly of zeros."""
@@ -241,6 +252,13 @@ class Design:
                 np.copyto(buffer[:length], X)
                 X, transposed = buffer[:length], buffer[:length].T
             work(_Block(number, rows, X, transposed, pred[:length], grad[:length]))
+
+
+def _spans(n_blocks: int, n_threads: int) -> list[range]:
+    """Return runs of blocks, one for each thread that is worth waking."""
+    n_spans = max(1, min(n_threads, n_blocks // 2))
+    bounds = [n_blocks * k // n_spans for k in range(n_spans + 1)]
+    return [range(bounds[k], bounds[k + 1]) for k in range(n_spans)]
 
 
 def _csr_rows(X: Any, rows: slice) -> Any:
@@ -304,7 +322,8 @@ class Objective:
     def __init__(self, design: Design, target: Any, weight: Any, alpha: float, fit_intercept: bool) -> None:
         self._design, self._target, self._weight = design, target, weight
         self._alpha, self._fit_intercept = alpha, fit_intercept
-        self._total = float(design.n_samples if weight is None else weight.sum(dtype=np.float64))
+        sums = (rows.stop - rows.start if weight is None else weight[rows].sum(dtype=np.float64) for rows in design.slices)
+        self._total = math.fsum(sums)
         self._values = np.empty(len(design.slices))
         self._gradients = np.empty((len(design.slices), design.n_features + 1))
         self.n_evaluations = 0
@@ -312,6 +331,14 @@ class Objective:
         """Residuals of this size are rounding."""
         # Predictions are of X - centre. Near the data is near enough: `frame` moves it to where w and c are uncorrelated.
         self.centre = design.some_mean(weight) if fit_intercept else np.zeros(design.n_features)
+
+    def of_sample(self) -> "Objective | None":
+        """Return the objective over a sample of the rows; None if there are not many, or if they have no weight."""
+        design = self._design.sample()
+        if design is None:
+            return None
+        sampled = Objective(design, self._target, self._weight, self._alpha, self._fit_intercept)
+        return sampled if sampled._total > 0 else None
 
     def _operands(self, rows: Any) -> tuple[Any, Any]:
         return self._target[rows], None if self._weight is None else self._weight[rows]
@@ -439,7 +466,7 @@ class Fit:
         Shape (n_features,).
     intercept : float
     n_iter, n_evaluations : int
-        Iterations of L-BFGS, and evaluations of objective and gradient: passes over X.
+        Iterations of L-BFGS over all rows, and evaluations of objective and gradient: passes over X.
     gradient : float
         Largest component of the scaled gradient, which is compared with `tol`.
     converged : bool
@@ -476,6 +503,10 @@ def minimise(loss: Loss, objective: Objective, coef: Vector | None, intercept: f
     ValueError
         If the loss overflows.
     """
+    sampled = objective.of_sample() if coef is None else None
+    if sampled is not None:
+        rough = minimise(loss, sampled, None, 0.0, max_iter, max(tol, COARSE))
+        coef, intercept = rough.coef, rough.intercept
     if coef is None:
         point, error = objective.start()
     else:
@@ -520,7 +551,7 @@ def _descend(
             value, by_w, by_c = objective.penalised(surrogate, at)
             return value / frame.unit, frame.gradient(by_w, by_c)
 
-        limits = {"maxiter": min(ROUND, max_iter - n_iter), "maxfun": 10 * ROUND, "gtol": tol, "ftol": 0.0, "maxcor": MEMORY}
+        limits = {"maxiter": min(ROUND, max_iter - n_iter), "maxfun": 10 * ROUND, "gtol": tol, "ftol": 0.0}
         result = minimize(scaled, np.zeros(len(point.w) + 1), jac=True, method="L-BFGS-B", options=limits)
         point = frame.at(point, result.x)
         n_iter += int(result.nit)
