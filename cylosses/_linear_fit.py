@@ -10,6 +10,7 @@ Decisions, and why:
 (d) L-BFGS works on coordinates u in which the curvature is about 1 in every direction: w = start + T u, with T from the Cholesky
     factor of the majorise-minimise Hessian at the start (from its diagonal if X is sparse or has many features). The map is
     invertible, so the optimum stays what it is; collinear features and features of different units cost no iterations.
+    Of many rows, an evenly spaced sample of blocks gives the start and T.
 (e) The objective and u are scaled by what the data make of them, so that `tol` means the same in all units.
 (f) The derivative of a loss with a kink does not vanish at the optimum. Such a loss is minimised with a parabola of half-width beta
     around the kink, for a falling sequence of beta that ends at `ROUNDING` times the mean absolute residual.
@@ -296,6 +297,7 @@ class _Frame:
     T: Vector  # a square matrix, or the diagonal of one
     t: float
     unit: float
+    complete: bool  # no feature was constant
 
     def at(self, point: Point, u: Vector) -> Point:
         return Point(point.w + (self.T * u[:-1] if self.T.ndim == 1 else self.T @ u[:-1]), point.c + self.t * float(u[-1]))
@@ -428,7 +430,20 @@ class Objective:
         constant = (np.diagonal(second) if pairs else second) <= rounding
         root = math.sqrt(unit)
         T = root * _inverse_root(second, self._alpha, constant)
-        return _Frame(T, root / math.sqrt(curvature) if curvature > 0 and self._fit_intercept else 0.0, unit), point
+        t = root / math.sqrt(curvature) if curvature > 0 and self._fit_intercept else 0.0
+        return _Frame(T, t, unit, not constant.any()), point
+
+    def frame_of_sample(self, sampled: "Objective", surrogate: Surrogate, point: Point) -> tuple[_Frame, Point]:
+        """Return what `frame` does, from the rows of a sample where they will do.
+
+        A moment of the sample is at most that of all rows, times the ratio of their numbers: `tol` is met up to the root of that.
+        But a feature that is constant in the sample may not be so elsewhere.
+        """
+        frame, moved = sampled.frame(surrogate, Point(point.w, point.c + float((sampled.centre - self.centre) @ point.w)))
+        if frame.unit == 0 or not frame.complete:
+            return self.frame(surrogate, point)
+        self.centre = sampled.centre
+        return frame, moved
 
 
 def _inverse_root(second: Vector, alpha: float, constant: npt.NDArray[np.bool_]) -> Vector:
@@ -520,21 +535,23 @@ def minimise(loss: Loss, objective: Objective, coef: Vector | None, intercept: f
             break
         last = fraction == ROUNDING
         stage_tol = tol if last else max(tol, COARSE)
-        point, steps, gradient, converged = _descend(Rounded(loss, beta), objective, point, max_iter - n_iter, stage_tol, FINE)
+        point, steps, gradient, converged = _descend(
+            Rounded(loss, beta), objective, sampled, point, max_iter - n_iter, stage_tol, FINE
+        )
         n_iter += steps
         close = converged and last
         if n_iter >= max_iter:
             converged = close and width == 0
             break
     if width > 0 and n_iter < max_iter:
-        point, steps, gradient, converged = _descend(Plain(loss), objective, point, max_iter - n_iter, tol, NOISE)
+        point, steps, gradient, converged = _descend(Plain(loss), objective, sampled, point, max_iter - n_iter, tol, NOISE)
         n_iter += steps
         converged = converged or close  # as good as a kink, and at least as near the optimum as such a loss comes
     return Fit(point.w, point.c - float(objective.centre @ point.w), n_iter, objective.n_evaluations, gradient, converged)
 
 
 def _descend(
-    surrogate: Surrogate, objective: Objective, point: Point, max_iter: int, tol: float, noise: float
+    surrogate: Surrogate, objective: Objective, sampled: Objective | None, point: Point, max_iter: int, tol: float, noise: float
 ) -> tuple[Point, int, float, bool]:
     """Return where rounds of L-BFGS from a point end, their iterations, the scaled gradient there, and whether it is small.
 
@@ -542,7 +559,11 @@ def _descend(
     """
     n_iter, gradient, stuck = 0, math.inf, 0
     while True:
-        frame, point = objective.frame(surrogate, point)
+        if sampled is None:
+            frame, point = objective.frame(surrogate, point)
+        else:
+            frame, point = objective.frame_of_sample(sampled, surrogate, point)
+            sampled = None  # another frame is only needed where this one was not good
         if frame.unit == 0:  # no element has a derivative, and w is 0
             return point, n_iter, 0.0, True
 

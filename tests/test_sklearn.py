@@ -372,6 +372,40 @@ def test_threads_change_no_bit_and_blocks_hardly_any(loss, make, dtype, data, mo
     assert fits[0].coef_ == pytest.approx(whole.coef_, rel=1e-4 if loss == "quantile" else 1e-5, abs=1e-6)
 
 
+def test_a_sample_saves_evaluations(rng, monkeypatch):
+    X = rng.normal(size=(20_000, 4))
+    y = X @ [1.0, 50.0, 2.0, 3.0] + rng.standard_t(2, 20_000)
+    for loss in ("smooth_l1", "l1", "charbonnier"):
+        with monkeypatch.context() as patch:
+            whole = SmoothL1Regressor(loss).fit(X, y)
+            patch.setattr(_linear_fit, "BLOCK_BYTES", 16384)
+            assert SmoothL1Regressor(loss).fit(X, y).n_evaluations_ < 0.8 * whole.n_evaluations_
+
+
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("loss", ["smooth_l1", "l1", "charbonnier", "mse"])
+def test_a_fit_of_many_rows_starts_from_a_sample(loss, make, rng, monkeypatch):
+    """What the sample does not show is found all the same: a rare feature, an outlier in a feature, rows without weight."""
+    n = 4000
+    X = rng.normal(size=(n, 4))
+    X[:, 1] = np.arange(n) == 77
+    X[123, 2] = 1e4
+    y = X @ [1.0, 50.0, 2.0, 3.0] + rng.standard_t(2, n)
+    weight = np.where(np.arange(n) < n // 2, 0.0, rng.uniform(1, 2, n))
+    weight[77] = 1.0
+    monkeypatch.setattr(_linear_fit, "BLOCK_BYTES", 1024)
+    for of_rows in (None, weight):
+        assert _linear_fit.Design(make(X), 1).sample() is not None
+        sampled = SmoothL1Regressor(loss, alpha=0).fit(make(X), y, of_rows)
+        with monkeypatch.context() as patch:
+            patch.setattr(_linear_fit, "SAMPLE_BLOCKS", n)
+            assert _linear_fit.Design(make(X), 1).sample() is None
+            whole = SmoothL1Regressor(loss, alpha=0).fit(make(X), y, of_rows)
+        assert sampled.coef_ == pytest.approx(whole.coef_, rel=1e-3, abs=1e-4)
+    only = np.where(np.arange(n) == 40, 1.0, 0.0)
+    assert SmoothL1Regressor(loss, alpha=1e-9).fit(make(X), y, only).predict(make(X[40:41])) == pytest.approx(y[40], abs=1e-3)
+
+
 def test_many_and_sparse_features(rng, monkeypatch):
     """Beyond what second moments of all pairs are made for: their diagonal serves."""
     X = scipy.sparse.random_array((300, 40), density=0.2, rng=rng, format="csr")
