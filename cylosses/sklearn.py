@@ -69,9 +69,10 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
     intercept_ : float or numpy.ndarray
         A scalar, or of shape (n_outputs,). 0 without an intercept.
     n_iter_ : int or numpy.ndarray
-        Iterations of L-BFGS; of shape (n_outputs,) if y has two axes.
+        Iterations of L-BFGS; of shape (n_outputs,) if y has two axes. A fit of many rows starts from one of a sample, whose
+        iterations do not count.
     n_evaluations_ : int or numpy.ndarray
-        Evaluations of the objective, each one pass over X; like `n_iter_`.
+        Evaluations of the objective and its gradient, each one pass over X; like `n_iter_`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : numpy.ndarray

@@ -46,6 +46,7 @@ from cylosses import (
 from cylosses.sklearn import NOT_CONVEX, SCORERS, SmoothL1Regressor
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(sklearn.__file__).parent
 CONVEX = sorted(LOSSES.keys() - NOT_CONVEX)
 KINKED = {"l1", "quantile", "epsilon_insensitive"}
 SMOOTH = sorted(set(CONVEX) - KINKED)
@@ -167,7 +168,9 @@ def test_targets_out_of_range_are_refused(loss):
 @pytest.mark.parametrize("package", ["sklearn", "scipy"])
 def test_a_missing_package_names_the_extra(package):
     script = f"import sys; sys.modules[{package!r}] = None; import cylosses; print('core'); import cylosses.sklearn"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=PACKAGE.parent, timeout=60
+    )
     assert result.stdout == "core\n"
     name = {"sklearn": "scikit-learn"}.get(package, package)
     expected = f"ImportError: cylosses.sklearn needs the package {name}: pip install 'cylosses[sklearn]'"
@@ -477,7 +480,7 @@ def test_there_is_a_metric_and_a_scorer_for_each_loss():
 
 
 def test_the_types_have_the_signatures_of_the_metrics():
-    stub = ast.parse((ROOT / "cylosses" / "_sklearn_metrics.pyi").read_text(encoding="utf-8"))
+    stub = ast.parse((PACKAGE / "_sklearn_metrics.pyi").read_text(encoding="utf-8"))
     described = {node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)}
     assert set(described) == {f"mean_{name}_error" for name in LOSSES}
     for name, node in described.items():
