@@ -43,7 +43,7 @@ GRAM_COST = 2000
 """Squares of features that may be computed for an element of X; only sparse rows have few enough elements to reach it."""
 ROUND = 50
 """Iterations after which curvature and scale are found anew, where the search has come to."""
-SAMPLE_BLOCKS = 8
+SAMPLE_BLOCKS = 4
 SAMPLE_ROWS = 20
 """A fit of many rows starts from one of a sample of them: so many blocks at least, and so many rows for each feature."""
 START_ROWS = 10_000
