@@ -18,10 +18,10 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from scipy.optimize import minimize
 
 from cylosses import SmoothL1Loss
 from cylosses._demo_picture import draw
+from cylosses._linear_fit import Design, Objective, minimise
 from cylosses._readers import open_source
 from cylosses._score import Request, score
 from cylosses._writers import output_path, replacing
@@ -102,18 +102,9 @@ def fit_smooth_l1(data: StackLoss, beta: float = BETA) -> Vector:
     numpy.ndarray
         Shape (4,): intercept, then one coefficient per predictor.
     """
-    loss = SmoothL1Loss(reduction="mean", beta=beta)
-    # Orthogonal columns: on the raw ones, of very different size and offset, L-BFGS would creep.
-    basis, back = np.linalg.qr(np.column_stack([np.ones(len(data.response)), data.predictors]))
-
-    def value_and_gradient(weights: Vector) -> tuple[float, Vector]:
-        value, grad = loss.value_and_grad(basis @ weights, data.response)
-        return float(value), basis.T @ grad
-
-    start = basis.T @ data.response  # least squares
-    settings = {"ftol": 0.0, "gtol": 1e-12, "maxiter": 10_000, "maxfun": 100_000}
-    result = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=settings)
-    return np.asarray(np.linalg.solve(back, result.x), np.float64)
+    objective = Objective(Design(data.predictors, n_threads=1), data.response, None, alpha=0.0, fit_intercept=True)
+    fit = minimise(SmoothL1Loss(beta=beta), objective, None, 0.0, max_iter=10_000, tol=1e-12)
+    return np.append(fit.intercept, fit.coef)
 
 
 def predict(coefficients: Vector, data: StackLoss) -> Vector:

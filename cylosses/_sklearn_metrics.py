@@ -1,0 +1,108 @@
+"""The losses as metrics and scorers of scikit-learn; public as part of `cylosses.sklearn`.
+
+As in `cylosses.functional`, the functions are written out from one template for each class of the registry.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import make_scorer
+from sklearn.utils import check_array, check_consistent_length
+
+from cylosses import LOSSES, Loss
+
+__all__ = ["SCORERS"]  # the functions and scorers are added below
+
+SCORERS: dict[str, Any] = {}
+"""Scorers by name, as ``scoring=`` takes them: one for each loss, with the default of its parameter."""
+
+
+def _as_columns(name: str, values: Any) -> Any:
+    array = check_array(values, ensure_2d=False, dtype=[np.float64, np.float32], input_name=name)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def _mean_error(loss: Loss, y_true: Any, y_pred: Any, sample_weight: Any, multioutput: Any) -> Any:
+    """Return the mean loss of each output, or their average."""
+    y_true, y_pred = _as_columns("y_true", y_true), _as_columns("y_pred", y_pred)
+    check_consistent_length(y_true, y_pred, sample_weight)
+    if y_true.shape != y_pred.shape:
+        raise ValueError(f"y_true and y_pred must have as many outputs, got {y_true.shape[1]} and {y_pred.shape[1]}")
+    weight = None
+    if sample_weight is not None:
+        weight = check_array(sample_weight, ensure_2d=False, dtype=[np.float64, np.float32], input_name="sample_weight")
+        if weight.ndim != 1:
+            raise ValueError(f"sample_weight must have one axis, got the shape {weight.shape}")
+        if not weight.any():
+            raise ValueError("every sample_weight is zero: at least one must be positive")
+        weight = weight[:, None]
+    if isinstance(multioutput, str):
+        if multioutput == "uniform_average":
+            return float(loss(y_pred, y_true, weight=weight))
+        if multioutput == "raw_values":
+            return loss(y_pred, y_true, weight=weight, axis=0)
+        raise ValueError(f"multioutput must be 'raw_values', 'uniform_average' or an array, got {multioutput!r}")
+    shares = check_array(multioutput, ensure_2d=False, dtype=np.float64, input_name="multioutput")
+    if shares.shape != (y_true.shape[1],):
+        raise ValueError(f"multioutput must have the shape ({y_true.shape[1]},), one weight an output, got {shares.shape}")
+    return float(np.average(loss(y_pred, y_true, weight=weight, axis=0), weights=shares))
+
+
+_METRIC = """
+def mean_{name}_error(y_true, y_pred, *, sample_weight=None, multioutput="uniform_average"{declared}):
+    return _mean_error({cls}({setting}), y_true, y_pred, sample_weight, multioutput)
+"""
+
+_METRIC_DOC = """Mean {name} loss of predictions, exactly summed: `cylosses.{name}_loss` with the signature of scikit-learn.
+
+Parameters
+----------
+y_true : array_like of shape (n_samples,) or (n_samples, n_outputs)
+    True values.
+y_pred : array_like of the same shape
+    Predictions.
+sample_weight : array_like of shape (n_samples,), optional
+    Not negative. The mean divides by their sum.
+multioutput : {{'uniform_average', 'raw_values'}} or array_like of shape (n_outputs,)
+    Whether the errors of all outputs are averaged, returned, or averaged with these weights.
+{parameter_doc}
+Returns
+-------
+float or numpy.ndarray
+    The mean loss, at least 0 (the best); of shape (n_outputs,) for ``multioutput='raw_values'``.
+
+Raises
+------
+ValueError
+    For shapes that differ, NaN and infinity, negative weights, and an invalid parameter.
+
+Examples
+--------
+>>> from cylosses import {name}_loss
+>>> from cylosses.sklearn import mean_{name}_error
+>>> mean_{name}_error([1.0, 10.0, 0.5], [1.5, 2.0, 0.5]) == {name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+np.True_
+"""
+
+
+def _define(cls: type[Loss]) -> None:
+    """Put the metric and the scorer of a loss into this module."""
+    parameter = cls.parameter_name
+    meaning = getattr(cls, parameter).__doc__ if parameter else ""
+    words = {
+        "name": cls.name,
+        "cls": cls.__name__,
+        "declared": f", {parameter}={cls.default!r}" if parameter else "",
+        "setting": f"{parameter}={parameter}" if parameter else "",
+        "parameter_doc": f"{parameter} : float\n    {meaning}\n" if parameter else "",
+    }
+    metric, scorer = f"mean_{cls.name}_error", f"neg_mean_{cls.name}_error_scorer"
+    exec(compile(_METRIC.format(**words), f"{__file__} (template)", "exec"), globals())
+    globals()[metric].__doc__ = _METRIC_DOC.format(**words)
+    globals()[scorer] = SCORERS[scorer.removesuffix("_scorer")] = make_scorer(globals()[metric], greater_is_better=False)
+    __all__.extend((metric, scorer))
+
+
+for _cls in LOSSES.values():
+    globals()[_cls.__name__] = _cls
+    _define(_cls)
