@@ -138,16 +138,18 @@ class _Terms:
         twice = 2 * (parameter or 0.0) / unit
         errors = np.array([scale / unit, 0.0, twice if twice < np.inf else 0.0, _FLOOR * scale / unit])
         both_sides = np.stack([errors, -errors])
-        _, curvature = loss.grad_and_hess(both_sides, np.zeros_like(both_sides), curvature="mm")
-        *candidates, at_floor = curvature.max(0).tolist()
-        # Flat at the floor means bounded elsewhere, and no more at 0 means constant inside: nothing to cap.
-        bounded = at_floor in (0, candidates[1])
+        slopes, curvatures = loss.grad_and_hess(both_sides, np.zeros_like(both_sides), curvature="mm")
+        slope, *_, slope_at_floor = abs(slopes).max(0).tolist()
+        *candidates, at_floor = curvatures.max(0).tolist()
+        # Nothing to cap where the loss is flat at the floor, for its curvature is bounded then, or flattens out beyond, as Tukey's
+        # with a small c, or has no more curvature at 0.
+        bounded = at_floor in (0, candidates[1]) or slope_at_floor > slope
         return cls(scale, loss, unit, next((1 / value for value in candidates if value > 0), 1.0), np.inf if bounded else at_floor)
 
 
 def _loss(name: str, reduction: str, parameter: float | None) -> Loss:
     cls = LOSSES[name]
-    setting: dict[str, Any] = {} if parameter is None else {str(cls.parameter_name): parameter}
+    setting: dict[str, Any] = {} if cls.parameter_name is None else {cls.parameter_name: parameter}
     return cls(reduction=reduction, **setting)
 
 
@@ -216,16 +218,18 @@ class _Adapter:
         for name in parameter:
             if name != own:
                 raise TypeError(f"{loss} has {'no parameter' if own is None else f'the parameter {own!r}'}, got {name!r}")
-        given = parameter.get(own, cls.default if loss in _WITHOUT_UNIT else "auto") if own else None
-        if isinstance(given, str) and given != "auto":
-            raise ValueError(f"{own} must be a number or 'auto', got {given!r}")
-        if given == "auto" and loss in _WITHOUT_UNIT:
-            raise ValueError(f"{own} has no unit that targets could set: it must be a number, got 'auto'")
-        if given is not None and given != "auto":
-            given = getattr(cls(**{str(own): given}), str(own))  # checked by the loss
+        given = None
+        if own is not None:
+            given = parameter.get(own, cls.default if loss in _WITHOUT_UNIT else "auto")
+            if not isinstance(given, str):
+                given = getattr(_loss(loss, "sum", given), own)  # checked by the loss
+            elif given != "auto":
+                raise ValueError(f"{own} must be a number or 'auto', got {given!r}")
+            elif loss in _WITHOUT_UNIT:
+                raise ValueError(f"{own} has no unit that targets could set: it must be a number, got 'auto'")
         put = object.__setattr__
         put(self, "loss", loss)
-        put(self, "_scale", scale if scale == "auto" else _checked_scale(scale))
+        put(self, "_scale", _checked_scale(scale))
         put(self, "_parameter", given)
         put(self, "_remembered", ())
         put(self, "_fixed", None if self._scale == "auto" else self._terms(self._scale))
@@ -326,12 +330,14 @@ class _Adapter:
         return _rebuild(type(self), settings)
 
 
-def _checked_scale(scale: object) -> float:
+def _checked_scale(scale: Any) -> float | Literal["auto"]:
+    if isinstance(scale, str) and scale == "auto":
+        return "auto"
     try:
-        number = float(scale)  # type: ignore[arg-type]
+        number = float("nan") if isinstance(scale, str | bool) else float(scale)
     except (TypeError, ValueError):
-        number = np.nan
-    if isinstance(scale, str | bool) or not 0 < number < np.inf:
+        number = float("nan")
+    if not 0 < number < np.inf:
         raise ValueError(f"scale must be a positive number or 'auto', got {scale!r}")
     return number
 
