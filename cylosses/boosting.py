@@ -276,6 +276,14 @@ class _Adapter:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._settings())
 
+    # Copies of what cannot change are the same, as those of strings are. CatBoost's get_params copies its parameters, and
+    # sklearn.base.clone insists on getting those that it set.
+    def __copy__(self) -> "_Adapter":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Adapter":
+        return self
+
     def _parameter_at(self, scale: float) -> float | None:
         """Return the parameter as a number."""
         return _AUTO.get(self.loss, LOSSES[self.loss].default) * scale if self._parameter == "auto" else self._parameter
