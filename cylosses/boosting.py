@@ -15,7 +15,7 @@ e. Plain Python: CatBoost would compile with numba what does not use ``self``, a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -168,7 +168,7 @@ class _Batch:
             y_true, y_pred, sample_weight = y_pred.get_label(), y_true, y_pred.get_weight()
             if sample_weight is not None and len(sample_weight) == 0:  # so XGBoost says that there are none
                 sample_weight = None
-        target, prediction = np.asarray(y_true), np.asarray(y_pred)
+        target, prediction = np.asanyarray(y_true), np.asanyarray(y_pred)  # masked ones are the core's to refuse
         if target.shape != prediction.shape and {target.shape, prediction.shape} == {(target.size,), (target.size, 1)}:
             target = target.reshape(prediction.shape)
         if target.shape != prediction.shape or target.ndim not in (1, 2):
@@ -201,8 +201,7 @@ class _Adapter:
 
     no_jit: ClassVar[bool] = True
     """Tells CatBoost to leave the methods as they are."""
-    own: ClassVar[str]
-    """The attribute and keyword that only this kind has."""
+    _own: ClassVar[str]  # the attribute and keyword that only this kind has
     loss: str
     """Name of the loss in `LOSSES`."""
     _scale: float | Literal["auto"]
@@ -257,7 +256,7 @@ class _Adapter:
 
     def _settings(self) -> dict[str, Any]:
         parameter = {} if self._parameter is None else {str(LOSSES[self.loss].parameter_name): self._parameter}
-        return {"loss": self.loss, self.own: getattr(self, self.own), "scale": self._scale} | parameter
+        return {"loss": self.loss, self._own: getattr(self, self._own), "scale": self._scale} | parameter
 
     def __repr__(self) -> str:
         settings = self._settings()
@@ -278,10 +277,10 @@ class _Adapter:
 
     # Copies of what cannot change are the same, as those of strings are. CatBoost's get_params copies its parameters, and
     # sklearn.base.clone insists on getting those that it set.
-    def __copy__(self) -> "_Adapter":
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Adapter":
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
     def _parameter_at(self, scale: float) -> float | None:
@@ -316,7 +315,7 @@ class _Adapter:
             )
         return self._fixed
 
-    def for_targets(self, targets: Any, sample_weight: Any = None) -> Any:
+    def for_targets(self, targets: Any, sample_weight: Any = None) -> Self:
         """Return the same with numbers in place of ``"auto"``, worked out of targets. CatBoost needs them.
 
         Parameters
@@ -335,7 +334,7 @@ class _Adapter:
         scale = settings["scale"] = robust_scale(targets, sample_weight) if self._scale == "auto" else self._scale
         if self._parameter is not None:
             settings[str(LOSSES[self.loss].parameter_name)] = self._parameter_at(scale)
-        return _rebuild(type(self), settings)
+        return type(self)(**settings)
 
 
 def _checked_scale(scale: Any) -> float | Literal["auto"]:
@@ -418,7 +417,7 @@ class Objective(_Adapter):
 
     __slots__ = ("curvature",)
 
-    own = "curvature"
+    _own = "curvature"
     curvature: str
     """What stands for the Hessian."""
 
@@ -505,7 +504,7 @@ class Objective(_Adapter):
         Metric
         """
         settings = self._settings()
-        del settings[self.own]
+        del settings[self._own]
         return Metric(booster=booster, **settings)
 
 
@@ -520,7 +519,8 @@ class Metric(_Adapter):
         Whose conventions the results follow.
     scale, **parameter
         As of `Objective`. With ``auto`` the parameter is worked out of the targets of each evaluation set by itself; to judge
-        several sets by one loss, use `for_targets` or give a number. CatBoost needs that.
+        several sets by one loss, use `for_targets` or give a number. CatBoost needs that. Losses without a parameter, and given
+        ones, need no scale.
 
     Raises
     ------
@@ -545,7 +545,7 @@ class Metric(_Adapter):
 
     __slots__ = ("booster",)
 
-    own = "booster"
+    _own = "booster"
     booster: str
     """Whose conventions the results follow."""
 
@@ -560,6 +560,8 @@ class Metric(_Adapter):
             raise ValueError(f"booster must be 'lightgbm', 'xgboost' or 'catboost', got {booster!r}")
         object.__setattr__(self, "booster", booster)
         super().__init__(loss, scale, parameter)
+        if self._fixed is None and self._parameter != "auto":  # the scale is for the parameter alone, here
+            object.__setattr__(self, "_fixed", self._terms(1.0))
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float | tuple[str, float] | tuple[str, float, bool]:
         """Return the mean loss in the form that the booster wants.
@@ -577,10 +579,7 @@ class Metric(_Adapter):
         """
         native = hasattr(y_pred, "get_label")
         batch = _Batch.of(y_true, y_pred, sample_weight)
-        values = [
-            float(_loss(self.loss, "mean", self._parameter_at(terms.scale))(column.prediction, column.target, weight=column.weight))
-            for column, terms in self._columns(batch)
-        ]
+        values = [self._reduced("mean", column, terms) for column, terms in self._columns(batch)]
         value = values[0] if len(values) == 1 else float(np.mean(values))
         if self.booster == "lightgbm":
             return self.loss, value, False
@@ -605,9 +604,12 @@ class Metric(_Adapter):
         if len(approxes) != 1:
             raise ValueError(f"the metric is for one prediction a row, got {len(approxes)}")
         batch = _Batch.of(target, approxes[0], weight)
-        loss = _loss(self.loss, "sum", self._parameter_at(self._terms_of_block().scale))
-        total = loss(batch.prediction, batch.target, weight=batch.weight)
-        return float(total), float(len(batch.target) if batch.weight is None else batch.weight.sum(dtype=np.float64))
+        total = self._reduced("sum", batch, self._terms_of_block())
+        return total, float(len(batch.target) if batch.weight is None else batch.weight.sum(dtype=np.float64))
+
+    def _reduced(self, reduction: str, batch: _Batch, terms: _Terms) -> float:
+        loss = _loss(self.loss, reduction, self._parameter_at(terms.scale))  # in the units of the data, whatever that of the terms
+        return float(loss(batch.prediction, batch.target, weight=batch.weight))
 
     def get_final_error(self, error: float, weight: float) -> float:
         """Return the mean of the sums: CatBoost calls this.
