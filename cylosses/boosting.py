@@ -390,8 +390,8 @@ class Objective(_Adapter):
 
     Targets that multiply by 1000 give gradients that do, and the same Hessians, if scale and parameter are ``auto``.
 
-    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. That is made up for quickly unless the
-    targets lie hundreds of scales away; then start at their median, as docs/boosting.md shows. For ``tukey`` it is
+    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. That is made up for unless the targets lie
+    many scales away (CatBoost: ten); then start at their median, as docs/boosting.md shows. For ``tukey`` it is
     advisable anyway, because it ignores errors beyond c.
 
     An objective has no state: it may serve several models and threads. It is immutable, comparable, hashable and picklable, and
