@@ -35,6 +35,7 @@ lint: $(VENV)/.installed $(VENV)/.lint-group
 
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
+	$(PY) -m tests.peer_table
 
 exactness: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.exactness --arrays 10000 --splits 1000

@@ -322,7 +322,7 @@ def main() -> int:
     report = run(seed, options.cases)
     for message in report.mismatches[:20]:
         print("  ", message)
-    print("largest error in ulp against 60 digits at the rounded difference (second derivative of tukey: in ulp of its terms)")
+    print("largest error in ulp against 60 digits at the rounded difference")
     print(table(report))
     print(
         f"{options.cases} cases, {report.compared} results compared in bits: {len(report.mismatches)} mismatches "

@@ -203,6 +203,18 @@ def test_derivatives_are_central_differences_of_the_formulas(name, rng):
 
 
 @pytest.mark.parametrize("name", ORACLE)
+def test_formulas_have_60_digits_whatever_the_working_precision(name, rng):
+    """Also those with a root, that is: not only where the root is rational, as in the examples by hand."""
+    for d, p in generators.spread(rng, 60, np.float64, -30, 30).reshape(30, 2).tolist():
+        for what in reference.QUANTITIES:
+            with mpmath.workdps(15):
+                got = reference.as_fraction(getattr(ORACLE[name], what)(Fraction(d), Fraction(abs(p))))
+            with mpmath.workdps(100):
+                expected = reference.as_fraction(getattr(ORACLE[name], what)(Fraction(d), Fraction(abs(p))))
+            assert abs(got - expected) <= abs(expected) / 10**58
+
+
+@pytest.mark.parametrize("name", ORACLE)
 def test_formulas_in_fractions_and_in_mpmath_agree(name, rng):
     oracle = ORACLE[name]
     with mpmath.workdps(60):

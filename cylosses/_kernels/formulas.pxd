@@ -313,35 +313,39 @@ cdef inline double tukey_weight(Tukey loss, double z) noexcept nogil:
     return (square + (2 * gap * rest + square * loss.inverse_rest)) * loss.inverse
 
 
-cdef inline double tukey_curvature(Tukey loss, double z) noexcept nogil:
-    """w (5w - 4) with the taper w, (c² - z²) (c² - 5z²) / c⁴ for z <= c.
+cdef inline floating tukey_curvature(Tukey loss, floating magnitude_of_d) noexcept nogil:
+    """w (5w - 4) with the taper w, (c² - z²) (c² - 5z²) / c⁴ for z <= c; 0 beyond, as at c.
 
     The second factor is exact near its root, save for one rounding: there, each partial sum in this order is a number of the type.
     Elsewhere the rests of the partial sums count.
+
+    Of `floating` so that each type has a function of its own, called once: gcc 12 inlines those however long. And a choice between
+    results would become a branch: no vector code either way.
     """
-    z *= loss.scale
+    cdef double z = magnitude_of_d
+    z = (loss.c if z >= loss.c else z) * loss.scale
     cdef double zz = z * z
     cdef double zz_rest = product_rest(z, z, zz)
-    cdef double a = loss.square - zz
-    cdef double gap_rest = ordered_sum_rest(loss.square, -zz, a) + (loss.square_rest - zz_rest)
-    cdef double gap = a + gap_rest
-    gap_rest = ordered_sum_rest(a, gap_rest, gap)
+    cdef double difference = loss.square - zz
+    cdef double difference_rest = ordered_sum_rest(loss.square, -zz, difference)
+    cdef double rest = difference_rest + (loss.square_rest - zz_rest)
+    cdef double gap = difference + rest
+    cdef double gap_rest = ordered_sum_rest(difference, rest, gap)
 
-    cdef double five = 4 * zz + zz
-    cdef double five_rest = ordered_sum_rest(4 * zz, zz, five)
-    cdef double b = loss.square - five
-    cdef double rest = sum_rest(loss.square, -five, b)
-    a = b - five_rest
-    rest += ordered_sum_rest(b, -five_rest, a)
-    b = a + loss.square_rest
-    rest += ordered_sum_rest(a, loss.square_rest, b)
-    a = b - 4 * zz_rest
-    rest += ordered_sum_rest(b, -4 * zz_rest, a)
-    b = a - zz_rest
-    rest += ordered_sum_rest(a, -zz_rest, b)
+    cdef double a = difference - 4 * zz
+    rest = sum_rest(difference, -4 * zz, a)
+    cdef double b = a + difference_rest
+    rest += ordered_sum_rest(a, difference_rest, b)
+    a = b + loss.square_rest
+    rest += ordered_sum_rest(b, loss.square_rest, a)
+    b = a - 4 * zz_rest
+    rest += ordered_sum_rest(a, -4 * zz_rest, b)
+    a = b - zz_rest
+    rest += ordered_sum_rest(b, -zz_rest, a)
 
-    a = gap * b
-    return (a + (gap * rest + gap_rest * b + a * loss.inverse_rest)) * loss.inverse
+    b = gap * a
+    b = (b + (gap * rest + gap_rest * a + b * loss.inverse_rest)) * loss.inverse
+    return <floating> (b + 0.0)     # 0 for -0 at c
 
 
 cdef inline double cubed_root(double square, double square_rest, double z, double excess) noexcept nogil:
@@ -467,8 +471,7 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.delta
         return <floating> 1 if z < p else (<floating> 0 if z >= p else z)
     elif Loss is Tukey:
-        t = <floating> tukey_curvature(loss, z)
-        return <floating> 0 if z >= <floating> loss.c else t
+        return tukey_curvature(loss, z)
     elif Loss is PseudoHuber:
         scaled = z * loss.scale
         t = <floating> (loss.cube / cubed_root(loss.square, loss.square_rest, scaled, loss.cube_rest))
@@ -478,7 +481,7 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
         near = loss.square / cubed_root(loss.square, loss.square_rest, scaled, loss.square_rest / loss.square) * loss.scale
         far_out = loss.eps / z
         far_out = far_out * (far_out / z)
-        return <floating> (far_out if z > 1073741824.0 * loss.eps else near)
+        return <floating> (far_out if scaled > 1073741824.0 * (loss.eps * loss.scale) else near)
     else:
         return <floating> 0 if z >= 0 else z
 
