@@ -103,6 +103,20 @@ def random_parameter(rng: np.random.Generator, dtype: Any, name: str = "smooth_l
             return parameter
 
 
+def of_the_size_of(rng: np.random.Generator, parameter: float, length: int, dtype: Any) -> np.ndarray:
+    """Signed errors where formulas bend: 2**-12 to 2**12 times the parameter, below it, close to it or to 1 / sqrt(5) of it."""
+    close = 2.0 ** -rng.uniform(1, FORMATS[np.dtype(dtype).name].precision, length)
+    kinds = [
+        2.0 ** rng.uniform(-12, 12, length),
+        rng.uniform(0, 1.2, length),
+        1 - close,
+        (1 + rng.choice([-1, 1], length) * close) / 5**0.5,
+    ]
+    ratio = np.choose(rng.integers(len(kinds), size=length), kinds)
+    with np.errstate(all="ignore"):
+        return (ratio * rng.choice([-1, 1], length) * (parameter if 0 < parameter < np.inf else 1.0)).astype(dtype)
+
+
 def away_from_kinks(rng: np.random.Generator, name: str, dtype: Any, number: int) -> Iterator[tuple[Any, float]]:
     """Up to `number` errors of `dtype`, each with a parameter, where central differences do not reach over a kink or 0."""
     for _ in range(number):

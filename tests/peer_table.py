@@ -90,7 +90,9 @@ def _scikit_learn() -> Iterator[Row]:
         (huber, "huber", DELTA, 1, ""),
     ):
         for weighted in (False, True):
-            yield Row("scikit-learn", type(loss).__name__, both(loss, 0, factor), name, "value", parameter, weighted=weighted, note=note)
+            yield Row(
+                "scikit-learn", type(loss).__name__, both(loss, 0, factor), name, "value", parameter, weighted=weighted, note=note
+            )
         yield Row("scikit-learn", type(loss).__name__, both(loss, 1, factor), name, "derivative", parameter, note=note)
     for weighted in (False, True):
         yield Row(
@@ -105,14 +107,18 @@ def _scikit_learn() -> Iterator[Row]:
         )
 
 
+def of_the_difference(function: Callable[[np.ndarray], Any]) -> Call:
+    return lambda x, t, _: function(x - t)
+
+
 def _scipy() -> Iterator[Row]:
     from scipy import special
 
-    yield Row("scipy", "special.huber", lambda x, t, _: special.huber(DELTA, x - t), "huber", "value", DELTA)
+    yield Row("scipy", "special.huber", of_the_difference(lambda d: special.huber(DELTA, d)), "huber", "value", DELTA)
     yield Row(
         "scipy",
         "special.pseudo_huber",
-        lambda x, t, _: special.pseudo_huber(DELTA, x - t),
+        of_the_difference(lambda d: special.pseudo_huber(DELTA, d)),
         "pseudo_huber",
         "value",
         DELTA,
@@ -133,7 +139,7 @@ def _statsmodels() -> Iterator[Row]:
     for norm, name, parameter in ((norms.HuberT(t=DELTA), "huber", DELTA), (norms.TukeyBiweight(c=C), "tukey", C)):
         for method, quantity in methods.items():
             peer = type(norm).__name__
-            call = lambda x, t, _, of=getattr(norm, method): of(x - t)  # noqa: E731
+            call = of_the_difference(getattr(norm, method))
             yield Row("statsmodels", f"{peer}.{method}", call, name, quantity, parameter, why=why.get((peer, method), ""))
 
 
