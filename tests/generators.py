@@ -120,7 +120,8 @@ def of_the_size_of(rng: np.random.Generator, parameter: float, length: int, dtyp
 def away_from_kinks(rng: np.random.Generator, name: str, dtype: Any, number: int) -> Iterator[tuple[Any, float]]:
     """Up to `number` errors of `dtype`, each with a parameter, where central differences do not reach over a kink or 0."""
     for _ in range(number):
-        parameter = float(dtype(random_parameter(rng, dtype, name)))
+        with np.errstate(over="ignore"):
+            parameter = float(dtype(random_parameter(rng, dtype, name)))
         error = spread(rng, 1, dtype, *exponents(dtype))[0]
         if rng.random() < 0.7 and 0 < parameter < np.inf:  # of the size of the parameter, on either side of the kinks
             with np.errstate(all="ignore"):

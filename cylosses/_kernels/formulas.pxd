@@ -5,8 +5,8 @@
 # (a) A loss is a C struct, and Cython specialises every function below for each struct and each float type at compile time (a "fused"
 #     type). So a formula is written once and costs no function pointer per element.
 # (b) Everything is computed in one fixed order, without libm beyond sqrt: the bits are the same on every instruction set. The build
-#     forbids fused multiply-add contraction and fast-math for the same reason. The type is the element's own, but double where it
-#     takes more than that to be within 4 ulp: powers of Tukey's taper and of the roots' (g).
+#     forbids fused multiply-add contraction and fast-math for the same reason. The type is the element's own, but double for powers
+#     of Tukey's taper and of roots (g), which otherwise are up to 12 ulp off.
 # (c) Branches select between finished values (`a if condition else b` without side effects), so that compilers turn loops over these
 #     functions into vector code.
 # (d) Comparisons are written so that NaN falls through to an expression that keeps it.
@@ -145,8 +145,8 @@ cdef inline double finite_or_zero(double v) noexcept nogil:
 
 
 cdef inline double scale_of(double parameter) noexcept nogil:
-    """A power of two that takes a parameter > 0 to between 2**-81 (2**-30 if it is normal) and 4, where powers and their last places
-    are normal numbers. For those above 2**-30, no error is larger than 2**31."""
+    """The power of two that takes a normal parameter to between 2**-30 and 2**-29, a subnormal one to 2**-81 at least, and the largest
+    (by 2**-1022, the least normal number) to below 4, with all errors. There, powers and their last places are normal numbers."""
     cdef int e = -30 - exponent(parameter)
     return power_of_two(e if e > -1022 else -1022)
 
@@ -475,10 +475,12 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
     elif Loss is PseudoHuber:
         scaled = z * loss.scale
         t = <floating> (loss.cube / cubed_root(loss.square, loss.square_rest, scaled, loss.cube_rest))
+        t = <floating> 1 if t > 1 else t                    # where the IRLS weight is 1, it is not to be exceeded by a rounding
         return <floating> 0 if scaled > 1e100 else t        # less than half the least subnormal, and intermediates may be infinite
     elif Loss is Charbonnier:
         scaled = z * loss.scale
         near = loss.square / cubed_root(loss.square, loss.square_rest, scaled, loss.square_rest / loss.square) * loss.scale
+        near = 1 / loss.eps if near > 1 / loss.eps else near        # likewise
         far_out = loss.eps / z
         far_out = far_out * (far_out / z)
         return <floating> (far_out if scaled > 1073741824.0 * (loss.eps * loss.scale) else near)
