@@ -110,7 +110,7 @@ def ulp_error(got: Any, exact: Exact, dtype: Any) -> float:
     if math.isinf(got):
         if abs(exact) >= limit and (exact > 0) == (got > 0):
             return 0.0
-        return float(abs(math.copysign(1, got) * limit - exact) / unit)
+        return float(abs((limit if got > 0 else -limit) - exact) / unit)
     return float(abs(Fraction(got) - exact) / unit)
 
 

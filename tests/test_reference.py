@@ -96,6 +96,7 @@ def test_ulp_error_of_specials():
     assert ulp_error(np.inf, Fraction(2) ** 128, np.float32) == 0
     assert ulp_error(np.inf, top, np.float32) == 1
     assert ulp_error(np.inf, Fraction(1), np.float32) > 2**100
+    assert ulp_error(-np.inf, -Fraction(float(np.finfo(np.float64).max)), np.float64) == 1
 
 
 @given(any_float, st.sampled_from([np.float16, np.float32, np.float64]))
