@@ -54,6 +54,7 @@ check-package: $(VENV)/.installed $(VENV)/.package-group
 
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
+	$(PY) -m tests.peer_table
 
 exactness: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.exactness --arrays 10000 --splits 1000

@@ -6,14 +6,14 @@ for hypothesis, which shrinks what fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from .reference import FORMATS, ORACLE, accepts
+from .reference import FORMATS, ORACLE, accepts, as_fraction, working_parameter
 
 # Around the widths of vectors (2 to 16 elements), unrolled loops and blocks (1024), and far beyond.
 SMALL_LENGTHS = (*range(6), 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
@@ -101,6 +101,35 @@ def random_parameter(rng: np.random.Generator, dtype: Any, name: str = "smooth_l
             parameter = float(abs(spread(rng, 1, dtype, *exponents(dtype))[0]))
         if accepts(name, parameter, dtype):
             return parameter
+
+
+def of_the_size_of(rng: np.random.Generator, parameter: float, length: int, dtype: Any) -> np.ndarray:
+    """Signed errors where formulas bend: 2**-12 to 2**12 times the parameter, below it, close to it or to 1 / sqrt(5) of it."""
+    close = 2.0 ** -rng.uniform(1, FORMATS[np.dtype(dtype).name].precision, length)
+    kinds = [
+        2.0 ** rng.uniform(-12, 12, length),
+        rng.uniform(0, 1.2, length),
+        1 - close,
+        (1 + rng.choice([-1, 1], length) * close) / 5**0.5,
+    ]
+    ratio = np.choose(rng.integers(len(kinds), size=length), kinds)
+    with np.errstate(all="ignore"):
+        return (ratio * rng.choice([-1, 1], length) * (parameter if 0 < parameter < np.inf else 1.0)).astype(dtype)
+
+
+def away_from_kinks(rng: np.random.Generator, name: str, dtype: Any, number: int) -> Iterator[tuple[Any, float]]:
+    """Up to `number` errors of `dtype`, each with a parameter, where central differences do not reach over a kink or 0."""
+    for _ in range(number):
+        with np.errstate(over="ignore"):
+            parameter = float(dtype(random_parameter(rng, dtype, name)))
+        error = spread(rng, 1, dtype, *exponents(dtype))[0]
+        if rng.random() < 0.7 and 0 < parameter < np.inf:  # of the size of the parameter, on either side of the kinks
+            with np.errstate(all="ignore"):
+                error = dtype(parameter * rng.uniform(-3, 3))
+        exact = working_parameter(parameter, dtype)
+        kinks = [0, *(kink for kink in ORACLE[name].kinks(exact) if abs(kink) < np.inf)]
+        if np.isfinite(error) and all(abs(as_fraction(error) - kink) > abs(as_fraction(error)) / 10**20 for kink in kinks):
+            yield error, parameter
 
 
 def pairs(dtype: Any, *, special: bool = False, max_size: int = 40) -> st.SearchStrategy[Pair]:

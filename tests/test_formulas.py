@@ -15,6 +15,7 @@ from cylosses.losses import LOSSES
 from . import generators
 from .generators import DTYPES, SPREADS
 from .reference import (
+    FORMATS,
     ORACLE,
     QUANTITIES,
     accepts,
@@ -68,14 +69,10 @@ def test_random_values(name, dtype, spread, rng):
 @pytest.mark.parametrize("name", ORACLE)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_errors_of_the_size_of_the_parameter(name, dtype, rng):
-    """Where formulas bend: ratios of error to parameter from 2**-12 to 2**12, and close to 1."""
-    for _ in range(3):
+    """Where formulas bend."""
+    for _ in range(4):
         parameter = generators.random_parameter(rng, dtype, name)
-        ratio = np.concatenate(
-            [2.0 ** rng.uniform(-12, 12, LENGTH // 3), rng.uniform(0, 1.2, LENGTH // 3), 1 - 2.0 ** rng.uniform(-24, -1, 20)]
-        )
-        with np.errstate(all="ignore"):
-            errors = (ratio * rng.choice([-1, 1], ratio.size) * (parameter if 0 < parameter < np.inf else 1.0)).astype(dtype)
+        errors = generators.of_the_size_of(rng, parameter, LENGTH, dtype)
         check(name, errors, np.zeros_like(errors), parameter)
 
 
@@ -115,6 +112,77 @@ def test_errors_around_the_kinks(name, dtype, rng):
                 points += [below, above]
         errors = np.array(points, dtype)
         check(name, errors, np.zeros_like(errors), float(parameter))
+
+
+def near_the_inflection(rng, dtype):
+    """Pairs z, c of integers with z / c near 1 / sqrt(5), where Tukey's second derivative passes through 0.
+
+    For the first, c² - 5 z² is as small as integers of the type allow: x + y sqrt(5) times powers of the unit 2 + sqrt(5).
+    For the others, z is among the numbers of the type next to the root.
+    """
+    most = 2 ** FORMATS[np.dtype(dtype).name].precision
+    for c, z in rng.integers(0, 40, (30, 2)).tolist():
+        while 0 < 2 * c + 5 * z < most:
+            c, z = 2 * c + 5 * z, c + 2 * z
+        if z:
+            yield z, c
+    for c in rng.integers(most // 2, most, 30).tolist():
+        root = math.isqrt(c * c // 5)
+        spacing = int(np.spacing(dtype(root)))  # at least 1: the root has as many digits as the type, or one less
+        for steps in range(-2, 3):
+            yield int(dtype(root)) + steps * max(spacing, 1), c
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tukey_near_its_inflection(dtype, rng):
+    """Where 5w - 4 cancels, also in ulps of what is left."""
+    low, high = FORMATS[np.dtype(dtype).name].lowest, FORMATS[np.dtype(dtype).name].overflow
+    for z, c in near_the_inflection(rng, dtype):
+        scale = 2.0 ** int(rng.choice([0, rng.integers(low + 60, high - 60)]))
+        errors = np.array([z, -z], dtype) * dtype(scale)
+        if float(errors[0]) == z * scale and float(dtype(c * scale)) == c * scale:
+            check("tukey", errors, np.zeros_like(errors), c * scale)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ratios_at_which_formulas_change(dtype, rng):
+    """Where one form of a formula gives way to another: Tukey's value, and the roots far out."""
+    for name, ratios in {"tukey": (0.645,), "pseudo_huber": (2.0**12, 2.0**26), "charbonnier": (1.0, 2.0**30)}.items():
+        for ratio in ratios:
+            for _ in range(5):
+                parameter = dtype(2.0 ** rng.uniform(-60, 60))
+                errors = (parameter * dtype(ratio) * (1 + rng.uniform(-1e-3, 1e-3, LENGTH // 2))).astype(dtype)
+                check(name, errors, np.zeros_like(errors), float(parameter))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["tukey", "pseudo_huber", "charbonnier"])
+@np.errstate(all="ignore")
+def test_parameters_at_the_ends_of_the_range(name, dtype, rng):
+    """Squares of the parameter, of the error or of their ratio are far outside it."""
+    info = np.finfo(dtype)
+    least, top = float(info.smallest_subnormal), float(info.max)
+    for parameter in (least, 3 * least, float(info.smallest_normal), top / 3, float(np.nextafter(info.max, dtype(0))), top):
+        ratio = 2.0 ** np.concatenate([rng.uniform(-60, 60, LENGTH // 2), rng.uniform(-2, 2, LENGTH // 2)])
+        errors = np.concatenate([(parameter * ratio).astype(dtype), np.array([0, least, 1, top / 2, top], dtype)])
+        errors = errors[np.isfinite(errors)]
+        check(name, errors, np.zeros_like(errors), parameter)
+
+
+def test_tukey_where_its_value_was_off_by_more_than_4_ulp():
+    """The worst of a search over float32 parameters and residuals near 0.66 c, with the roundings of another form."""
+    c = float(np.float32(1.9073076))
+    errors = np.float32(1.2634337) * np.array([1, -1], np.float32)
+    check("tukey", errors, np.zeros_like(errors), c)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tukey_beyond_c_is_positive_zero(dtype):
+    """Not the -0 of a product with the sign of the error or of a negative curvature."""
+    errors = np.array([2.0, -2.0, 3.0, -3.0, np.inf, -np.inf], dtype)
+    found = quantities("tukey", errors, np.zeros_like(errors), 2.0)
+    for what in ("derivative", "second_derivative", "irls_weight"):
+        assert same_bits(found[what], np.zeros_like(errors)), what
 
 
 @pytest.mark.parametrize("name", ORACLE)

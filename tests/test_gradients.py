@@ -1,6 +1,7 @@
-"""What surrounds the derivative: the incoming gradient, the divisor of the mean, broadcast operands, one pass for both.
+"""The derivative by differences of the loss, and what surrounds it: the incoming gradient, the divisor of the mean,
+broadcast operands, one pass for both.
 
-That the derivative itself is right is the subject of test_formulas.
+That the derivative is right to the last places everywhere is the subject of test_formulas.
 """
 
 from __future__ import annotations
@@ -11,8 +12,19 @@ import pytest
 from cylosses import functional
 from cylosses.losses import LOSSES
 
-from .generators import DTYPES, SPREADS
-from .reference import ORACLE, reduced, same_bits, scaled_gradient, summed_gradient
+from .generators import DTYPES, SPREADS, away_from_kinks
+from .reference import (
+    ORACLE,
+    QUANTITIES,
+    accepts,
+    central_difference,
+    reduced,
+    same_bits,
+    scaled_gradient,
+    summed_gradient,
+    ulp_error,
+    working_parameter,
+)
 
 pytestmark = pytest.mark.parametrize("name", LOSSES)
 
@@ -23,6 +35,40 @@ def derivative(name, inputs, targets, **setting):
 
 def backward(name, *args, **options):
     return getattr(functional, f"{name}_loss_backward")(*args, **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_gradient_is_a_central_difference_of_the_loss(name, dtype, rng):
+    """Of the value alone, in far more than 60 digits, away from kinks, for errors and parameters of any size."""
+    allowed = ORACLE[name].ulps[QUANTITIES.index("derivative")]
+    points = list(away_from_kinks(rng, name, dtype, 40))
+    assert len(points) > 30
+    for error, parameter in points:
+        got = derivative(name, np.array([error]), np.zeros(1, dtype), **ORACLE[name].setting(parameter))[0]
+        assert ulp_error(got, central_difference(name, error, parameter), dtype) <= allowed + 1e-9, (error, parameter)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_gradient_at_kinks(name, dtype):
+    """The exact value, at the kink itself."""
+    for parameter in (p for p in (1.0, 0.75, 0.1, 1e-3, 1e-30) if accepts(name, p, dtype)):
+        p = dtype(parameter)
+        one, zero = dtype(1), dtype(0)
+        expected = {
+            "smooth_l1": {p: one, -p: -one, zero: zero},
+            "l1": {zero: zero},
+            "mse": {zero: zero},
+            "huber": {p: p, -p: -p, zero: zero},
+            "tukey": {p: zero, -p: zero, zero: zero},
+            "quantile": {zero: zero},
+            "epsilon_insensitive": {p: zero, -p: zero, zero: zero},
+            "pseudo_huber": {zero: zero},
+            "charbonnier": {zero: zero},
+        }[name]
+        assert set(expected) >= {dtype(float(kink)) for kink in ORACLE[name].kinks(working_parameter(parameter, dtype))}
+        errors = np.array(list(expected), dtype)
+        got = derivative(name, errors, np.zeros_like(errors), **ORACLE[name].setting(parameter))
+        assert same_bits(got, np.array(list(expected.values()), dtype)), parameter
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -96,6 +96,7 @@ def test_ulp_error_of_specials():
     assert ulp_error(np.inf, Fraction(2) ** 128, np.float32) == 0
     assert ulp_error(np.inf, top, np.float32) == 1
     assert ulp_error(np.inf, Fraction(1), np.float32) > 2**100
+    assert ulp_error(-np.inf, -Fraction(float(np.finfo(np.float64).max)), np.float64) == 1
 
 
 @given(any_float, st.sampled_from([np.float16, np.float32, np.float64]))
@@ -200,6 +201,18 @@ def test_derivatives_are_central_differences_of_the_formulas(name, rng):
                 assert abs(difference - slope(d, p)) <= size * mpmath.mpf(10) ** -30
             checked += 1
     assert checked > 200
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_formulas_have_60_digits_whatever_the_working_precision(name, rng):
+    """Also those with a root, that is: not only where the root is rational, as in the examples by hand."""
+    for d, p in generators.spread(rng, 60, np.float64, -30, 30).reshape(30, 2).tolist():
+        for what in reference.QUANTITIES:
+            with mpmath.workdps(15):
+                got = reference.as_fraction(getattr(ORACLE[name], what)(Fraction(d), Fraction(abs(p))))
+            with mpmath.workdps(100):
+                expected = reference.as_fraction(getattr(ORACLE[name], what)(Fraction(d), Fraction(abs(p))))
+            assert abs(got - expected) <= abs(expected) / 10**58
 
 
 @pytest.mark.parametrize("name", ORACLE)

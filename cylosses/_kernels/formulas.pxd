@@ -4,14 +4,18 @@
 # Decisions, with their reasons:
 # (a) A loss is a C struct, and Cython specialises every function below for each struct and each float type at compile time (a "fused"
 #     type). So a formula is written once and costs no function pointer per element.
-# (b) Everything is computed in the element's own type and in one fixed order, without libm beyond sqrt: the bits are the same on every
-#     instruction set. The build forbids fused multiply-add contraction and fast-math for the same reason.
+# (b) Everything is computed in one fixed order, without libm beyond sqrt: the bits are the same on every instruction set. The build
+#     forbids fused multiply-add contraction and fast-math for the same reason. The type is the element's own, but double for powers
+#     of Tukey's taper and of roots (g), which otherwise are up to 12 ulp off.
 # (c) Branches select between finished values (`a if condition else b` without side effects), so that compilers turn loops over these
 #     functions into vector code.
 # (d) Comparisons are written so that NaN falls through to an expression that keeps it.
 # (e) No square of a residual is formed where it could underflow or overflow although the loss does not.
 # (f) Parameters are held in double, already rounded to the working type (passes.pyx does that), so the casts below are exact. What is
 #     subtracted from an infinite error is 0 where the parameter is infinite too, so that the loss is infinite and not NaN.
+# (g) Roundings add up in powers, and c² - 5z² cancels near Tukey's inflection point. There, squares are exact: a product and what its
+#     rounding lost, by Dekker's splitting of the factors (fma is slow below x86-64-v3). Error and parameter are scaled by a power of
+#     two first, so that no square or its last place leaves the range.
 
 from cython cimport floating
 from libc.math cimport fabs, fabsf, sqrt, sqrtf
@@ -78,8 +82,14 @@ cdef struct Huber:
 
 cdef struct Tukey:
     double c
-    double sixth            # c / 6
+    double sixth            # c / 6, and what its rounding lost
+    double sixth_rest
     double saturation       # the loss of errors beyond c
+    double scale            # the power of two by which c and z are multiplied below
+    double square           # (scale c)², and what its rounding lost
+    double square_rest
+    double inverse          # (scale c)**-4 is inverse + inverse * inverse_rest
+    double inverse_rest
 
 cdef struct Quantile:
     double below            # factor of |d| where the prediction is too low: q
@@ -92,9 +102,17 @@ cdef struct EpsilonInsensitive:
 cdef struct PseudoHuber:
     double delta
     double subtracted
+    double scale            # the power of two by which delta and z are multiplied below
+    double square           # (scale delta)², and what its rounding lost
+    double square_rest
+    double cube             # (scale delta)³ is cube + cube * cube_rest
+    double cube_rest
 
 cdef struct Charbonnier:
     double eps
+    double scale            # the power of two by which eps and z are multiplied below
+    double square           # (scale eps)², and what its rounding lost
+    double square_rest
 
 
 ctypedef fused Loss:
@@ -110,10 +128,43 @@ ctypedef fused Loss:
     Charbonnier
 
 
+# ---- exact sums and products -----------------------------------------------------------------------------------------------------
+
+cdef inline double sum_rest(double a, double b, double total) noexcept nogil:
+    """What the rounding of total = a + b lost (Knuth)."""
+    cdef double b_kept = total - a
+    return (a - (total - b_kept)) + (b - b_kept)
+
+
+cdef inline double ordered_sum_rest(double a, double b, double total) noexcept nogil:
+    """The same for |a| >= |b|, or a sum that is exact."""
+    return b - (total - a)
+
+
+cdef inline double upper_half(double v) noexcept nogil:
+    """The leading 26 bits of v, |v| < 2**996; the others fit in 26 as well, with their sign (Veltkamp)."""
+    cdef double shifted = 134217729.0 * v       # 2**27 + 1
+    return shifted - (shifted - v)
+
+
+cdef inline double product_rest(double a, double b, double product) noexcept nogil:
+    """What the rounding of product = a b lost, if it is no subnormal (Dekker)."""
+    cdef double a_high = upper_half(a), b_high = upper_half(b)
+    cdef double a_low = a - a_high, b_low = b - b_high
+    return ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
 # ---- constructors ----------------------------------------------------------------------------------------------------------------
 
 cdef inline double finite_or_zero(double v) noexcept nogil:
     return v if v <= 1.7976931348623157e308 else 0.0
+
+
+cdef inline double scale_of(double parameter) noexcept nogil:
+    """The power of two that takes a normal parameter to between 2**-30 and 2**-29, a subnormal one to 2**-81 at least, and the largest
+    (by 2**-1022, the least normal number) to below 4, with all errors. There, powers and their last places are normal numbers."""
+    cdef int e = -30 - exponent(parameter)
+    return power_of_two(e if e > -1022 else -1022)
 
 
 cdef inline AbsoluteError make_l1() noexcept nogil:
@@ -164,7 +215,17 @@ cdef inline Tukey make_tukey(double c) noexcept nogil:
     cdef Tukey loss
     loss.c = c
     loss.sixth = c / 6
+    loss.sixth_rest = ((c - 6 * loss.sixth) - product_rest(6, loss.sixth, 6 * loss.sixth)) / 6 if c < 1e300 else 0
     loss.saturation = c * (c / 6)
+    loss.scale = scale_of(c)
+    c *= loss.scale
+    loss.square = c * c
+    loss.square_rest = product_rest(c, c, loss.square)
+    cdef double fourth = loss.square * loss.square
+    cdef double fourth_rest = product_rest(loss.square, loss.square, fourth) + 2 * loss.square * loss.square_rest
+    loss.inverse = 1 / fourth
+    cdef double one = loss.inverse * fourth
+    loss.inverse_rest = ((1 - one) - product_rest(loss.inverse, fourth, one)) - loss.inverse * fourth_rest
     return loss
 
 
@@ -186,12 +247,22 @@ cdef inline PseudoHuber make_pseudo_huber(double delta) noexcept nogil:
     cdef PseudoHuber loss
     loss.delta = delta
     loss.subtracted = finite_or_zero(delta)
+    loss.scale = scale_of(delta) if loss.subtracted else 0      # to an infinite delta, every error is nothing
+    delta = delta * loss.scale if loss.subtracted else 1
+    loss.square = delta * delta
+    loss.square_rest = product_rest(delta, delta, loss.square)
+    loss.cube = loss.square * delta
+    loss.cube_rest = (product_rest(loss.square, delta, loss.cube) + loss.square_rest * delta) / loss.cube
     return loss
 
 
 cdef inline Charbonnier make_charbonnier(double eps) noexcept nogil:
     cdef Charbonnier loss
     loss.eps = eps
+    loss.scale = scale_of(eps)
+    eps *= loss.scale
+    loss.square = eps * eps
+    loss.square_rest = product_rest(eps, eps, loss.square)
     return loss
 
 
@@ -220,11 +291,11 @@ cdef inline floating less_half(floating z, floating c) noexcept nogil:
 
 
 cdef inline floating far(floating d) noexcept nogil:
-    """From this t on, sqrt(1 + t**2) is t to the last bit."""
+    """From this t on, sqrt(1 + t**2) is t to half an ulp; there, 1 added to t**2 would be rounded."""
     if floating is float:
-        return 16384
+        return 4096
     else:
-        return 1073741824
+        return 67108864
 
 
 cdef inline floating sign(floating d) noexcept nogil:
@@ -255,11 +326,60 @@ cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
     return <floating> 1 - q * q if q < <floating> 0.5 else r * (<floating> 2 - r)
 
 
-cdef inline floating tukey_weight(floating c, floating z) noexcept nogil:
-    """The taper squared: far from c, 1 - u (2 - u) with u = (z/c)**2 has fewer roundings that count."""
-    cdef floating q = z / c
-    cdef floating t = tukey_taper(c, z)
-    return <floating> 1 - q * q * (<floating> 2 - q * q) if q < <floating> 0.45 else t * t
+cdef inline double tukey_weight(Tukey loss, double z) noexcept nogil:
+    """The taper squared, (c² - z²)² / c⁴ for z <= c: one rounding each for square, its rest, and the result."""
+    z *= loss.scale
+    cdef double zz = z * z
+    cdef double difference = loss.square - zz
+    cdef double rest = ordered_sum_rest(loss.square, -zz, difference) + (loss.square_rest - product_rest(z, z, zz))
+    cdef double gap = difference + rest
+    rest = ordered_sum_rest(difference, rest, gap)
+    cdef double square = gap * gap
+    return (square + (2 * gap * rest + square * loss.inverse_rest)) * loss.inverse
+
+
+cdef inline floating tukey_curvature(Tukey loss, floating magnitude_of_d) noexcept nogil:
+    """w (5w - 4) with the taper w, (c² - z²) (c² - 5z²) / c⁴ for z <= c; 0 beyond, as at c.
+
+    The second factor is exact near its root, save for one rounding: there, each partial sum in this order is a number of the type.
+    Elsewhere the rests of the partial sums count.
+
+    Of `floating` so that each type has a function of its own, called once: gcc 12 inlines those however long. And a choice between
+    results would become a branch: no vector code either way.
+    """
+    cdef double z = magnitude_of_d
+    z = (loss.c if z >= loss.c else z) * loss.scale
+    cdef double zz = z * z
+    cdef double zz_rest = product_rest(z, z, zz)
+    cdef double difference = loss.square - zz
+    cdef double difference_rest = ordered_sum_rest(loss.square, -zz, difference)
+    cdef double rest = difference_rest + (loss.square_rest - zz_rest)
+    cdef double gap = difference + rest
+    cdef double gap_rest = ordered_sum_rest(difference, rest, gap)
+
+    cdef double a = difference - 4 * zz
+    rest = sum_rest(difference, -4 * zz, a)
+    cdef double b = a + difference_rest
+    rest += ordered_sum_rest(a, difference_rest, b)
+    a = b + loss.square_rest
+    rest += ordered_sum_rest(b, loss.square_rest, a)
+    b = a - 4 * zz_rest
+    rest += ordered_sum_rest(a, -4 * zz_rest, b)
+    a = b - zz_rest
+    rest += ordered_sum_rest(b, -zz_rest, a)
+
+    b = gap * a
+    b = (b + (gap * rest + gap_rest * a + b * loss.inverse_rest)) * loss.inverse
+    return <floating> (b + 0.0)     # 0 for -0 at c
+
+
+cdef inline double cubed_root(double square, double square_rest, double z, double excess) noexcept nogil:
+    """(square + square_rest + z²)**1.5 (1 - excess), for an excess of the size of roundings: three roundings."""
+    cdef double zz = z * z
+    cdef double v = square + zz
+    cdef double rest = sum_rest(square, zz, v) + (square_rest + product_rest(z, z, zz))
+    cdef double s = sqrt(v)
+    return s * v + s * (1.5 * rest - v * excess)
 
 
 # ---- the formulas ----------------------------------------------------------------------------------------------------------------
@@ -294,7 +414,7 @@ cdef inline floating clipped(floating v, floating most) noexcept nogil:
 
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
-    cdef floating p, t, w
+    cdef floating p, t, w, sixth
     if Loss is SmoothL1:
         # Halving z is exact where it matters; halving z / beta would cost up to 3 ulp among the subnormals.
         p = <floating> loss.beta
@@ -312,14 +432,16 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         t = z if z < p else p           # as above
         return t * less_half(z, t)
     elif Loss is Tukey:
-        # Each form where its roundings count least; c²/6 is not formed on its own, it may overflow where the loss does not.
+        # Each form where its roundings count least; c²/6 is not formed on its own, it may overflow where the loss does not. What is
+        # lost of c/6 is made good where that is free: in the smaller term of a difference.
         p = <floating> loss.c
         t = z / p
         t = t * t
-        t = z * (z * (<floating> 0.5 - t * (<floating> 0.5 - t * <floating> (1.0 / 6.0))))
+        t = z * (<floating> 0.5 * z - z * (t * (<floating> 0.5 - t * <floating> (1.0 / 6.0))))
         w = tukey_taper(p, z)
-        w = p * (<floating> loss.sixth * (<floating> 1 - w * w * w))
-        return <floating> loss.saturation if z >= p else (t if z < <floating> 0.66 * p else w)
+        sixth = <floating> loss.sixth
+        w = p * (sixth - (sixth * (w * w * w) - <floating> ((loss.sixth - sixth) + loss.sixth_rest)))
+        return <floating> loss.saturation if z >= p else (t if z < <floating> 0.645 * p else w)
     elif Loss is Quantile:
         return z * (<floating> loss.below if d < 0 else <floating> loss.above)
     elif Loss is EpsilonInsensitive:
@@ -328,7 +450,7 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.eps
         return (z if z > p else p) * hypotenuse_ratio(z, p)
     else:
-        # Far out, sqrt(1 + t²) - 1 is t - 1 to the last bit, and t may be infinite.
+        # Far out, sqrt(1 + t²) - 1 is t - 1 to half an ulp, and t may be infinite.
         p = <floating> loss.delta
         t = z / p
         return z * (z / (<floating> 1 + root(<floating> 1 + t * t))) if t < far(d) else p * (z - <floating> loss.subtracted)
@@ -349,9 +471,8 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
     elif Loss is Huber:
         return clipped(d, <floating> loss.delta)
     elif Loss is Tukey:
-        p = <floating> loss.c
-        t = tukey_weight(p, z)
-        return <floating> 0 if z >= p else d * t
+        t = <floating> (d * tukey_weight(loss, z))
+        return <floating> 0 if z >= <floating> loss.c else t
     elif Loss is Quantile:
         return <floating> loss.above if d > 0 else (-<floating> loss.below if d < 0 else d)
     elif Loss is EpsilonInsensitive:
@@ -370,6 +491,7 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
 cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t
+    cdef double scaled, near, far_out
     if Loss is SmoothL1 or Loss is SmoothL1PowerOfTwo:
         p = <floating> loss.beta
         return <floating> 1 / p if z < p else (<floating> 0 if z >= p else z)
@@ -379,19 +501,19 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.delta
         return <floating> 1 if z < p else (<floating> 0 if z >= p else z)
     elif Loss is Tukey:
-        p = <floating> loss.c
-        t = tukey_taper(p, z)
-        return <floating> 0 if z >= p else t * (<floating> 5 * t - <floating> 4)
+        return tukey_curvature(loss, z)
     elif Loss is PseudoHuber:
-        t = z / <floating> loss.delta
-        t = <floating> 1 / (root(<floating> 1 + t * t) if t < far(d) else t)
-        return t * t * t
+        scaled = z * loss.scale
+        t = <floating> (loss.cube / cubed_root(loss.square, loss.square_rest, scaled, loss.cube_rest))
+        t = <floating> 1 if t > 1 else t                    # where the IRLS weight is 1, it is not to be exceeded by a rounding
+        return <floating> 0 if scaled > 1e100 else t        # less than half the least subnormal, and intermediates may be infinite
     elif Loss is Charbonnier:
-        p = <floating> loss.eps
-        t = (<floating> 1 if z <= p else p / z) / hypotenuse_ratio(z, p)
-        p = z if z > p else p
-        p = t * t / p if t > <floating> 1e-15 else t * (t / p)      # where neither product nor quotient leaves the range
-        return p / hypotenuse_ratio(z, <floating> loss.eps)
+        scaled = z * loss.scale
+        near = loss.square / cubed_root(loss.square, loss.square_rest, scaled, loss.square_rest / loss.square) * loss.scale
+        near = 1 / loss.eps if near > 1 / loss.eps else near        # likewise
+        far_out = loss.eps / z
+        far_out = far_out * (far_out / z)
+        return <floating> (far_out if scaled > 1073741824.0 * (loss.eps * loss.scale) else near)
     else:
         return <floating> 0 if z >= 0 else z
 
@@ -412,9 +534,8 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.delta
         return <floating> 1 if z <= p else p / z
     elif Loss is Tukey:
-        p = <floating> loss.c
-        t = tukey_weight(p, z)
-        return <floating> 0 if z >= p else t
+        t = <floating> tukey_weight(loss, z)
+        return <floating> 0 if z >= <floating> loss.c else t
     elif Loss is Quantile:
         return (<floating> loss.below if d < 0 else <floating> loss.above) / t
     elif Loss is EpsilonInsensitive:

@@ -1,62 +1,32 @@
-"""Tensors of torch and arrays of JAX as operands, and torch's and optax's other losses as peers, with weights.
+"""Tensors of torch and arrays of JAX as operands, and torch's and optax's losses as peers, with weights.
 
-Divergences that are meant: torch divides a weighted Huber mean by N, here by the sum of the weights; reductions here are
-exact, so that elements are compared, and means only nearly.
+`tests.peer_table` has the rows and the differences that are meant.
 """
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import torch
 
 from cylosses.losses import LOSSES
-from tests.generators import DTYPES
+from tests import peer_table
 from tests.reference import same_bits
 
-TORCH = {
-    "smooth_l1": torch.nn.functional.smooth_l1_loss,
-    "l1": torch.nn.functional.l1_loss,
-    "mse": torch.nn.functional.mse_loss,
-    "huber": torch.nn.functional.huber_loss,
-}
+ROWS = peer_table.rows(peer_table.LARGE)
+PROOFS = [proof for peer in peer_table.LARGE for proof in peer_table.DIVERGENCES.get(peer, ())]
 
 
-def ulps(got, expected):
-    worst = np.max(abs(got - expected) / np.spacing(np.abs(expected)), initial=0, where=got != expected)
-    return float(worst)
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_row(row, rng):
+    found = peer_table.compare(row, rng)
+    assert found.is_explained(row), found
 
 
-@pytest.mark.parametrize("name", TORCH)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_torch(name, dtype, rng, capsys):
-    x, t, weight = rng.standard_normal((3, 3000)).astype(dtype)
-    weight = abs(weight)
-    tensor = torch.from_numpy(x.copy()).requires_grad_()
-    theirs = TORCH[name](tensor, torch.from_numpy(t), reduction="none")
-    theirs.sum().backward()
-    loss = LOSSES[name](reduction="none")
-    value, gradient = ulps(loss(x, t), theirs.detach().numpy()), ulps(loss.grad(x, t), tensor.grad.numpy())
-    with capsys.disabled():
-        print(f"\n  torch {name:<10} {np.dtype(dtype)}: value {value:.1f}, gradient {gradient:.1f} ulp", end="")
-    assert max(value, gradient) <= 4
-    if name != "smooth_l1":  # torch has no weight there
-        mean = TORCH[name](torch.from_numpy(x), torch.from_numpy(t), weight=torch.from_numpy(weight)).item()
-        mean *= weight.size / float(weight.astype(float).sum()) if name == "huber" else 1
-        assert LOSSES[name]()(x, t, weight=weight) == pytest.approx(mean, rel=1e-5 if dtype == np.float32 else 1e-12)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_optax_huber(dtype, rng, capsys):
-    with jax.enable_x64(True):
-        x, t = rng.standard_normal((2, 3000)).astype(dtype) * 2
-        worst = ulps(LOSSES["huber"](reduction="none")(x, t), np.asarray(optax.losses.huber_loss(jnp.asarray(x), jnp.asarray(t))))
-    with capsys.disabled():
-        print(f"\n  optax huber {np.dtype(dtype)}: value {worst:.1f} ulp", end="")
-    assert worst <= 4
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.__name__)
+def test_divergence(proof):
+    assert proof()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
