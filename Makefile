@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*)
+SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
 
 .PHONY: demo test lint test-peers exactness same-bits bench bench-quick clean
 
@@ -52,4 +52,4 @@ bench-quick: $(VENV)/.installed $(VENV)/.bench-group
 	$(PY) -m benchmarks.suite --quick
 
 clean:
-	rm -rf build dist *.egg-info cylosses/_kernels/*.so
+	rm -rf build dist *.egg-info cylosses/*.so cylosses/_kernels/*.so

@@ -3,7 +3,7 @@
 from cylosses import _versions, functional, losses
 from cylosses._call import BroadcastWarning
 from cylosses._threads import get_num_threads, set_num_threads
-from cylosses._versions import show_versions
+from cylosses._versions import get_include, show_versions
 from cylosses.functional import *  # noqa: F403
 from cylosses.losses import *  # noqa: F403
 from cylosses.streaming import StreamingLoss
@@ -12,6 +12,7 @@ __all__ = [
     "BroadcastWarning",
     "StreamingLoss",
     "__version__",  # noqa: F405  # made by __getattr__
+    "get_include",
     "get_num_threads",
     "set_num_threads",
     "show_versions",
