@@ -234,7 +234,7 @@ cdef int each_gradient_and_hessian(
 ) noexcept nogil:
     cdef PlainJob plain
     cdef int status = start(&plain, loss, parameter, reduction, input, target, weight, n, n_threads)
-    if status == OK and not EXACT_CURVATURE <= curvature <= UNIT_CURVATURE:
+    if status == OK and curvature != EXACT_CURVATURE and curvature != MM_CURVATURE and curvature != UNIT_CURVATURE:
         status = BAD_CURVATURE
     if status == OK:
         status = set_scale(&plain, reduction)

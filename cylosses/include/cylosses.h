@@ -163,20 +163,27 @@ static const cylosses_functions *cylosses_api = NULL;
 
 /* Import the functions into this source file. Needs the GIL. Returns 0, or -1 with a Python exception set. */
 static inline int cylosses_import(void) {
-    const cylosses_functions *found = (const cylosses_functions *)PyCapsule_Import("cylosses.capi._C_API", 0);
+    const cylosses_functions *found;
+    PyObject *module = PyImport_ImportModule("cylosses.capi"); /* PyCapsule_Import() imports the package alone */
+    if (module == NULL) {
+        return -1;
+    }
+    Py_DECREF(module);
+    found = (const cylosses_functions *)PyCapsule_Import("cylosses.capi._C_API", 0);
     if (found == NULL) {
         return -1;
     }
     if (found->abi_version != CYLOSSES_ABI_VERSION) {
         PyErr_Format(PyExc_ImportError,
-                     "compiled for version %d of the C interface of cylosses, but the installed cylosses has version %d: compile again",
+                     "this was compiled for version %d of the C interface of cylosses, but the installed cylosses has version %d: "
+                     "compile it again",
                      CYLOSSES_ABI_VERSION, found->abi_version);
         return -1;
     }
     if (found->size < sizeof(cylosses_functions)) {
         PyErr_Format(PyExc_ImportError,
-                     "compiled with a newer cylosses than the one that is installed, whose C interface has %zu bytes and not %zu: "
-                     "upgrade cylosses",
+                     "this was compiled with a newer cylosses than the installed one, whose C interface has %zu bytes instead of "
+                     "%zu: upgrade cylosses",
                      found->size, sizeof(cylosses_functions));
         return -1;
     }
