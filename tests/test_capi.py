@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import ctypes
+import importlib.util
 import itertools
 import os
 import re
@@ -25,7 +26,8 @@ import cylosses
 from cylosses import LOSSES, capi
 
 from .generators import DTYPES, SPREADS, spread
-from .reference import ORACLE, accepts, exact_mean, exact_sum, reduced, round_fraction, same_bits
+from .guide import GUIDE, blocks, run_python
+from .reference import ORACLE, accepts, exact_mean, reduced, round_fraction, same_bits
 
 PACKAGE = Path(cylosses.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -151,7 +153,7 @@ def test_every_function_exists_for_both_dtypes():
 
 
 def test_every_function_is_in_the_guide():
-    guide = (ROOT / "docs" / "c-api.md").read_text(encoding="utf-8")
+    guide = GUIDE.read_text(encoding="utf-8")
     names = {re.sub(r"_float(32|64)$", "", name) for name in capi.addresses}
     assert [name for name in names if f"`{name}`" not in guide] == []
 
@@ -268,8 +270,10 @@ def test_scalar_functions(name, dtype, rng):
     low, high = (-149, 126) if dtype is np.float32 else (-1074, 1022)
     special = [0.0, -0.0, np.inf, -np.inf, np.nan, np.finfo(dtype).max, -np.finfo(dtype).smallest_subnormal]
     for parameter in parameters(name, dtype):
-        around = [np.nextafter(dtype(sign * parameter), dtype(to)) for sign in (-1, 1) for to in (-np.inf, sign * parameter, np.inf)]
-        errors = np.concatenate([special, around, rng.normal(size=30), spread(rng, 30, dtype, low, high)]).astype(dtype)
+        with np.errstate(over="ignore"):
+            kinks = np.array([-parameter, parameter], dtype)
+        around = [kinks, np.nextafter(kinks, dtype(-np.inf)), np.nextafter(kinks, dtype(np.inf))]
+        errors = np.concatenate([special, *around, rng.normal(size=30), spread(rng, 30, dtype, low, high)]).astype(dtype)
         zeros, each = np.zeros_like(errors), python_loss(name, parameter, "none")
         gradient, second = each.grad_and_hess(errors, zeros)
         expected = {
@@ -534,3 +538,185 @@ def test_bad_arguments_of_accumulators(dtype, accumulators):
     assert FUNCTIONS["accumulator_count"](None) == 0
     FUNCTIONS["accumulator_clear"](None)
     FUNCTIONS["accumulator_free"](None)
+
+
+# The guide -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("section", ["ctypes", "cffi"])
+def test_python_of_the_guide(section):
+    printed, promised = run_python(section)
+    assert promised
+    assert printed == promised
+
+
+# Programs that are built against the installed library -----------------------------------------------------------------------
+
+C_COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+CXX_COMPILER = shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
+EXAMPLES = ROOT / "examples" / "c_api"
+STRICT = ["-pedantic", "-Wall", "-Wextra", "-Werror"]
+LANGUAGES = {"C": [*C_COMPILER, "-std=c99"], "C++": [*CXX_COMPILER, "-std=c++11", "-x", "c++"]}
+
+needs_compiler = pytest.mark.skipif(
+    sys.platform == "win32" or not all(shutil.which(command[0]) for command in (C_COMPILER, CXX_COMPILER)),
+    reason="needs a C and a C++ compiler with the options of gcc",
+)
+needs_python_library = pytest.mark.skipif(
+    not (sysconfig.get_config_var("Py_ENABLE_SHARED") or Path(sysconfig.get_config_var("LIBPL") or "", "libpython.a").exists()),
+    reason="this Python comes without a library to embed",
+)
+
+
+def run(command, **options):
+    """Run a command that finds the package where this process found it, and nothing else of its folder."""
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent), "CFLAGS": "-O1 -g0"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def build(command, folder):
+    done = run(command, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def load(name, folder):
+    """An extension module out of a folder."""
+    spec = importlib.util.spec_from_file_location(name, folder / (name + sysconfig.get_config_var("EXT_SUFFIX")))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def embedding():
+    """What links a program with Python, as python3-config --embed --ldflags has it."""
+    variables = sysconfig.get_config_vars()
+    folder = variables["LIBDIR" if variables["Py_ENABLE_SHARED"] else "LIBPL"]
+    flags = f"-L{folder} -lpython{variables['LDVERSION']} {variables['LIBS']} {variables['SYSLIBS']} {variables['LINKFORSHARED']}"
+    return [*shlex.split(flags), f"-Wl,-rpath,{folder}"]
+
+
+def build_program(source, folder, language, *, header=None):
+    """Compile a C program, with another header than the installed one if it is given; return its path."""
+    include = cylosses.get_include()
+    if header is not None:
+        (folder / "cylosses.h").write_text(header)
+        include = folder
+    program = folder / "program"
+    python = f"-isystem{sysconfig.get_path('include')}"
+    build([*LANGUAGES[language], *STRICT, source, "-x", "none", f"-I{include}", python, *embedding(), "-o", program], folder)
+    return program
+
+
+@pytest.fixture(scope="module")
+def robust_descent(tmp_path_factory):
+    """The example package, built from a copy of its sources."""
+    folder = tmp_path_factory.mktemp("robust_descent")
+    for source in EXAMPLES.iterdir():
+        if source.is_file() and source.suffix in (".pyx", ".py", ".toml"):
+            shutil.copy(source, folder)
+    build([sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--no-index", "--target", "lib", "."], folder)
+    return load("robust_descent", folder / "lib")
+
+
+@pytest.fixture
+def regression(rng):
+    """Features, and targets that depend on the first two, with some gross errors."""
+    x = rng.normal(size=(150, 4))
+    y = x[:, :2] @ rng.normal(size=(2, 5)) + 0.1 * rng.normal(size=(150, 5)) + 3
+    y[rng.random((150, 5)) < 0.1] += 20
+    return x, y
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_example_solver_gives_the_bits_of_the_library(name, robust_descent, regression):
+    x, y = regression
+    parameter = ORACLE[name].default if ORACLE[name].parameter else 0.0
+    serial, threaded = (robust_descent.fit(x, y, name, parameter, 0.05, 0.5, max_iter=50, n_threads=n) for n in (1, 4))
+    assert all(same_bits(serial[key], threaded[key]) for key in serial)
+    loss = python_loss(name, parameter, "mean")
+    for fitted, target, found in zip(serial["fitted"].T, y.T, serial["loss"], strict=True):
+        assert same_bits(loss(fitted, target.copy()), found)
+        assert same_bits(round_fraction(exact_mean(python_loss(name, parameter, "none")(fitted, target.copy())), np.float64), found)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["smooth_l1", "mse", "huber", "pseudo_huber", "tukey"])
+def test_the_example_solver_finds_the_minimum(name, robust_descent, regression):
+    x, y = regression
+    l1, l2, parameter = 0.03, 0.02, ORACLE[name].default if ORACLE[name].parameter else 0.0
+    found = robust_descent.fit(x, y, name, parameter, l1 + l2, l1 / (l1 + l2), max_iter=100_000, tol=1e-13)
+    np.testing.assert_allclose(found["fitted"], x @ found["coef"].T + found["intercept"], atol=1e-9)
+    for coef, fitted, target in zip(found["coef"], found["fitted"].T, y.T, strict=True):
+        gradient = python_loss(name, parameter, "mean").grad(fitted, target.copy())
+        slopes = x.T @ gradient + l2 * coef
+        # Where a coefficient is not 0, its slope balances the L1 penalty; where it is, the penalty is the stronger.
+        assert abs(gradient.sum()) < 1e-9
+        np.testing.assert_allclose(slopes[coef != 0], -l1 * np.sign(coef[coef != 0]), atol=1e-9)
+        assert np.all(abs(slopes[coef == 0]) <= l1 + 1e-9)
+
+
+@needs_compiler
+def test_the_example_solver_passes_errors_on(robust_descent, regression):
+    with pytest.raises(ValueError, match="parameter is not valid"):
+        robust_descent.fit(*regression, "huber", -1.0)
+    with pytest.raises(ValueError, match="smooth_l1, .*, got 'l2'"):
+        robust_descent.fit(*regression, "l2")
+
+
+@needs_compiler
+@needs_python_library
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_example_program(language, tmp_path, rng):
+    program = build_program(EXAMPLES / "program.c", tmp_path, language)
+    inputs, targets = SPREADS["any window"](rng, 2345, np.float64)
+    for n in (0, 1, 1000, 2345):
+        pairs = "".join(f"{a!r} {b!r}\n" for a, b in zip(inputs[:n].tolist(), targets[:n].tolist(), strict=True))
+        done = run([program, sys.executable, "0.5"], input=pairs)
+        assert done.returncode == 0, done.stderr
+        count, mean = done.stdout.split()
+        assert int(count) == n
+        losses = cylosses.HuberLoss("none", delta=0.5)(inputs[:n], targets[:n])
+        assert same_bits(np.float64(mean), cylosses.HuberLoss(delta=0.5)(inputs[:n], targets[:n]))
+        assert same_bits(np.float64(mean), reduced(losses, "mean"))
+    done = run([program, sys.executable, "-0.5"], input="1 2\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "parameter is not valid" in done.stderr
+
+
+@needs_compiler
+@needs_python_library
+def test_programs_compiled_for_another_version_say_so(tmp_path):
+    another = HEADER.replace("#define CYLOSSES_ABI_VERSION 1", "#define CYLOSSES_ABI_VERSION 999")
+    newer = HEADER.replace("} cylosses_functions;", "int (*more)(void); } cylosses_functions;")
+    for header, message in ((another, "for version 999 .* has version 1: compile it again"), (newer, "upgrade cylosses")):
+        assert header != HEADER
+        program = build_program(EXAMPLES / "program.c", tmp_path, "C", header=header)
+        done = run([program, sys.executable, "1"], input="")
+        assert done.returncode == 1
+        assert re.search(f"ImportError: .*{message}", done.stderr)
+
+
+@needs_compiler
+@needs_python_library
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_c_of_the_guide(language, tmp_path):
+    (code,) = blocks("C and C++", "c")
+    (tmp_path / "guide.c").write_text(code)
+    program = build_program(tmp_path / "guide.c", tmp_path, language)
+    done = run([program], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"This prints {done.stdout.strip()}." in GUIDE.read_text(encoding="utf-8")
+
+
+@needs_compiler
+def test_the_cython_of_the_guide(tmp_path, rng):
+    (cython,), (setup,) = blocks("Cython", "cython"), blocks("Cython", "python")
+    (tmp_path / "score.pyx").write_text(cython)
+    (tmp_path / "setup.py").write_text(setup)
+    build([sys.executable, "setup.py", "build_ext", "--inplace"], tmp_path)
+    score = load("score", tmp_path)
+    inputs, targets = SPREADS["gauss"](rng, 1000, np.float64)
+    assert score.mean_huber(inputs, targets, 0.3) == cylosses.HuberLoss(delta=0.3)(inputs, targets)
+    with pytest.raises(ValueError, match="parameter is not valid"):
+        score.mean_huber(inputs, targets, -1.0)
