@@ -56,11 +56,11 @@ cdef const char* status_message(int status) noexcept nogil
 
 cdef int value_float32(
     int loss, double parameter, int reduction, const float* input, const float* target, const float* weight, ptrdiff_t n,
-    int n_threads, float* value,
+    int n_threads, float* result,
 ) noexcept nogil
 cdef int value_float64(
     int loss, double parameter, int reduction, const double* input, const double* target, const double* weight, ptrdiff_t n,
-    int n_threads, double* value,
+    int n_threads, double* result,
 ) noexcept nogil
 cdef int elementwise_value_float32(
     int loss, double parameter, const float* input, const float* target, const float* weight, ptrdiff_t n, int n_threads,
@@ -80,11 +80,11 @@ cdef int gradient_float64(
 ) noexcept nogil
 cdef int value_and_gradient_float32(
     int loss, double parameter, int reduction, const float* input, const float* target, const float* weight, ptrdiff_t n,
-    int n_threads, float* value, float* gradient,
+    int n_threads, float* result, float* gradient,
 ) noexcept nogil
 cdef int value_and_gradient_float64(
     int loss, double parameter, int reduction, const double* input, const double* target, const double* weight, ptrdiff_t n,
-    int n_threads, double* value, double* gradient,
+    int n_threads, double* result, double* gradient,
 ) noexcept nogil
 cdef int gradient_and_hessian_float32(
     int loss, double parameter, int reduction, int curvature, const float* input, const float* target, const float* weight,
@@ -117,5 +117,5 @@ cdef int accumulator_update_float64(
     ptrdiff_t n, int n_threads,
 ) noexcept nogil
 cdef int accumulator_merge(Accumulator* accumulator, const Accumulator* other) noexcept nogil
-cdef int accumulator_finish_float32(const Accumulator* accumulator, int reduction, float* value) noexcept nogil
-cdef int accumulator_finish_float64(const Accumulator* accumulator, int reduction, double* value) noexcept nogil
+cdef int accumulator_finish_float32(const Accumulator* accumulator, int reduction, float* result) noexcept nogil
+cdef int accumulator_finish_float64(const Accumulator* accumulator, int reduction, double* result) noexcept nogil

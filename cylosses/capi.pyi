@@ -3,6 +3,7 @@ from enum import IntEnum
 abi_version: int
 addresses: dict[str, int]
 signatures: dict[str, str]
+__pyx_capi__: dict[str, object]
 
 class LossCode(IntEnum):
     SMOOTH_L1 = 0

@@ -1,7 +1,7 @@
 """The C level: exact regression losses on plain pointers, without Python objects and without the GIL.
 
-For Cython, ``from cylosses.capi cimport ...``; for C and C++, ``cylosses.h`` in the folder `cylosses.get_include` names; for ctypes, cffi
-and numba, the addresses below. The functions are described in ``cylosses.h``, with a guide in ``docs/c-api.md``.
+For Cython, ``from cylosses.capi cimport ...``; for C and C++, ``cylosses.h`` in the folder that `cylosses.get_include` returns; for
+ctypes, cffi and numba, the addresses below. The functions are described in ``cylosses.h``, with a guide in ``docs/c-api.md``.
 
 Attributes
 ----------
@@ -28,8 +28,8 @@ Examples
 >>> mean.value
 2.5416666666666665
 """
-# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and dispatch.pyx runs it; the
-# scalar functions alone compute something themselves, with the formulas that all loops have.
+# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and dispatch.pyx runs it. The
+# scalar functions alone compute something themselves, with the formulas of the loops.
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
@@ -143,9 +143,9 @@ cdef inline int add_output(PlainJob* plain, Operand* operand, floating* data) no
         return OK
     if not is_array(data):
         return BAD_ARRAY
-    if overlap(out, plain.job.input.data, size) or overlap(out, plain.job.target.data, size) or overlap(out, plain.job.weight.data, size):
+    if overlap(out, plain.job.input.data, size) or overlap(out, plain.job.target.data, size):
         return BAD_ARRAY
-    if out == plain.job.gradient.data or overlap(out, plain.job.gradient.data, size):
+    if overlap(out, plain.job.weight.data, size) or overlap(out, plain.job.gradient.data, size) or out == plain.job.gradient.data:
         return BAD_ARRAY
     enter(plain, operand, data)
     return OK
@@ -157,7 +157,7 @@ cdef inline int run(PlainJob* plain) noexcept nogil:
 
 
 cdef inline int set_scale(PlainJob* plain, int reduction) noexcept nogil:
-    """Have derivatives be those of the sum or mean. The sum of weights takes a pass over them; a job still without outputs does it."""
+    """Have derivatives be those of the sum or mean, before there are outputs: the sum of the weights takes a pass of its own."""
     cdef int status = OK
     cdef double divisor = <double> plain.size
     if reduction == MEAN:
@@ -395,16 +395,16 @@ cdef int finish(const Accumulator* accumulator, int reduction, floating* result)
 
 cdef int value_float32(
     int loss, double parameter, int reduction, const float* input, const float* target, const float* weight, ptrdiff_t n,
-    int n_threads, float* value,
+    int n_threads, float* result,
 ) noexcept nogil:
-    return reduce_values(loss, parameter, reduction, input, target, weight, n, n_threads, value)
+    return reduce_values(loss, parameter, reduction, input, target, weight, n, n_threads, result)
 
 
 cdef int value_float64(
     int loss, double parameter, int reduction, const double* input, const double* target, const double* weight, ptrdiff_t n,
-    int n_threads, double* value,
+    int n_threads, double* result,
 ) noexcept nogil:
-    return reduce_values(loss, parameter, reduction, input, target, weight, n, n_threads, value)
+    return reduce_values(loss, parameter, reduction, input, target, weight, n, n_threads, result)
 
 
 cdef int elementwise_value_float32(
@@ -437,16 +437,16 @@ cdef int gradient_float64(
 
 cdef int value_and_gradient_float32(
     int loss, double parameter, int reduction, const float* input, const float* target, const float* weight, ptrdiff_t n,
-    int n_threads, float* value, float* gradient,
+    int n_threads, float* result, float* gradient,
 ) noexcept nogil:
-    return value_and_each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, value, gradient)
+    return value_and_each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, result, gradient)
 
 
 cdef int value_and_gradient_float64(
     int loss, double parameter, int reduction, const double* input, const double* target, const double* weight, ptrdiff_t n,
-    int n_threads, double* value, double* gradient,
+    int n_threads, double* result, double* gradient,
 ) noexcept nogil:
-    return value_and_each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, value, gradient)
+    return value_and_each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, result, gradient)
 
 
 cdef int gradient_and_hessian_float32(
@@ -513,12 +513,12 @@ cdef int accumulator_update_float64(
     return update(accumulator, loss, parameter, input, target, weight, n, n_threads)
 
 
-cdef int accumulator_finish_float32(const Accumulator* accumulator, int reduction, float* value) noexcept nogil:
-    return finish(accumulator, reduction, value)
+cdef int accumulator_finish_float32(const Accumulator* accumulator, int reduction, float* result) noexcept nogil:
+    return finish(accumulator, reduction, result)
 
 
-cdef int accumulator_finish_float64(const Accumulator* accumulator, int reduction, double* value) noexcept nogil:
-    return finish(accumulator, reduction, value)
+cdef int accumulator_finish_float64(const Accumulator* accumulator, int reduction, double* result) noexcept nogil:
+    return finish(accumulator, reduction, result)
 
 
 # ---- what other languages find ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""The C level: the same names and numbers everywhere, the bits of the Python functions, an error for every bad argument, and programs
-in Cython, C and C++ that are built against the installed library.
+"""The C level: one set of names and numbers, the bits of the Python functions, an error for every bad argument, and programs in
+Cython, C and C++ that are built against the installed library.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def header_functions():
 
     found = {}
     for returned, name, arguments in re.findall(r"([\w\s]+\**)\(\*(\w+)\)\((.*?)\);", body, re.DOTALL):
-        types = [re.sub(r"\w+$", "", argument.strip()) if argument.strip() != "void" else "void" for argument in arguments.split(",")]
+        types = [re.sub(r"\b(?!void)\w+$", "", argument.strip()) for argument in arguments.split(",")]
         found[name] = f"{written(returned)} (*)({', '.join(written(text).strip() for text in types)})"
     return found
 
@@ -291,7 +291,8 @@ def test_scalar_functions(name, dtype, rng):
 @pytest.mark.parametrize("quantity", ["value", "derivative", "second_derivative", "irls_weight"])
 def test_scalar_functions_of_no_loss_are_nan(quantity, dtype):
     function = FUNCTIONS[f"scalar_{quantity}_{FLOATS[dtype]}"]
-    for loss, parameter in ((-1, 0.0), (len(LOSSES), 0.0), (code("huber"), 0.0), (code("smooth_l1"), -1.0), (code("tukey"), np.nan)):
+    nobody = [(-1, 0.0), (len(LOSSES), 0.0), (code("huber"), 0.0), (code("smooth_l1"), -1.0), (code("tukey"), np.nan)]
+    for loss, parameter in nobody:
         assert np.isnan(function(loss, parameter, 1.0))
 
 
@@ -352,7 +353,7 @@ BAD = {
     "BAD_SIZE": {"n": (-1, 2**61, -(2**63))},
     "BAD_THREADS": {"n_threads": (-1,)},
     "BAD_ARRAY": {
-        **{name: (None, "misaligned") for name in ("input", "target", "value", "values", "gradient", "hessian")},
+        **dict.fromkeys(("input", "target", "value", "values", "gradient", "hessian"), (None, "misaligned")),
         "weight": ("misaligned",),
     },
     "BAD_WEIGHT": {"weight": (-1.0, np.inf, np.nan)},
@@ -614,7 +615,8 @@ def robust_descent(tmp_path_factory):
     for source in EXAMPLES.iterdir():
         if source.is_file() and source.suffix in (".pyx", ".py", ".toml"):
             shutil.copy(source, folder)
-    build([sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--no-index", "--target", "lib", "."], folder)
+    offline = ["--no-build-isolation", "--no-deps", "--no-index"]
+    build([sys.executable, "-m", "pip", "install", *offline, "--target", "lib", "."], folder)
     return load("robust_descent", folder / "lib")
 
 
@@ -660,7 +662,7 @@ def test_the_example_solver_finds_the_minimum(name, robust_descent, regression):
 def test_the_example_solver_passes_errors_on(robust_descent, regression):
     with pytest.raises(ValueError, match="parameter is not valid"):
         robust_descent.fit(*regression, "huber", -1.0)
-    with pytest.raises(ValueError, match="smooth_l1, .*, got 'l2'"):
+    with pytest.raises(ValueError, match=r"smooth_l1, .*, got 'l2'"):
         robust_descent.fit(*regression, "l2")
 
 

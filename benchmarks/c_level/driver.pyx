@@ -86,16 +86,16 @@ cdef class Pass:
         self.run = <Run> PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
         start_job(&self.plain, loss, parameter, single, x.size)
         settle_memory(&self.plain.job)
-        self.enter(&self.plain.job.input, x)
-        self.enter(&self.plain.job.target, y)
-        self.enter(&self.plain.job.value, value)
-        self.enter(&self.plain.job.gradient, gradient)
+        self.take(&self.plain.job.input, x)
+        self.take(&self.plain.job.target, y)
+        self.take(&self.plain.job.value, value)
+        self.take(&self.plain.job.gradient, gradient)
         if reduction:
             want_sum(&self.plain, reduction == "mean", <void*> &self.narrow if single else <void*> &self.wide)
         if reduction == "mean":
             self.plain.job.scale = 1.0 / x.size
 
-    cdef void enter(self, Operand* operand, array):
+    cdef void take(self, Operand* operand, array):
         if array is not None:
             enter(&self.plain, operand, address_of(array))
 

@@ -8,9 +8,9 @@
  *     if (status != CYLOSSES_OK)
  *         puts(cylosses_api->status_message(status));
  *
- * Everything behind `cylosses_api` may be called from any thread, with or without the GIL, and runs the build of the loops that this CPU
- * runs best. Results are those of the Python functions, bit for bit. docs/c-api.md is the guide; it shows Cython, ctypes, cffi and
- * numba too.
+ * Everything behind `cylosses_api` may be called from any thread, with or without the GIL, and runs the build of the loops that this
+ * CPU runs best. Results are those of the Python functions, bit for bit. docs/c-api.md is the guide; it shows Cython, ctypes, cffi
+ * and numba too.
  *
  * What all array functions have in common:
  *
@@ -19,12 +19,12 @@
  *   weight            n finite numbers of at least 0, or NULL. Weight 0 removes an element, whatever it holds; weight k counts it
  *                     k times.
  *   n                 number of elements. If it is 0, arrays may be NULL; the sum of nothing is 0, its mean NaN.
- *   n_threads         1: the calling thread does everything, which is what parallel callers want, and the best default. More: at most
- *                     so many threads. 0: as many as the Python functions use unless told otherwise (cylosses.set_num_threads()).
+ *   n_threads         1: the calling thread does everything, which is what parallel callers want, and the best default. More: at
+ *                     most so many threads. 0: as many as the Python functions use (cylosses.set_num_threads()).
  *   outputs           come last. An output array may be one of the inputs; apart from that, arrays must not overlap.
  *
- * They return one of enum cylosses_status. Where that is not CYLOSSES_OK, results that are single numbers, and accumulators, are as they
- * were before; what output arrays then hold is undefined.
+ * They return one of enum cylosses_status. Where that is not CYLOSSES_OK, results that are single numbers, and accumulators, are as
+ * they were before; what output arrays then hold is undefined.
  *
  * Compatibility: numbers of the enumerations and the places of the functions never change while CYLOSSES_ABI_VERSION stays; new
  * functions are added at the end. */
@@ -56,7 +56,7 @@ enum cylosses_loss {
     CYLOSSES_CHARBONNIER = 8            /* eps > 0, finite */
 };
 
-/* The exact sum of weight times loss, rounded once; or that over the sum of the weights (the number of elements without weights). */
+/* The exact sum of weight times loss, rounded once; or that over the sum of the weights (the number of elements, without). */
 enum cylosses_reduction {
     CYLOSSES_SUM = 0,
     CYLOSSES_MEAN = 1

@@ -1,11 +1,12 @@
-/* Scores predictions: reads pairs "prediction target" from standard input, as long as there are any, and prints how many there were and
- * their exact mean Huber loss, whatever the number of pairs: they are never all in memory.
+/* Scores predictions: reads pairs "prediction target" from standard input, and prints how many there were and their exact mean Huber
+ * loss. There may be any number of them: they are never all in memory.
  *
  *     program PYTHON DELTA < pairs.txt
  *
  * PYTHON is the interpreter whose packages are used, the python of a virtual environment for example. Plain C, and C++ as well:
  *
- *     cc program.c -I"$(python -c 'import cylosses; print(cylosses.get_include())')" $(python3-config --cflags --embed --ldflags) */
+ *     include=$(python -c 'import cylosses; print(cylosses.get_include())')
+ *     cc program.c -o program -I"$include" $(python3-config --cflags --embed --ldflags) */
 
 #include <cylosses.h>
 

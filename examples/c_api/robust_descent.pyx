@@ -4,8 +4,8 @@ For each target y, a column of Y, it looks for the coefficients w and the interc
 
     mean(loss(X w + b, y)) + alpha (l1_ratio |w|_1 + (1 - l1_ratio) / 2 |w|_2^2)
 
-by majorisation: the IRLS weights of the loss give a parabola above it that touches it at the present fit. A sweep of coordinate descent
-lowers that, and so the objective. Targets are independent: they are shared out among threads, which need no GIL.
+by majorisation: the IRLS weights of the loss give a parabola above it that touches it at the present fit. A sweep of coordinate
+descent lowers that, and so the objective. Targets are independent: they are shared out among threads, which need no GIL.
 """
 import numpy as np
 
@@ -133,8 +133,8 @@ def fit(
     """Fit each column of y, of shape (observations, targets), to x, of shape (observations, features).
 
     `loss` and `parameter` are those of cylosses, 0 for a loss without one; `tol` is in units of y. Losses with a kink (l1, quantile,
-    epsilon_insensitive) take many iterations. Returns a dict of arrays: `coef` of shape (targets, features), `intercept`, `loss` (the
-    exact mean) and `iterations` of shape (targets,), `fitted` of the shape of y.
+    epsilon_insensitive) take many iterations. Returns a dict of arrays: `coef` of shape (targets, features), `intercept`, `loss`
+    (the exact mean) and `iterations` of shape (targets,), `fitted` of the shape of y.
     """
     cdef double[::1, :] columns = np.asfortranarray(x, dtype=np.float64)
     cdef double[::1, :] targets = np.asfortranarray(y, dtype=np.float64)

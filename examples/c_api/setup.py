@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-import cylosses
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+
+import cylosses
 
 INCLUDE = cylosses.get_include()
 OPENMP = {"linux": ["-fopenmp"], "win32": ["/openmp"]}.get(sys.platform, [])  # elsewhere prange runs on one thread
