@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import itertools
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -722,3 +723,49 @@ def test_the_cython_of_the_guide(tmp_path, rng):
     assert score.mean_huber(inputs, targets, 0.3) == cylosses.HuberLoss(delta=0.3)(inputs, targets)
     with pytest.raises(ValueError, match="parameter is not valid"):
         score.mean_huber(inputs, targets, -1.0)
+
+
+# Another floating-point mode --------------------------------------------------------------------------------------------------
+
+SET_MODE = """
+#include <xmmintrin.h>
+unsigned set_mode(unsigned mode) { unsigned old = _mm_getcsr(); _mm_setcsr(mode); return old; }
+"""
+FLUSHING = 0x9FC0  # results that are subnormal become 0, and so do operands
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="this register is that of x86-64")
+def test_the_floating_point_mode_of_the_caller_does_not_matter(tmp_path, accumulators):
+    (tmp_path / "mode.c").write_text(SET_MODE)
+    build([*C_COMPILER, "-shared", "-fPIC", "mode.c", "-o", "mode.so"], tmp_path)
+    set_mode = ctypes.CDLL(str(tmp_path / "mode.so")).set_mode
+    least = 5e-324
+    inputs, targets, value = np.array([least, 3 * least]), np.zeros(2), np.empty(())
+    losses, total = [(code("smooth_l1"), 7 * least), (code("huber"), least), (code("l1"), 0.0)], accumulators()
+
+    def results():
+        found = [FUNCTIONS["check_float64"](code("huber"), parameter) for parameter in (0.0, least)]
+        found += [FUNCTIONS["check_float32"](code("huber"), parameter) for parameter in (1e-46, 1e-45)]
+        for loss, quantity in itertools.product(losses, ("value", "derivative", "second_derivative", "irls_weight")):
+            found.append(FUNCTIONS[f"scalar_{quantity}_float64"](*loss, 3 * least).hex())
+        found.append(FUNCTIONS["scalar_derivative_float32"](code("huber"), 1e-45, 1.0).hex())
+        FUNCTIONS["accumulator_clear"](total)
+        for loss in losses:
+            call("value", np.float64, *loss, capi.Reduction.SUM, inputs, targets, None, 2, 1, value)
+            found.append(value.tobytes())
+            call("accumulator_update", np.float64, total, *loss, inputs, targets, None, 2, 1)
+            call("accumulator_finish", np.float64, total, capi.Reduction.SUM, value)
+            found.append(value.tobytes())
+        return found
+
+    expected = results()
+    assert expected[:4] == [capi.Status.BAD_PARAMETER, capi.Status.OK] * 2
+    assert float.fromhex(expected[12]) == 3 * least
+    before = set_mode(FLUSHING)
+    try:
+        flushed = results()
+    finally:
+        mode = set_mode(before)
+    assert mode & ~0x3F == FLUSHING & ~0x3F  # but for the flags
+    assert flushed == expected
