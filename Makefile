@@ -29,7 +29,7 @@ test: $(VENV)/.installed $(VENV)/.test-group
 lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks   # it calls pycodestyle by name
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks examples   # it calls pycodestyle by name
 	$(VENV)/bin/mypy
 	$(PY) -m tests.vectorisation
 

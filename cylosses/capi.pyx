@@ -158,6 +158,7 @@ cdef inline int run(PlainJob* plain) noexcept nogil:
 
 cdef inline int set_scale(PlainJob* plain, int reduction) noexcept nogil:
     """Have derivatives be those of the sum or mean, before there are outputs: the sum of the weights takes a pass of its own."""
+    cdef cylosses_mode mode
     cdef int status = OK
     cdef double divisor = <double> plain.size
     if reduction == MEAN:
@@ -168,7 +169,9 @@ cdef inline int set_scale(PlainJob* plain, int reduction) noexcept nogil:
             status = run(plain)
             plain.job.term = NOTHING
             plain.job.result = NULL
+        mode = set_default_mode()
         plain.job.scale = 1 / divisor
+        restore_mode(mode)
     return status
 
 
