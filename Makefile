@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*)
+SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
 
 .PHONY: demo test lint wheel check-package test-peers exactness same-bits bench bench-quick clean
 
@@ -29,7 +29,7 @@ test: $(VENV)/.installed $(VENV)/.test-group
 lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks   # it calls pycodestyle by name
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cylosses benchmarks examples   # it calls pycodestyle by name
 	$(VENV)/bin/codespell
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright
@@ -72,4 +72,4 @@ bench-quick: $(VENV)/.installed $(VENV)/.bench-group
 	$(PY) -m benchmarks.suite --quick
 
 clean:
-	rm -rf build dist wheelhouse *.egg-info cylosses/_kernels/*.so
+	rm -rf build dist wheelhouse *.egg-info cylosses/*.so cylosses/_kernels/*.so

@@ -105,11 +105,11 @@ class BuildExtensions(build_ext):
 
 
 def extension(name: str, source: str, flags: Sequence[str] = ()) -> Extension:
-    """One module of cylosses._kernels."""
+    """One module of the package."""
     return Extension(
-        f"cylosses._kernels.{name}",
+        f"cylosses.{name}",
         [source],
-        include_dirs=[numpy.get_include()],
+        include_dirs=[numpy.get_include(), "cylosses/include"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=list(flags),
     )
@@ -128,13 +128,13 @@ def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
     text = 'include "passes.pyx"\n'
     if not source.exists() or source.read_text() != text:
         source.write_text(text)
-    return extension(name, str(source), flags)
+    return extension(f"_kernels.{name}", str(source), flags)
 
 
 setup(
     ext_modules=cythonize(
         [build_of_the_loops(name, flags) for name, flags in levels().items()]
-        + [extension("dispatch", "cylosses/_kernels/dispatch.pyx")],
+        + [extension("_kernels.dispatch", "cylosses/_kernels/dispatch.pyx"), extension("capi", "cylosses/capi.pyx")],
         compiler_directives=DIRECTIVES,
         include_path=["cylosses/_kernels"],
         build_dir="build",

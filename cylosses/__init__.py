@@ -5,7 +5,7 @@ import typing
 from cylosses import _versions, functional, losses
 from cylosses._call import BroadcastWarning
 from cylosses._threads import get_num_threads, set_num_threads
-from cylosses._versions import show_versions
+from cylosses._versions import get_include, show_versions
 from cylosses.functional import *  # noqa: F403
 from cylosses.losses import *  # noqa: F403
 from cylosses.streaming import StreamingLoss
@@ -14,6 +14,7 @@ __all__ = [
     "BroadcastWarning",
     "StreamingLoss",
     "__version__",
+    "get_include",
     "get_num_threads",
     "set_num_threads",
     "show_versions",

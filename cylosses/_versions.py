@@ -1,5 +1,6 @@
-"""What is installed and how it was built, for bug reports."""
+"""What is installed, where, and how it was built."""
 
+import os
 import platform
 import sys
 
@@ -59,3 +60,20 @@ def show_versions() -> None:
     """
     for name, text in versions().items():
         sys.stdout.write(f"{name:<16} {text}\n")
+
+
+def get_include() -> str:
+    """Return the folder of ``cylosses.h``, for the compilers of C, C++ and Cython code that uses `cylosses.capi`.
+
+    Returns
+    -------
+    str
+        Its path.
+
+    Examples
+    --------
+    >>> import os, cylosses
+    >>> os.listdir(cylosses.get_include())
+    ['cylosses.h']
+    """
+    return os.path.join(os.path.dirname(__file__), "include")  # noqa: PTH118, PTH120  # importing pathlib takes as long as the package

@@ -62,7 +62,7 @@ class Loss:
     legacy: ClassVar[bool] = False
     """Whether the deprecated flags size_average and reduce are documented for this loss."""
     _code: ClassVar[int]
-    """Row of the kernels' dispatch table (LossCode in formulas.pxd)."""
+    """Row of the kernels' dispatch table (enum cylosses_loss in cylosses.h)."""
 
     reduction: Reduction
     _parameter: float

@@ -27,15 +27,16 @@ pathlib.Path(sys.argv[sys.argv.index("-o") + 1]).touch()
 
 
 def copy_sources(folder: Path, empty: tuple[str, ...]) -> None:
-    """Copy what setup.py reads to an empty folder; the sources named in `empty` become modules without contents."""
-    kernels = folder / "cylosses" / "_kernels"
-    kernels.mkdir(parents=True)
+    """Copy what setup.py reads to an empty folder; the modules named in `empty` get no contents."""
+    (folder / "cylosses" / "_kernels").mkdir(parents=True)
     shutil.copy(ROOT / "setup.py", folder)
-    for source in (ROOT / "cylosses" / "_kernels").glob("*.p[xy][dx]"):
-        if source.name not in empty:
-            shutil.copy(source, kernels)
-    for name in empty:
-        (kernels / name).touch()
+    shutil.copytree(ROOT / "cylosses" / "include", folder / "cylosses" / "include")
+    for source in (ROOT / "cylosses").rglob("*.p[xy][dx]"):
+        copied = folder / source.relative_to(ROOT)
+        if source.stem not in empty:
+            shutil.copy(source, copied)
+        elif source.suffix == ".pyx":
+            copied.touch()
 
 
 # Stands for `python setup.py` on another machine.

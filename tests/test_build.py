@@ -23,8 +23,9 @@ from cylosses._kernels import dispatch
 from .compile_lines import copy_sources, recorded
 
 ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
-# What sets each module apart: options that name an instruction set or a vector width. `dispatch` picks the build: it has none.
-MACHINE_OPTIONS = {"dispatch": []} | (
+# What sets each module apart: options that name an instruction set or a vector width. `dispatch`, which picks the build, and `capi`
+# have none.
+MACHINE_OPTIONS = {"dispatch": [], "capi": []} | (
     {
         "passes_v2": ["-march=x86-64-v2"],
         "passes_v3": ["-march=x86-64-v3"],
@@ -34,7 +35,7 @@ MACHINE_OPTIONS = {"dispatch": []} | (
     else {"passes": []}
 )
 BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("passes")]
-FOLDER = Path(dispatch.__file__).parent
+PACKAGE = Path(dispatch.__file__).parents[1]
 
 
 def machine_options(options):
@@ -57,8 +58,8 @@ def wrong_options(options):
 
 def installed(name):
     """The shared object of a module, which need not run on this CPU; it is never imported."""
-    paths = [FOLDER / (name + suffix) for suffix in EXTENSION_SUFFIXES if (FOLDER / (name + suffix)).exists()]
-    assert len(paths) == 1, f"{name} is not installed exactly once beside dispatch: {paths}"
+    paths = [path for suffix in EXTENSION_SUFFIXES for path in PACKAGE.rglob(name + suffix)]
+    assert len(paths) == 1, f"{name} is not installed exactly once: {paths}"
     return paths[0]
 
 
@@ -69,7 +70,7 @@ def installed(name):
 def compile_lines(tmp_path_factory):
     """Name of each module to its options that are not Python's own."""
     folder = tmp_path_factory.mktemp("build")
-    copy_sources(folder, empty=("passes.pyx", "dispatch.pyx"))
+    copy_sources(folder, empty=("passes", "dispatch", "capi"))
     inherited = set(shlex.split(" ".join(filter(None, sysconfig.get_config_vars("CC", "CFLAGS", "CCSHARED", "BASECFLAGS", "OPT")))))
     return {
         name: [option for option in options if option == "-O3" or option not in inherited]
@@ -157,6 +158,7 @@ def test_the_compiler_was_given_the_instruction_set_that_the_name_says(name):
     ("name", "used", "unused"),
     [
         ("dispatch", [], ["ymm", "zmm"]),  # it runs before the CPU is known
+        ("capi", [], ["ymm", "zmm"]),
         ("passes_v2", ["xmm"], ["ymm", "zmm"]),
         ("passes_v3", ["ymm"], ["zmm"]),
         ("passes_v4", ["zmm"], []),

@@ -264,8 +264,8 @@ def main() -> int:
     wrong = excused = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        copy_sources(folder, empty=("dispatch.pyx",))
-        lines = {build: arguments for build, arguments in recorded(folder).items() if build != "dispatch"}
+        copy_sources(folder, empty=("dispatch", "capi"))
+        lines = {build: arguments for build, arguments in recorded(folder).items() if build.startswith("passes")}
         for build in options.builds or lines:
             source = folder / lines[build][lines[build].index("-c") + 1]
             result = check(source, compile_with_report(compiler, lines[build], folder))

@@ -1,4 +1,4 @@
-"""Times the compiled loops without Python: ``python -m benchmarks.c_level``."""
+"""Times the compiled loops, and the public C level, without Python: ``python -m benchmarks.c_level``."""
 
 import argparse
 import itertools
@@ -20,7 +20,9 @@ from benchmarks.works import WORKS, Case, make_data
 
 SIZES = (16, 256, 4096, 100_000, 1_000_000, 10_000_000, 50_000_000)
 LARGEST_FLOAT64 = 25_000_000
-WORK_NAMES = ("none", "mean", "grad", "value_and_grad")
+WORK_NAMES = ("none", "mean", "sum", "grad", "value_and_grad")
+REDUCTIONS = {"mean": "mean", "sum": "sum", "value_and_grad": "mean"}
+PUBLIC = "capi"  # among the builds: the functions of cylosses.capi, which run the best one
 SHORTEST_TIMING = 1e-3  # seconds
 HEAD = ("build", "loss", "work", "dtype", "elements", "threads", "per call", "ns/elem", "cycles", "GB/s", "of read")
 LINE = "{:<12} {:<20} {:<15} {:<8} {:>10} {:>7} {:>9} {:>8} {:>7} {:>7} {:>8}"
@@ -33,7 +35,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--losses", nargs="+", default=list(cylosses.LOSSES), choices=list(cylosses.LOSSES), metavar="LOSS")
     parser.add_argument("--works", nargs="+", default=["mean", "value_and_grad"], choices=WORK_NAMES, metavar="WORK")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"], choices=["float32", "float64"])
-    parser.add_argument("--builds", nargs="+", metavar="NAME", help="modules of cylosses._kernels; by default all that run here")
+    parser.add_argument(
+        "--builds", nargs="+", metavar="NAME", help=f"modules of cylosses._kernels, or {PUBLIC}; by default all that run here"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, cylosses.get_num_threads()], metavar="N")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each build")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for benchmarks.report")
@@ -63,22 +67,25 @@ def time_in_turns(subjects: dict[str, Any], threads: int, rounds: int) -> dict[s
 
 def jobs(driver: ModuleType, builds: dict[str, Any], case: Case, work: str, dtype: str, size: int) -> tuple[dict[str, Any], int]:
     """Return the subjects of a row, the bare read first, and the bytes that the work moves."""
-    data = make_data(WORKS[work], dtype, size)
+    data = make_data(WORKS["mean" if work == "sum" else work], dtype, size)
     output = {"none": "value", "grad": "gradient", "value_and_grad": "gradient"}.get(work)
-    outputs = {output: data.outputs[0]} if output else {}
-    mean = work in ("mean", "value_and_grad")
+    options = {output: data.outputs[0]} if output else {}
+    options["reduction"] = REDUCTIONS.get(work, "")
     subjects: dict[str, Any] = {"read": driver.Read(data.input, data.target)}
+    code, parameter = case.loss_class._code, case.parameter if case.loss_class.parameter_name else 0.0
     for name, capsule in builds.items():
-        loss = case.loss_class
-        subjects[name] = driver.Pass(capsule, loss._code, case.parameter, data.input, data.target, mean=mean, **outputs)
+        if name == PUBLIC:
+            subjects[name] = driver.Call(code, parameter, data.input, data.target, **options)
+        else:
+            subjects[name] = driver.Pass(capsule, code, parameter, data.input, data.target, **options)
     return subjects, data.bytes_moved
 
 
 def check(subjects: dict[str, Any], work: str) -> None:
     """Make sure that all builds return the same bits."""
     results = {np.float64(subject.result()).tobytes() for name, subject in subjects.items() if name != "read"}
-    if work in ("mean", "value_and_grad") and len(results) > 1:
-        raise SystemExit(f"the builds {', '.join(subjects)} return different means")
+    if work in REDUCTIONS and len(results) > 1:
+        raise SystemExit(f"the builds {', '.join(subjects)} return different sums")
 
 
 def run(options: argparse.Namespace, driver: ModuleType, builds: dict[str, Any]) -> list[dict[str, Any]]:
@@ -139,6 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
     driver = load()
     builds, skipped = find_builds()
+    builds[PUBLIC] = None
     for name, reason in skipped.items():
         print(f"skipped: build {name} ({reason})")
     if options.builds:

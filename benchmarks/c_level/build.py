@@ -9,7 +9,8 @@ from types import ModuleType
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
-HEADERS = HERE.parents[1] / "cylosses" / "_kernels"
+ROOT = HERE.parents[1]
+INCLUDE = ROOT / "cylosses" / "include"
 NAME = "driver"
 FLAGS = ["-O3", "-march=native", "-fopenmp"]
 
@@ -21,7 +22,8 @@ def target() -> Path:
 
 def is_current() -> bool:
     """Whether the compiled driver is newer than all that it is made of: a changed Job would be read at wrong places."""
-    sources = [HERE / "driver.pyx", HERE / "native.h", Path(__file__), *HEADERS.glob("*.pxd")]
+    headers = [*(ROOT / "cylosses").rglob("*.pxd"), *INCLUDE.glob("*.h")]
+    sources = [HERE / "driver.pyx", HERE / "native.h", Path(__file__), *headers]
     return target().exists() and all(source.stat().st_mtime < target().stat().st_mtime for source in sources)
 
 
@@ -35,7 +37,7 @@ def compile_driver() -> None:
     extension = Extension(
         NAME,
         [str(HERE / "driver.pyx")],
-        include_dirs=[str(HERE)],
+        include_dirs=[str(HERE), str(INCLUDE)],
         extra_compile_args=FLAGS if os.name == "posix" else [],
         extra_link_args=["-fopenmp"] if os.name == "posix" else [],
     )
@@ -43,7 +45,7 @@ def compile_driver() -> None:
     modules = cythonize(
         [extension],
         build_dir=str(BUILD),
-        include_path=[str(HEADERS.parents[1])],
+        include_path=[str(ROOT)],
         compiler_directives=directives,
         force=True,
         quiet=True,

@@ -20,7 +20,7 @@ if capsule is None:
 driver = load()
 for dtype in ("f4", "f8"):
     ones = np.ones(5000, dtype)
-    job = driver.Pass(capsule, 0, 1.0, ones, 3 * ones, mean=True)
+    job = driver.Pass(capsule, 0, 1.0, ones, 3 * ones, reduction="mean")
     job.time(1, 1)
     assert job.result() == 1.5, job.result()
 """

@@ -1,12 +1,18 @@
-# Calls the loops of a build through their function pointer, many times, without Python in between.
+# Calls the loops of a build through their function pointer, and the public C level, many times, without Python in between.
 #
-# Only job.pxd is relied on: a Job is filled in as dispatch.pyx does for plain contiguous arrays.
+# Of what is private, only job.pxd is relied on.
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from cython cimport floating
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
 
-from cylosses._kernels.job cimport FLOAT32, FLOAT64, VALUES, Job, Operand, Run, settle_memory
+from cylosses._kernels.job cimport Operand, PlainJob, Run, enter, settle_memory, start_job, want_sum
+from cylosses.capi cimport (
+    MEAN, OK, SUM, elementwise_value_float32, elementwise_value_float64, gradient_float32, gradient_float64, import_cylosses,
+    value_and_gradient_float32, value_and_gradient_float64, value_float32, value_float64,
+)
+
+import_cylosses()
 
 cdef extern from "native.h" nogil:
     double native_seconds()
@@ -16,6 +22,11 @@ cdef extern from "native.h" nogil:
 
 
 cdef volatile uint64_t sink         # what is read must go somewhere, or the compiler drops the reading
+
+
+cdef void* address_of(array):
+    cdef size_t address = array.ctypes.data
+    return <void*> address
 
 
 def hertz():
@@ -63,55 +74,34 @@ cdef class Read:
 
 cdef class Pass:
     """One job on plain arrays, and the build that runs it."""
-    cdef Job job
+    cdef PlainJob plain
     cdef Run run
-    cdef Py_ssize_t size, stride
     cdef float narrow
     cdef double wide
     cdef object kept                # arrays and capsule
 
-    def __init__(self, capsule, int loss, double parameter, x, y, *, value=None, gradient=None, hessian=None, bint mean=False):
+    def __init__(self, capsule, int loss, double parameter, x, y, *, value=None, gradient=None, str reduction=""):
         cdef bint single = x.dtype.itemsize == 4
-        self.kept = (capsule, x, y, value, gradient, hessian)
+        self.kept = (capsule, x, y, value, gradient)
         self.run = <Run> PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
-        self.size = x.size
-        self.stride = x.dtype.itemsize
-        memset(&self.job, 0, sizeof(Job))
-        self.job.loss = loss
-        self.job.single = single
-        self.job.parameter = <double> <float> parameter if single else parameter
-        self.job.narrow = -1
-        self.job.ndim = 1
-        self.job.shape = &self.size
-        self.job.slices = 1
-        self.job.size = self.size
-        self.job.scale = 1
-        settle_memory(&self.job)
-        self.enter(&self.job.input, x)
-        self.enter(&self.job.target, y)
-        self.enter(&self.job.value, value)
-        self.enter(&self.job.gradient, gradient)
-        self.enter(&self.job.hessian, hessian)
-        if mean:
-            self.job.term = VALUES
-            self.job.divide = True
-            self.job.scale = 1.0 / self.size
-            self.job.result_storage = FLOAT32 if single else FLOAT64
-            self.job.result = <char*> &self.narrow if single else <char*> &self.wide
+        start_job(&self.plain, loss, parameter, single, x.size)
+        settle_memory(&self.plain.job)
+        self.take(&self.plain.job.input, x)
+        self.take(&self.plain.job.target, y)
+        self.take(&self.plain.job.value, value)
+        self.take(&self.plain.job.gradient, gradient)
+        if reduction:
+            want_sum(&self.plain, reduction == "mean", <void*> &self.narrow if single else <void*> &self.wide)
+        if reduction == "mean":
+            self.plain.job.scale = 1.0 / x.size
 
-    cdef void enter(self, Operand* operand, array):
-        cdef size_t address
-        if array is None:
-            return
-        address = array.ctypes.data
-        operand.data = <char*> address
-        operand.strides = &self.stride
-        operand.storage = FLOAT32 if self.stride == 4 else FLOAT64
-        operand.direct = True
+    cdef void take(self, Operand* operand, array):
+        if array is not None:
+            enter(&self.plain, operand, address_of(array))
 
     def result(self):
-        """The mean of the last run."""
-        return self.narrow if self.job.single else self.wide
+        """The sum or mean of the last run."""
+        return self.narrow if self.plain.job.single else self.wide
 
     def time(self, Py_ssize_t repeat, int threads):
         """Seconds of one run."""
@@ -120,7 +110,78 @@ cdef class Pass:
         with nogil:
             start = native_seconds()
             for _ in range(repeat):
-                self.job.threads = threads
-                self.run(&self.job)
+                self.plain.job.threads = threads
+                self.run(&self.plain.job)
             start = native_seconds() - start
         return start / repeat
+
+
+cdef class Call:
+    """One call of the public C level, as a user's code makes it."""
+    cdef int loss, reduction
+    cdef double parameter
+    cdef bint single
+    cdef Py_ssize_t size
+    cdef const void* x
+    cdef const void* y
+    cdef void* value
+    cdef void* gradient
+    cdef float narrow
+    cdef double wide
+    cdef object kept
+
+    def __init__(self, int loss, double parameter, x, y, *, value=None, gradient=None, str reduction=""):
+        self.kept = (x, y, value, gradient)
+        self.loss, self.parameter, self.size = loss, parameter, x.size
+        self.single = x.dtype.itemsize == 4
+        self.reduction = -1 if not reduction else (MEAN if reduction == "mean" else SUM)
+        self.x, self.y = address_of(x), address_of(y)
+        self.value = NULL if value is None else address_of(value)
+        self.gradient = NULL if gradient is None else address_of(gradient)
+        if self.call(1) != OK:
+            raise ValueError("the C level refuses the call")
+
+    cdef int call(self, int threads) noexcept nogil:
+        if self.single:
+            return call_typed(self, <const float*> self.x, &self.narrow, threads)
+        return call_typed(self, <const double*> self.x, &self.wide, threads)
+
+    def result(self):
+        """The sum or mean of the last call."""
+        return self.narrow if self.single else self.wide
+
+    def time(self, Py_ssize_t repeat, int threads):
+        """Seconds of one call."""
+        cdef double start
+        cdef Py_ssize_t _
+        with nogil:
+            start = native_seconds()
+            for _ in range(repeat):
+                self.call(threads)
+            start = native_seconds() - start
+        return start / repeat
+
+
+cdef inline int call_typed(Call self, const floating* x, floating* result, int threads) noexcept nogil:
+    cdef const floating* y = <const floating*> self.y
+    cdef floating* gradient = <floating*> self.gradient
+    cdef floating* value = <floating*> self.value
+    cdef int loss = self.loss
+    cdef double parameter = self.parameter
+    cdef Py_ssize_t n = self.size
+    if floating is float:
+        if value is not NULL:
+            return elementwise_value_float32(loss, parameter, x, y, NULL, n, threads, value)
+        if self.reduction < 0:
+            return gradient_float32(loss, parameter, SUM, x, y, NULL, n, threads, gradient)
+        if gradient is NULL:
+            return value_float32(loss, parameter, self.reduction, x, y, NULL, n, threads, result)
+        return value_and_gradient_float32(loss, parameter, self.reduction, x, y, NULL, n, threads, result, gradient)
+    else:
+        if value is not NULL:
+            return elementwise_value_float64(loss, parameter, x, y, NULL, n, threads, value)
+        if self.reduction < 0:
+            return gradient_float64(loss, parameter, SUM, x, y, NULL, n, threads, gradient)
+        if gradient is NULL:
+            return value_float64(loss, parameter, self.reduction, x, y, NULL, n, threads, result)
+        return value_and_gradient_float64(loss, parameter, self.reduction, x, y, NULL, n, threads, result, gradient)

@@ -21,7 +21,7 @@ from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finis
 from cylosses._kernels.formulas cimport is_costly
 from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32,
-    UINT64, VALUES, WEIGHTS, Job, Operand, Run, settle_memory,
+    UINT64, VALUES, WEIGHTS, Job, Operand, PlainJob, Run, enter, settle_memory, start_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run
@@ -34,7 +34,6 @@ cnp.import_array()
 cdef enum:
     WORTH_THREADS = 65536       # units of work, about 20 µs; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
-    MAX_THREADS = 1024          # larger numbers are cut off
     OPERANDS = 8
     LEAST_ROWS = 32             # of a tile
     MOST_ROWS = 128             # more rows make longer pieces for the memory, but their lines must stay in the L1 cache
@@ -107,7 +106,7 @@ def set_threads(int n, bint follow):
     follow_openmp = follow
 
 
-cpdef int get_threads() noexcept:
+cpdef int get_threads() noexcept nogil:
     cdef int allowed
     if follow_openmp:
         allowed = allowed_threads()
@@ -120,7 +119,7 @@ def build_info():
     return passes.build_info()
 
 
-cpdef double round_to_single(double parameter):
+cpdef double round_to_single(double parameter) noexcept nogil:
     """The parameter rounded to float32, subnormals included, whatever the floating-point mode of the caller."""
     cdef cylosses_mode mode = set_default_mode()
     cdef float rounded = <float> parameter
@@ -128,16 +127,34 @@ cpdef double round_to_single(double parameter):
     return rounded
 
 
-cdef double accepted[MAX_LOSSES][2]
+cdef double accepted[MAX_LOSSES][2]     # an empty interval where there is no loss
 
 
 def set_accepted(int loss, double least, double greatest):
-    """The valid parameters of a loss: what the fast path asks before it computes."""
+    """The valid parameters of a loss: what the fast path and the C level ask before they compute."""
     accepted[loss][0] = least
     accepted[loss][1] = greatest
 
 
-cdef Py_ssize_t work_of(const Job* job) noexcept:
+for _code in range(MAX_LOSSES):
+    set_accepted(_code, 1, 0)
+
+
+cdef bint is_loss(int loss) noexcept nogil:
+    """Whether a loss has this code."""
+    return 0 <= loss < MAX_LOSSES and accepted[loss][0] <= accepted[loss][1]
+
+
+cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
+    """Whether the parameter is valid for the loss, also in the working type; NaN never is."""
+    cdef cylosses_mode mode = set_default_mode()        # the least valid number may be subnormal
+    cdef double rounded = <float> parameter if single else parameter
+    cdef bint fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+    restore_mode(mode)
+    return fit
+
+
+cdef Py_ssize_t work_of(const Job* job) noexcept nogil:
     """What a job costs, in elements of a plain float32 sum (about 0.3 ns each)."""
     cdef Py_ssize_t passes = 1
     passes += job.gradient.data is not NULL or job.term == GRADIENTS
@@ -153,7 +170,7 @@ cdef Py_ssize_t work_of(const Job* job) noexcept:
     return job.slices * job.size * passes
 
 
-cdef int choose_threads(const Job* job) noexcept:
+cdef int choose_threads(const Job* job) noexcept nogil:
     """Those that the job asks for, or by default as many as may be where the work is worth waking them; at most one for each block."""
     cdef int threads = job.threads
     cdef Py_ssize_t blocks = job.slices * job.size // 1024 + 1
@@ -162,18 +179,38 @@ cdef int choose_threads(const Job* job) noexcept:
     return threads if threads < blocks else <int> blocks
 
 
-cdef void run_job(Job* job):
+cdef void run_job(Job* job) noexcept nogil:
     """Run a job whose number of threads may be 0, for the default."""
     job.threads = choose_threads(job)
     settle_memory(job)
+    run(job)
+
+
+cdef void run_from_python(Job* job):
+    """Run a job, without the GIL if it is worth releasing."""
     if job.slices * job.size < RELEASE_GIL:
-        run(job)
+        run_job(job)
     else:
         with nogil:
-            run(job)
+            run_job(job)
 
 
 # ---- exact totals ----------------------------------------------------------------------------------------------------------------
+
+cdef void round_into(const Exact* total, const Exact* divisor, int storage, char* result) noexcept nogil:
+    """Write RN(total / divisor), or RN(total) if divisor is NULL; both keep their values."""
+    cdef Exact copy = total[0]              # rounding spends what it rounds
+    cdef Exact divisor_copy
+    cdef Exact* divisor_of_copy = NULL
+    cdef cylosses_mode mode = set_default_mode()        # subnormal results too
+    cdef double v
+    if divisor is not NULL:
+        divisor_copy = divisor[0]
+        divisor_of_copy = &divisor_copy
+    v = finish(&copy, 1, divisor_of_copy, format_of(storage))
+    put_run(storage, result, 0, False, 1, &v)
+    restore_mode(mode)
+
 
 cdef class ExactSum:
     """An exact sum that grows by jobs and by merging: the integer state behind `StreamingLoss`."""
@@ -193,20 +230,8 @@ cdef class ExactSum:
 
     def round_quotient(self, ExactSum divisor, cnp.dtype dtype):
         """RN(sum / divisor), or RN(sum) if divisor is None, as a scalar of the dtype."""
-        cdef Exact copy = self.exact        # rounding spends what it rounds
-        cdef Exact divisor_copy
-        cdef Exact* divisor_of_copy = NULL
-        cdef int storage = storage_of(dtype)
-        cdef double v
         cdef char room[8]
-        cdef cylosses_mode mode
-        if divisor is not None:
-            divisor_copy = divisor.exact
-            divisor_of_copy = &divisor_copy
-        mode = set_default_mode()           # subnormal results too
-        v = finish(&copy, 1, divisor_of_copy, format_of(storage))
-        put_run(storage, room, 0, False, 1, &v)
-        restore_mode(mode)
+        round_into(&self.exact, NULL if divisor is None else &divisor.exact, storage_of(dtype), room)
         return scalar_from(room, <cnp.PyArray_Descr*> dtype, None)
 
     def parts(self):
@@ -265,20 +290,6 @@ cdef inline bint is_plain(object x, object y):
     return True
 
 
-cdef inline void set_direct(Operand* operand, cnp.ndarray array, Py_ssize_t* strides):
-    operand.data = <char*> cnp.PyArray_DATA(array)
-    operand.strides = strides
-    operand.direct = True
-    operand.readable = True
-
-
-cdef struct PlainJob:
-    Job job
-    Py_ssize_t size
-    Py_ssize_t stride
-    double room             # for the sum, of either type
-
-
 cdef inline double number_of(object value) noexcept:
     """A float, or an int that is one exactly; NaN for anything else."""
     cdef double n
@@ -310,17 +321,10 @@ cdef inline int reduction_named(object reduction):
     return SUM if <str> reduction == "sum" else UNKNOWN
 
 
-cpdef bint fits(int loss, double parameter, bint single) noexcept:
-    """Whether the parameter is valid for the loss, also in the working type; NaN never is."""
-    cdef double rounded = round_to_single(parameter) if single else parameter
-    return accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
-
-
 cdef bint start_plain(
     PlainJob* plain, int loss, object parameter, object input, object target, object weight, object where, object axis, object n_threads
 ) noexcept:
     """Fill in a job without outputs, if this is a plain call as far as the arguments tell that every plain function has."""
-    cdef Job* job = &plain.job
     cdef double number = number_of(parameter), threads = 0 if n_threads is None else number_of(n_threads)
     cdef bint single
     if not (weight is None and where is None and axis is None and is_plain(input, target)):
@@ -330,29 +334,11 @@ cdef bint start_plain(
     single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
     if not fits(loss, number, single):
         return False
-    memset(job, 0, sizeof(Job))
-    plain.size = cnp.PyArray_SIZE(<cnp.ndarray> input)
-    plain.stride = 4 if single else 8
-    job.single = single
-    job.loss = loss
-    job.parameter = fabs(number)        # -0.0 is 0
-    job.narrow = -1
-    job.ndim = 1
-    job.shape = &plain.size
-    job.slices = 1
-    job.size = plain.size
-    job.scale = 1
-    set_direct(&job.input, <cnp.ndarray> input, &plain.stride)
-    set_direct(&job.target, <cnp.ndarray> target, &plain.stride)
-    job.threads = <int> threads
+    start_job(plain, loss, fabs(number), single, cnp.PyArray_SIZE(<cnp.ndarray> input))     # -0.0 is 0
+    enter(plain, &plain.job.input, cnp.PyArray_DATA(<cnp.ndarray> input))
+    enter(plain, &plain.job.target, cnp.PyArray_DATA(<cnp.ndarray> target))
+    plain.job.threads = <int> threads
     return True
-
-
-cdef inline void want_sum(PlainJob* plain, bint divide) noexcept:
-    plain.job.term = VALUES
-    plain.job.divide = divide
-    plain.job.result_storage = FLOAT32 if plain.job.single else FLOAT64
-    plain.job.result = <char*> &plain.room
 
 
 cdef inline object sum_of(PlainJob* plain, object like):
@@ -377,7 +363,7 @@ cdef object plain_output(PlainJob* plain, Operand* operand, object out, object i
             other = <char*> cnp.PyArray_DATA(<cnp.ndarray> array)
             if other != start and other < start + size and start < other + size:
                 return None
-    set_direct(operand, <cnp.ndarray> out, &plain.stride)
+    enter(plain, operand, cnp.PyArray_DATA(<cnp.ndarray> out))
     return out
 
 
@@ -405,12 +391,12 @@ def plain_loss(
     if named == NONE:
         out = plain_output(&plain, &plain.job.value, out, input, target)
         if out is not None:
-            run_job(&plain.job)
+            run_from_python(&plain.job)
         return out
     if out is not None and not takes_sum(out, input):
         return None
-    want_sum(&plain, named == MEAN)
-    run_job(&plain.job)
+    want_sum(&plain, named == MEAN, &plain.room)
+    run_from_python(&plain.job)
     if out is None:
         return sum_of(&plain, input)
     memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), &plain.room, plain.stride)
@@ -439,8 +425,8 @@ def plain_gradient(
     # Infinite or NaN for the mean of no elements, which have no gradient.
     plain.job.scale = factor / <double> plain.size if named == MEAN else factor
     if with_value:
-        want_sum(&plain, named == MEAN)
-    run_job(&plain.job)
+        want_sum(&plain, named == MEAN, &plain.room)
+    run_from_python(&plain.job)
     if with_value:
         return sum_of(&plain, input), out
     return out
@@ -745,7 +731,7 @@ def execute(
     job.threads = n_threads
     tile(&plan, &rest)
     settle_access(&plan)
-    run_job(job)
+    run_from_python(job)
     if job.bad_weight:
         raise ValueError("weight must be finite and not negative where it is selected")
     return job.count

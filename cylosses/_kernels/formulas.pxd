@@ -40,17 +40,18 @@ cdef extern from *:
     double less_half_double "CYLOSSES_LESS_HALF"(double z, double c) noexcept nogil
 
 
-cdef enum LossCode:
-    # The rows of the dispatch table in passes.pyx; losses.py names them.
-    SMOOTH_L1 = 0
-    L1 = 1
-    MSE = 2
-    HUBER = 3
-    TUKEY = 4
-    QUANTILE = 5
-    EPSILON_INSENSITIVE = 6
-    PSEUDO_HUBER = 7
-    CHARBONNIER = 8
+cdef extern from "cylosses.h":
+    cdef enum LossCode "cylosses_loss":
+        # The rows of the dispatch table in passes.pyx; losses.py names them. Their numbers are part of the C interface.
+        SMOOTH_L1 "CYLOSSES_SMOOTH_L1"
+        L1 "CYLOSSES_L1"
+        MSE "CYLOSSES_MSE"
+        HUBER "CYLOSSES_HUBER"
+        TUKEY "CYLOSSES_TUKEY"
+        QUANTILE "CYLOSSES_QUANTILE"
+        EPSILON_INSENSITIVE "CYLOSSES_EPSILON_INSENSITIVE"
+        PSEUDO_HUBER "CYLOSSES_PSEUDO_HUBER"
+        CHARBONNIER "CYLOSSES_CHARBONNIER"
 
 cdef inline bint is_costly(int loss) noexcept nogil:
     """Whether divisions or roots make a loss take twice as long as the others: what the choice of threads asks."""
