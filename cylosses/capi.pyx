@@ -279,7 +279,7 @@ cdef floating choose(int loss, double parameter, Quantity quantity, floating d) 
     if loss == MSE:
         return quantity_of(make_mse(), quantity, d)
     if loss == HUBER:
-        return quantity_of(make_huber(parameter), quantity, d)
+        return quantity_of(make_huber(parameter, floating is float), quantity, d)
     if loss == TUKEY:
         return quantity_of(make_tukey(parameter), quantity, d)
     if loss == QUANTILE:
