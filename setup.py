@@ -122,7 +122,7 @@ def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
     merged by cythonize.
     """
     if name == "passes":
-        return extension(name, "cylosses/_kernels/passes.pyx", flags)
+        return extension(f"_kernels.{name}", "cylosses/_kernels/passes.pyx", flags)
     source = Path("build", "loops", f"{name}.pyx")
     source.parent.mkdir(parents=True, exist_ok=True)
     text = 'include "passes.pyx"\n'

@@ -114,7 +114,7 @@ def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, comp
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tmp_path):
-    copy_sources(tmp_path, empty=("passes.pyx", "dispatch.pyx"))
+    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
     refused = frozenset({"-fopenmp", "-fno-tree-loop-distribute-patterns"})
     lines = recorded(tmp_path, refused)
     assert set(lines) == set(MACHINE_OPTIONS)
@@ -124,9 +124,9 @@ def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tm
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_other_machines_have_one_build(tmp_path):
-    copy_sources(tmp_path, empty=("passes.pyx", "dispatch.pyx"))
+    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
     lines = recorded(tmp_path, machine="aarch64")
-    assert set(lines) == {"passes", "dispatch"}
+    assert set(lines) == {"passes", "dispatch", "capi"}
     assert all(machine_options(options) == [] and wrong_options(options) == [] for options in lines.values())
     assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["passes"])
 

@@ -560,7 +560,7 @@ EXAMPLES = ROOT / "examples" / "c_api"
 STRICT = ["-pedantic", "-Wall", "-Wextra", "-Werror"]
 LANGUAGES = {"C": [*C_COMPILER, "-std=c99"], "C++": [*CXX_COMPILER, "-std=c++11", "-x", "c++"]}
 
-needs_compiler = pytest.mark.skipif(
+lacks_compiler = pytest.mark.skipif(
     sys.platform == "win32" or not all(shutil.which(command[0]) for command in (C_COMPILER, CXX_COMPILER)),
     reason="needs a C and a C++ compiler with the options of gcc",
 )
@@ -568,6 +568,11 @@ needs_python_library = pytest.mark.skipif(
     not (sysconfig.get_config_var("Py_ENABLE_SHARED") or Path(sysconfig.get_config_var("LIBPL") or "", "libpython.a").exists()),
     reason="this Python comes without a library to embed",
 )
+
+
+def needs_compiler(test):
+    """Mark a test that builds something."""
+    return pytest.mark.compiler(lacks_compiler(test))
 
 
 def run(command, **options):
