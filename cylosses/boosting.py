@@ -146,7 +146,7 @@ class _Terms:
         return cls(scale, loss, unit, next((1 / value for value in candidates if value > 0), 1.0), np.inf if bounded else at_floor)
 
 
-def _loss(name: str, reduction: str, parameter: float | None) -> Loss:
+def _loss(name: str, reduction: Literal["none", "mean", "sum"], parameter: float | None) -> Loss:
     cls = LOSSES[name]
     setting: dict[str, Any] = {} if cls.parameter_name is None else {cls.parameter_name: parameter}
     return cls(reduction=reduction, **setting)
@@ -209,7 +209,8 @@ class _Adapter:
     _remembered: tuple[tuple[_Batch, tuple[_Terms, ...]], ...]
 
     def __init__(self, loss: str, scale: float | Literal["auto"], parameter: dict[str, Any]) -> None:
-        if not isinstance(loss, str) or loss not in LOSSES:
+        asked: object = loss
+        if not isinstance(asked, str) or asked not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {loss!r}")
         cls = LOSSES[loss]
         own = cls.parameter_name
@@ -417,13 +418,13 @@ class Objective(_Adapter):
     __slots__ = ("curvature",)
 
     _own = "curvature"
-    curvature: str
+    curvature: Literal["exact", "mm", "ones"]
     """What stands for the Hessian."""
 
     def __init__(
         self,
         loss: str = "smooth_l1",
-        curvature: str = "mm",
+        curvature: Literal["exact", "mm", "ones"] = "mm",
         scale: float | Literal["auto"] = "auto",
         **parameter: float | Literal["auto"],
     ) -> None:
@@ -605,7 +606,7 @@ class Metric(_Adapter):
         total = self._reduced("sum", batch, self._terms_of_block())
         return total, float(len(batch.target) if batch.weight is None else batch.weight.sum(dtype=np.float64))
 
-    def _reduced(self, reduction: str, batch: _Batch, terms: _Terms) -> float:
+    def _reduced(self, reduction: Literal["none", "mean", "sum"], batch: _Batch, terms: _Terms) -> float:
         loss = _loss(self.loss, reduction, self._parameter_at(terms.scale))  # in the units of the data, whatever that of the terms
         return float(loss(batch.prediction, batch.target, weight=batch.weight))
 

@@ -230,8 +230,8 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
 
     def _checked_number(self, name: str) -> float:
         """Return a parameter that is a number of at least 0."""
-        value = getattr(self, name)
-        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        value: Any = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} must be a number of at least 0, got {value!r}")
         number = float(value)
         if not 0 <= number < math.inf:
@@ -240,8 +240,8 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
 
     def _checked_count(self, name: str) -> int:
         """Return a parameter that is an int of at least 1."""
-        value = getattr(self, name)
-        if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        value: Any = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise TypeError(f"{name} must be an int of at least 1, got {value!r}")
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value!r}")

@@ -63,8 +63,8 @@ cdef enum:
     PARTS = 4               # of a block; each has its own spread
     PART = 256              # terms of a part
     HALF_PART = 128
-    COLUMNS = 32            # sums of 8 terms each that a part of float32 terms is first reduced to; gcc unrolls loops of 16, and then
-                            # does not vectorise them
+    # Sums of 8 terms each that a part of float32 terms is first reduced to. gcc unrolls loops of 16 early, and then they stay scalar.
+    COLUMNS = 32
     MOST_TINY = 16          # terms of a part that are deposited one by one so that the others fit a tally
     MOST_PARTS = 32         # that a tally takes: the sum of COLUMNS * MOST_PARTS integers below 2**52 is below 2**63
     LIMBS = 136             # 32-bit digits

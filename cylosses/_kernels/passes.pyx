@@ -34,7 +34,7 @@ from cylosses._kernels.job cimport (
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
-    CHUNK, SHORT_RUN, distance_ahead, finish_stores, float_to_odd, format_of, gather, has_direct_runs, narrowed, prefetch, product_to_odd, put_run,
+    CACHE_LINE, CHUNK, SHORT_RUN, distance_ahead, finish_stores, float_to_odd, format_of, gather, has_direct_runs, narrowed, prefetch, product_to_odd, put_run,
     scatter, size_of, slice_start, within_run,
 )
 
@@ -125,11 +125,13 @@ cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
 # ---- the only loops that depend on the loss --------------------------------------------------------------------------------------
 
 cdef enum:
+    LONG_STEP = 65536       # elements, of a loop that has no buffers to fill
     AHEAD = 2048            # bytes from an element of a contiguous operand to what is prefetched with it
 
 cdef enum Quantity:
     VALUE
     DERIVATIVE
+    SCALED_DERIVATIVE       # rounded once more, from float64
     SECOND_DERIVATIVE
     IRLS_WEIGHT
     SUM_OF_VALUES
@@ -141,10 +143,11 @@ cdef struct Pair:
     const void* target
     Py_ssize_t input_ahead
     Py_ssize_t target_ahead
+    double scale            # of a scaled derivative, not used for anything else
 
 
 cdef inline void fill_chunk(
-    Loss loss, Quantity quantity, const floating* input, const floating* target, floating* out, Py_ssize_t n
+    Loss loss, Quantity quantity, const floating* input, const floating* target, double scale, floating* out, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t i
     if quantity == VALUE:
@@ -153,6 +156,9 @@ cdef inline void fill_chunk(
     elif quantity == DERIVATIVE:
         for i in range(n):
             out[i] = derivative(loss, input[i] - target[i])
+    elif quantity == SCALED_DERIVATIVE:
+        for i in range(n):
+            out[i] = <floating> (derivative(loss, input[i] - target[i]) * scale)
     elif quantity == SECOND_DERIVATIVE:
         for i in range(n):
             out[i] = second_derivative(loss, input[i] - target[i])
@@ -169,12 +175,12 @@ cdef void fill_loss(Loss loss, Quantity quantity, const Pair* pair, floating* ou
         for _ in range(n // CHUNK):
             prefetch(<const char*> input + pair.input_ahead, CHUNK * sizeof(floating))
             prefetch(<const char*> target + pair.target_ahead, CHUNK * sizeof(floating))
-            fill_chunk(loss, quantity, input, target, out, CHUNK)
+            fill_chunk(loss, quantity, input, target, pair.scale, out, CHUNK)
             input += CHUNK
             target += CHUNK
             out += CHUNK
         n %= CHUNK
-    fill_chunk(loss, quantity, input, target, out, n)
+    fill_chunk(loss, quantity, input, target, pair.scale, out, n)
 
 
 cdef Py_ssize_t sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, const floating* working_type) noexcept nogil:
@@ -192,14 +198,14 @@ cdef Py_ssize_t sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, 
                     i = done + k * CHUNK
                     prefetch(<const char*> (input + i) + pair.input_ahead, CHUNK * sizeof(floating))
                     prefetch(<const char*> (target + i) + pair.target_ahead, CHUNK * sizeof(floating))
-                    fill_chunk(loss, VALUE, input + i, target + i, <floating*> terms.f + k * CHUNK, CHUNK)
+                    fill_chunk(loss, VALUE, input + i, target + i, 1, <floating*> terms.f + k * CHUNK, CHUNK)
             else:
-                fill_chunk(loss, VALUE, input + done, target + done, <floating*> terms.f, PART)
+                fill_chunk(loss, VALUE, input + done, target + done, 1, <floating*> terms.f, PART)
             least = least_word(&terms, 0)
             sum_columns(&terms, part.tally.one, columns)
             if not tally_columns(&part.tally, columns, least):
                 # Computed again, since compilers keep terms in registers if nobody takes their address.
-                fill_chunk(loss, VALUE, input + done, target + done, <floating*> again.f, PART)
+                fill_chunk(loss, VALUE, input + done, target + done, 1, <floating*> again.f, PART)
                 if not tally_anew(&part.total, &part.tally, &again, columns, least):
                     break
             settle_tally(&part.total, &part.tally)
@@ -369,6 +375,22 @@ cdef void add_products(
         add_block(&part.total, &part.of_rests, <double*> rest, n)
 
 
+cdef void add_values(const Job* job, Part* part, Pair* pair, floating* values, Py_ssize_t n) noexcept nogil:
+    """Add the values of a pair, whose pointers move on. Those that no tally takes go through the buffer `values`, of BLOCK."""
+    cdef Py_ssize_t done, step = BLOCK
+    while n:
+        done = sum_whole_parts(job, pair, n, part, <const floating*> NULL)
+        if done == 0:
+            done = n if n < step else step
+            fill(job, VALUE, pair, values, done)
+            add_block(&part.total, &part.of_total, values, pad(values, done))
+        else:
+            step = PART             # what was refused, no more
+        pair.input = <const floating*> pair.input + done
+        pair.target = <const floating*> pair.target + done
+        n -= done
+
+
 cdef inline bint wants_weights(const Job* job) noexcept nogil:
     """Whether the sum of the weights is wanted."""
     return job.weight.data is not NULL and (job.divide or job.weights is not NULL)
@@ -430,6 +452,14 @@ cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
     )
 
 
+cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
+    """By how many elements an output that is stored past the cache begins after a line of it: blocks then end where lines do."""
+    cdef const Operand* output = &job.gradient if job.gradient.data is not NULL else &job.value
+    if not (job.bypass_cache and job.input.direct and job.target.direct and output.data is not NULL):
+        return 0
+    return <Py_ssize_t> (<size_t> output.data % CACHE_LINE) // (4 if job.single else 8)
+
+
 cdef void walk(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
 ) noexcept nogil:
@@ -444,14 +474,17 @@ cdef void walk(
     cdef double factors[BLOCK]
     cdef floating* values = value_buffer
     cdef floating* gradients = gradient_buffer
-    cdef Pair pair
+    cdef Pair pair, summed
     cdef const double* factor
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
     cdef bint scaled_each = weighted or job.grad_output.data is not NULL
+    cdef bint scaled_at_once = not scaled_each and job.scale != 1
     cdef bint want_gradient = job.gradient.data is not NULL or job.term == GRADIENTS
     cdef bint want_hessian = job.hessian.data is not NULL or job.term == HESSIANS
     cdef bint want_weights = wants_weights(job)
     cdef bint want_value = job.value.data is not NULL or job.term == VALUES
+    # Values that are only summed need not be stored.
+    cdef bint sum_apart = job.term == VALUES and job.value.data is NULL and job.narrow < 0 and not weighted and not masked
     cdef Py_ssize_t n, i, padded, count, step = step_of(job), first = start, run = job.shape[job.ndim - 1]
     cdef bint end_with_runs = stop_at_runs(job)
     cdef char* input_data = slice_start(job, &job.input, number)
@@ -463,14 +496,16 @@ cdef void walk(
     cdef char* gradient_data = slice_start(job, &job.gradient, number) if job.gradient.data is not NULL else NULL
     cdef char* hessian_data = slice_start(job, &job.hessian, number) if job.hessian.data is not NULL else NULL
     cdef Quantity quantity
+    cdef Py_ssize_t lead = elements_past_line(job)
     cdef bint straight_value = job.term != VALUES and can_fill(job, &job.value)
     cdef bint straight_gradient = job.term != GRADIENTS and can_fill(job, &job.gradient)
+    pair.scale = job.scale
     while start < stop:
         if straight_value:
             values = <floating*> value_data + start
         if straight_gradient:
             gradients = <floating*> gradient_data + start
-        n = step - start % step
+        n = step - (start + lead) % step
         if stop - start < n:
             n = stop - start
         if end_with_runs and run - start % run < n:
@@ -481,12 +516,16 @@ cdef void walk(
             if start < first + step or end_with_runs or not repeats(&job.target, step):
                 pair.target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer, &pair.target_ahead)
             # All results are in buffers before the first is stored where an output may be the memory of an input.
-            if want_value:
+            if sum_apart:
+                summed = pair
+                add_values(job, part, &summed, values, n)
+            elif want_value:
                 fill(job, VALUE, &pair, values, n)
                 narrow_block(job, values, n)
+            if want_value:
                 pair.input_ahead = pair.target_ahead = 0        # asking once is enough
             if want_gradient:
-                fill(job, DERIVATIVE, &pair, gradients, n)
+                fill(job, SCALED_DERIVATIVE if scaled_at_once else DERIVATIVE, &pair, gradients, n)
                 pair.input_ahead = pair.target_ahead = 0
             if want_hessian:
                 if job.curvature == UNIT_CURVATURE:
@@ -527,7 +566,8 @@ cdef void walk(
                     factors[i] = factors[i] * weights[i]
         factor = <const double*> factors if scaled_each else NULL
         if want_gradient:
-            scale_by(job, gradients, factor, n)
+            if not scaled_at_once:
+                scale_by(job, gradients, factor, n)
             narrow_block(job, gradients, n)
         if want_hessian:
             scale_by(job, <floating*> hessians, factor, n)
@@ -540,7 +580,7 @@ cdef void walk(
             if want_hessian:
                 keep_selected(<floating*> selected, <floating*> hessians, n)
 
-        if job.term == VALUES:
+        if job.term == VALUES and not sum_apart:
             padded = pad(values, n)
             if weighted:
                 pad(<double*> weights, n)
@@ -583,20 +623,13 @@ cdef void sum_values(
     cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef Pair pair
-    # From memory, computing and summing alternate quickly, so that prefetching does not pause; from a cache, larger steps cost less.
-    cdef Py_ssize_t n, done, step = PART if job.prefetch else BLOCK
+    cdef Py_ssize_t n, step = LONG_STEP
     pair.input_ahead = pair.target_ahead = AHEAD if job.prefetch else 0
     part.count += stop - start
     while start < stop:
-        pair.input, pair.target = input + start, target + start
-        done = sum_whole_parts(job, &pair, stop - start, part, <const floating*> NULL)
-        if done:
-            start += done
-            step = PART             # the part that was refused, no more
-            continue
         n = stop - start if stop - start < step else step
-        fill(job, VALUE, &pair, <floating*> values, n)
-        add_block(&part.total, &part.of_total, <floating*> values, pad(<floating*> values, n))
+        pair.input, pair.target = input + start, target + start
+        add_values(job, part, &pair, <floating*> values, n)
         start += n
 
 

@@ -24,20 +24,27 @@ cdef extern from *:
     #define CYLOSSES_PREFETCH(p) ((void)0)
     #endif
     #if defined(__SSE2__)
-    #include <emmintrin.h>
+    #include <immintrin.h>
     /* Non-temporal stores: a plain store would first read the line it overwrites. */
+    #if defined(__AVX512F__)
+    #define CYLOSSES_STORE_LINE(to, from) _mm512_stream_si512((__m512i*)(to), _mm512_loadu_si512(from))
+    #elif defined(__AVX__)
+    #define CYLOSSES_STORE_PIECE(to, from, k) _mm256_stream_si256((__m256i*)(to) + k, _mm256_loadu_si256((const __m256i*)(from) + k))
+    #define CYLOSSES_STORE_LINE(to, from) \\
+        CYLOSSES_STORE_PIECE(to, from, 0); CYLOSSES_STORE_PIECE(to, from, 1)
+    #else
+    #define CYLOSSES_STORE_PIECE(to, from, k) _mm_stream_si128((__m128i*)(to) + k, _mm_loadu_si128((const __m128i*)(from) + k))
+    #define CYLOSSES_STORE_LINE(to, from) \\
+        CYLOSSES_STORE_PIECE(to, from, 0); CYLOSSES_STORE_PIECE(to, from, 1); \\
+        CYLOSSES_STORE_PIECE(to, from, 2); CYLOSSES_STORE_PIECE(to, from, 3)
+    #endif
     static inline void cylosses_copy_past_cache(char* to, const void* source, size_t n) {
         const char* from = (const char*)source;
-        size_t head = (size_t)(-(uintptr_t)to & 15u);
+        size_t head = (size_t)(-(uintptr_t)to & 63u);
         if (head > n) head = n;
         memcpy(to, from, head);
         to += head; from += head; n -= head;
-        for (; n >= 64; n -= 64, to += 64, from += 64) {
-            __m128i a = _mm_loadu_si128((const __m128i*)from), b = _mm_loadu_si128((const __m128i*)(from + 16));
-            __m128i c = _mm_loadu_si128((const __m128i*)(from + 32)), d = _mm_loadu_si128((const __m128i*)(from + 48));
-            _mm_stream_si128((__m128i*)to, a); _mm_stream_si128((__m128i*)(to + 16), b);
-            _mm_stream_si128((__m128i*)(to + 32), c); _mm_stream_si128((__m128i*)(to + 48), d);
-        }
+        for (; n >= 64; n -= 64, to += 64, from += 64) { CYLOSSES_STORE_LINE(to, from); }
         memcpy(to, from, n);
     }
     static inline void cylosses_finish_stores(void) { _mm_sfence(); }
