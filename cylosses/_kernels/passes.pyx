@@ -34,8 +34,8 @@ from cylosses._kernels.job cimport (
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
-    CHUNK, SHORT_RUN, Place, copy_place, finish_stores, float_to_odd, format_of, gather, has_direct_runs, has_far_runs, has_turned_rows,
-    locate, narrowed, prefetch, product_to_odd, put_run, run_length, scatter, seek, size_of, skip, slice_start,
+    CACHE_LINE, CHUNK, SHORT_RUN, Place, copy_place, finish_stores, float_to_odd, format_of, gather, has_direct_runs, has_far_runs,
+    has_turned_rows, locate, narrowed, prefetch, product_to_odd, put_run, run_length, scatter, seek, size_of, skip, slice_start,
 )
 
 cdef extern from *:
@@ -289,9 +289,18 @@ cdef inline const floating* stage(
     return buffer
 
 
+cdef inline Py_ssize_t line_of_outputs(const Job* job) noexcept nogil:
+    """Blocks are to be a multiple of so many elements where possible: a cache line of which only a part is stored past the cache
+    costs more than a whole one.
+    """
+    if job.bypass_cache and (job.value.data is not NULL or job.gradient.data is not NULL or job.hessian.data is not NULL):
+        return CACHE_LINE // 4 if job.single else CACHE_LINE // 8
+    return 1
+
+
 cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
     """Elements of a block: whole periods of a broadcast operand, which then is staged only once, or else whole short runs."""
-    cdef Py_ssize_t unit = 0, limit = BLOCK, columns = job.shape[job.ndim - 1]
+    cdef Py_ssize_t unit = 0, limit = BLOCK, columns = job.shape[job.ndim - 1], line = line_of_outputs(job)
     if 0 < job.input.period <= BLOCK:
         unit = job.input.period
     if 0 < job.target.period <= BLOCK and (unit == 0 or job.target.period < unit):
@@ -301,6 +310,10 @@ cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
         limit = PART if has_gaps(job, &job.input) or has_gaps(job, &job.target) else 2 * PART
     if unit == 0 and 0 < columns <= SHORT_RUN:
         unit = columns
+        while unit % line and 2 * unit <= limit:
+            unit *= 2
+        if unit % line:
+            unit = 0
     return limit // unit * unit if unit else limit
 
 
@@ -312,7 +325,10 @@ cdef inline bint has_gaps(const Job* job, const Operand* operand) noexcept nogil
 
 cdef inline bint stop_at_runs(const Job* job) noexcept nogil:
     """Whether blocks are to end where runs of the last dimension do: then they need no staging, and what follows is near."""
-    return job.shape[job.ndim - 1] >= PART and (
+    cdef Py_ssize_t run = job.shape[job.ndim - 1]
+    if run < PART or run % line_of_outputs(job):
+        return False
+    return (
         (has_direct_runs(job, &job.input) and has_far_runs(job, &job.input))
         or (has_direct_runs(job, &job.target) and has_far_runs(job, &job.target))
     )

@@ -47,36 +47,37 @@ cdef extern from *:
         memcpy(to, from, n);
     }
     static inline void cylosses_finish_stores(void) { _mm_sfence(); }
-    /* Four rows of four, contiguous in themselves and so many bytes apart, become columns. */
-    static inline void cylosses_turn_4_by_4_of_4_bytes(const char* from, Py_ssize_t stride, char* to, Py_ssize_t to_stride) {
-        __m128 a = _mm_loadu_ps((const float*)from), b = _mm_loadu_ps((const float*)(from + stride));
-        __m128 c = _mm_loadu_ps((const float*)(from + 2 * stride)), d = _mm_loadu_ps((const float*)(from + 3 * stride));
+    /* Four pieces of four elements, of each of which one becomes a piece. */
+    static inline void cylosses_turn_4_by_4_of_4_bytes(const char* const* from, char* to, Py_ssize_t stride) {
+        __m128 a = _mm_loadu_ps((const float*)from[0]), b = _mm_loadu_ps((const float*)from[1]);
+        __m128 c = _mm_loadu_ps((const float*)from[2]), d = _mm_loadu_ps((const float*)from[3]);
         _MM_TRANSPOSE4_PS(a, b, c, d);
-        _mm_storeu_ps((float*)to, a); _mm_storeu_ps((float*)(to + to_stride), b);
-        _mm_storeu_ps((float*)(to + 2 * to_stride), c); _mm_storeu_ps((float*)(to + 3 * to_stride), d);
+        _mm_storeu_ps((float*)to, a); _mm_storeu_ps((float*)(to + stride), b);
+        _mm_storeu_ps((float*)(to + 2 * stride), c); _mm_storeu_ps((float*)(to + 3 * stride), d);
     }
-    static inline void cylosses_turn_2_by_2_of_8_bytes(const char* from, Py_ssize_t stride, char* to, Py_ssize_t to_stride) {
-        __m128d a = _mm_loadu_pd((const double*)from), b = _mm_loadu_pd((const double*)(from + stride));
-        _mm_storeu_pd((double*)to, _mm_unpacklo_pd(a, b)); _mm_storeu_pd((double*)(to + to_stride), _mm_unpackhi_pd(a, b));
-    }
-    static inline void cylosses_turn_4_by_4(const char* from, Py_ssize_t stride, char* to, Py_ssize_t to_stride, size_t size) {
-        if (size == 4) {
-            cylosses_turn_4_by_4_of_4_bytes(from, stride, to, to_stride);
-        } else {
-            cylosses_turn_2_by_2_of_8_bytes(from, stride, to, to_stride);
-            cylosses_turn_2_by_2_of_8_bytes(from + 16, stride, to + 2 * to_stride, to_stride);
-            cylosses_turn_2_by_2_of_8_bytes(from + 2 * stride, stride, to + 16, to_stride);
-            cylosses_turn_2_by_2_of_8_bytes(from + 2 * stride + 16, stride, to + 2 * to_stride + 16, to_stride);
+    static inline void cylosses_turn_4_by_4_of_8_bytes(const char* const* from, char* to, Py_ssize_t stride) {
+        Py_ssize_t k;
+        for (k = 0; k < 2; k++) {
+            __m128d a = _mm_loadu_pd((const double*)(from[0] + 16 * k)), b = _mm_loadu_pd((const double*)(from[1] + 16 * k));
+            __m128d c = _mm_loadu_pd((const double*)(from[2] + 16 * k)), d = _mm_loadu_pd((const double*)(from[3] + 16 * k));
+            _mm_storeu_pd((double*)to, _mm_unpacklo_pd(a, b)); _mm_storeu_pd((double*)(to + 16), _mm_unpacklo_pd(c, d));
+            to += stride;
+            _mm_storeu_pd((double*)to, _mm_unpackhi_pd(a, b)); _mm_storeu_pd((double*)(to + 16), _mm_unpackhi_pd(c, d));
+            to += stride;
         }
+    }
+    static inline void cylosses_turn_4_by_4(const char* const* from, char* to, Py_ssize_t stride, size_t size) {
+        if (size == 4) cylosses_turn_4_by_4_of_4_bytes(from, to, stride);
+        else cylosses_turn_4_by_4_of_8_bytes(from, to, stride);
     }
     #else
     static inline void cylosses_copy_past_cache(char* to, const void* source, size_t n) { memcpy(to, source, n); }
     static inline void cylosses_finish_stores(void) { }
-    static inline void cylosses_turn_4_by_4(const char* from, Py_ssize_t stride, char* to, Py_ssize_t to_stride, size_t size) {
+    static inline void cylosses_turn_4_by_4(const char* const* from, char* to, Py_ssize_t stride, size_t size) {
         size_t i, k;
-        for (i = 0; i < 4; i++)
-            for (k = 0; k < 4; k++)
-                memcpy(to + k * to_stride + i * size, from + i * stride + k * size, size);
+        for (k = 0; k < 4; k++)
+            for (i = 0; i < 4; i++)
+                memcpy(to + k * stride + i * size, from[i] + k * size, size);
     }
     #endif
     /* At least 16 bytes, in pieces of a length that compilers know; the last one may overlap the one before. */
@@ -95,9 +96,7 @@ cdef extern from *:
     void copy_past_cache "cylosses_copy_past_cache"(char* to, const void* source, size_t n) noexcept nogil
     void finish_stores "cylosses_finish_stores"() noexcept nogil
     void copy_row "cylosses_copy_row"(char* to, const char* source, Py_ssize_t n) noexcept nogil
-    void turn_4_by_4 "cylosses_turn_4_by_4"(
-        const char* source, Py_ssize_t stride, char* to, Py_ssize_t to_stride, size_t size
-    ) noexcept nogil
+    void turn_4_by_4 "cylosses_turn_4_by_4"(const char** source, char* to, Py_ssize_t stride, size_t size) noexcept nogil
 
 cdef enum:
     SHORT_RUN = 128         # elements; longer runs of the last dimension are worth a call each
@@ -336,20 +335,48 @@ cdef inline void prefetch_column(const char* data, Py_ssize_t size) noexcept nog
         PREFETCH(data + size - 1 - k * CACHE_LINE)
 
 
+cdef inline void turn_some(
+    const char* source, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, floating* to
+) noexcept nogil:
+    """Rows row .. rows, one element at a time."""
+    cdef Py_ssize_t r, c
+    for r in range(row, rows):
+        for c in range(columns):
+            memcpy(to + r * columns + c, source + c * stride + r * <Py_ssize_t> sizeof(floating), sizeof(floating))
+
+
+cdef inline void take_few_turned(
+    const char* source, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, Py_ssize_t ahead, floating* to
+) noexcept nogil:
+    """Two or three columns: the last one is taken twice, and the surplus at the end of each row overwritten by the next row."""
+    cdef Py_ssize_t size = sizeof(floating), r = 0, k
+    cdef const char* pieces[4]
+    while r + 4 < rows:
+        for k in range(4):
+            pieces[k] = source + (k if k < columns else columns - 1) * stride + r * size
+        if ahead and r * size % CACHE_LINE == 0:
+            for k in range(columns):
+                PREFETCH(pieces[k] + ahead)
+        turn_4_by_4(pieces, <char*> (to + r * columns), columns * size, size)
+        r += 4
+    turn_some(source, r, rows, stride, columns, to)
+
+
 cdef inline void take_turned(
     const char* source, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, Py_ssize_t ahead, floating* to
 ) noexcept nogil:
     """Transpose contiguous columns, in squares that fit registers; the last squares may overlap those before."""
-    cdef Py_ssize_t size = sizeof(floating), r, c, k
-    if rows < 4 or columns < 4:
-        if ahead:
-            for c in range(columns):
-                prefetch_column(source + c * stride + ahead, rows * size)
-        for r in range(rows):
-            for c in range(columns):
-                memcpy(to + r * columns + c, source + c * stride + r * size, size)
+    cdef Py_ssize_t size = sizeof(floating), r, c = 0, k
+    cdef const char* pieces[4]
+    if columns < 4:
+        if columns == 3:
+            take_few_turned(source, rows, stride, 3, ahead, to)
+        else:
+            take_few_turned(source, rows, stride, columns, ahead, to)
         return
-    c = 0
+    if rows < 4:
+        turn_some(source, 0, rows, stride, columns, to)
+        return
     while c < columns:
         if ahead:
             for k in range(c, c + 4 if c + 4 < columns else columns):
@@ -360,7 +387,9 @@ cdef inline void take_turned(
         while r < rows:
             if r > rows - 4:
                 r = rows - 4
-            turn_4_by_4(source + c * stride + r * size, stride, <char*> (to + r * columns + c), columns * size, size)
+            for k in range(4):
+                pieces[k] = source + (c + k) * stride + r * size
+            turn_4_by_4(pieces, <char*> (to + r * columns + c), columns * size, size)
             r += 4
         c += 4
 
@@ -483,13 +512,13 @@ cdef inline void put_turned(
     char* target, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, const floating* source
 ) noexcept nogil:
     """take_turned() the other way."""
-    cdef Py_ssize_t size = sizeof(floating), r, c
+    cdef Py_ssize_t size = sizeof(floating), r, c = 0, k
+    cdef const char* pieces[4]
     if rows < 4 or columns < 4:
         for r in range(rows):
             for c in range(columns):
                 memcpy(target + c * stride + r * size, source + r * columns + c, size)
         return
-    c = 0
     while c < columns:
         if c > columns - 4:
             c = columns - 4
@@ -497,7 +526,9 @@ cdef inline void put_turned(
         while r < rows:
             if r > rows - 4:
                 r = rows - 4
-            turn_4_by_4(<const char*> (source + r * columns + c), columns * size, target + c * stride + r * size, stride, size)
+            for k in range(4):
+                pieces[k] = <const char*> (source + (r + k) * columns + c)
+            turn_4_by_4(pieces, target + c * stride + r * size, stride, size)
             r += 4
         c += 4
 
