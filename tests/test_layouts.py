@@ -89,6 +89,59 @@ def test_fast_dimensions_that_differ(shape, dtype, rng):
         assert same_bits(out, expected["gradient of mean"])
 
 
+def cut(host, rows, columns, row_step, step):
+    """A window of a larger array: every row_step-th row, every step-th column."""
+    return host[: rows * abs(row_step)][::row_step, : columns * abs(step)][:, ::step]
+
+
+# Short rows are copied in pieces and longer ones in runs, over narrow gaps and wide; steps 2 to 4 have loops of their own.
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 7, 10, 16, 17, 33, 127, 129, 255, 256, 300, 600])
+@pytest.mark.parametrize(
+    ("row_step", "step"), [(1, 1), (3, 1), (-2, 1), (1, 2), (2, 3), (1, 4), (1, 5), (1, -1), (-1, -2), (2, -3)]
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows(columns, row_step, step, dtype, rng):
+    rows = 140_000 // columns if step == 1 or columns in (1, 4, 300) else 5000 // columns  # from memory as from a cache
+    inputs, targets = pair(rng, (rows, columns), dtype)
+    loss = LOSSES["smooth_l1"]()
+    value, gradient = loss.value_and_grad(inputs, targets)
+    shape = (rows * abs(row_step), columns * abs(step) + 2)
+    hosts = [np.full(shape, np.nan, dtype) for _ in range(3)]
+    first, second, out = (cut(host, rows, columns, row_step, step) for host in hosts)
+    first[...], second[...] = inputs, targets
+    for arrays in ((first, second), (first, targets), (inputs, second)):
+        for n_threads in (1, 2):
+            assert same_bits(loss(*arrays, n_threads=n_threads), value)
+        out[...] = 77
+        loss.grad(*arrays, out=out)
+        assert same_bits(np.ascontiguousarray(out), gradient)
+    assert np.count_nonzero(np.isnan(hosts[2])) == hosts[2].size - out.size  # nothing else was written
+
+
+# A transposition goes in squares of 4 by 4, the last of which overlap; fewer rows or columns have a loop of their own.
+@pytest.mark.parametrize("columns", [2, 3, 4, 5, 6, 7, 50, 63, 64, 65, 67, 100, 130])
+@pytest.mark.parametrize("rows", [2, 3, 5, 18, 4099])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpositions(columns, rows, dtype, rng):
+    inputs, targets = pair(rng, (rows, columns), dtype)
+    loss = LOSSES["smooth_l1"]()
+    value, gradient = loss.value_and_grad(inputs, targets)
+    for first, second in ((inputs.copy("F"), targets), (inputs, targets.copy("F")), (inputs.copy("F"), targets.copy("F"))):
+        for order in "CF":
+            for n_threads in (1, 2):
+                host = np.full((rows + 2, columns + 2), 77, dtype, order)
+                out = host[1:-1, 1:-1]
+                found, _ = loss.value_and_grad(first, second, out=out, n_threads=n_threads)
+                assert same_bits(found, value)
+                assert same_bits(np.ascontiguousarray(out), gradient)
+                out[...] = 77
+                assert (host == 77).all()  # nothing around it was written
+    spaced = np.full((2 * columns, rows + 1), np.nan, dtype)[::2, :-1].T
+    spaced[...] = targets
+    assert same_bits(loss(inputs, spaced), value)
+    assert same_bits(loss(spaced[:, ::-1], inputs[:, ::-1]), loss(targets, inputs))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("length", SMALL_LENGTHS[1:])
 def test_layouts_around_vector_widths(layout, length, rng, tmp_path):

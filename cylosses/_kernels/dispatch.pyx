@@ -36,7 +36,7 @@ cdef enum:
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
     OPERANDS = 8
     LEAST_ROWS = 32             # of a tile
-    MOST_ROWS = 128             # more rows make longer pieces for the memory, but their lines must stay in the L1 cache
+    MOST_ROWS = 64              # more rows make longer pieces for the memory, but a block must hold whole cache lines of each
     MAX_LOSSES = 64
 
 

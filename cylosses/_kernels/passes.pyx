@@ -34,8 +34,8 @@ from cylosses._kernels.job cimport (
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
-    CACHE_LINE, CHUNK, SHORT_RUN, distance_ahead, finish_stores, float_to_odd, format_of, gather, has_direct_runs, narrowed, prefetch, product_to_odd, put_run,
-    scatter, size_of, slice_start, within_run,
+    CACHE_LINE, CHUNK, SHORT_RUN, Place, copy_place, finish_stores, float_to_odd, format_of, gather, has_direct_runs, has_far_runs,
+    has_turned_rows, locate, narrowed, prefetch, product_to_odd, put_run, run_length, scatter, seek, size_of, skip, slice_start,
 )
 
 cdef extern from *:
@@ -276,41 +276,67 @@ cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline const floating* stage(
-    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* buffer, Py_ssize_t* ahead
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, const Place* here, const Place* next, Py_ssize_t n,
+    floating* buffer, Py_ssize_t* ahead
 ) noexcept nogil:
-    """Elements start .. start + n as a contiguous array: in place if possible."""
+    """Elements start .. start + n, the first of which lies at the place `here`, as a contiguous array: in place if possible."""
     cdef const floating* found
     ahead[0] = 0
     if operand.direct:
         if job.prefetch:
             ahead[0] = AHEAD
         return <const floating*> data + start
-    found = within_run(job, operand, data, start, n, buffer)
-    if found is not NULL:
-        ahead[0] = distance_ahead(job, operand, data, start + n, <const char*> found)
+    if has_direct_runs(job, operand) and run_length(here, job, n) == n:
+        found = <const floating*> locate(here, job, operand, data)
+        if next is not NULL:
+            ahead[0] = locate(next, job, operand, data) - <const char*> found
         return found
-    gather(job, operand, data, start, n, buffer)
+    gather(job, operand, data, here, next, n, buffer)
     return buffer
+
+
+cdef inline Py_ssize_t line_of_outputs(const Job* job) noexcept nogil:
+    """Blocks are to be a multiple of so many elements where possible: a cache line of which only a part is stored past the cache
+    costs more than a whole one.
+    """
+    if job.bypass_cache and (job.value.data is not NULL or job.gradient.data is not NULL or job.hessian.data is not NULL):
+        return CACHE_LINE // 4 if job.single else CACHE_LINE // 8
+    return 1
 
 
 cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
     """Elements of a block: whole periods of a broadcast operand, which then is staged only once, or else whole short runs."""
-    cdef Py_ssize_t unit = 0, limit = BLOCK, columns = job.shape[job.ndim - 1]
+    cdef Py_ssize_t unit = 0, limit = BLOCK, columns = job.shape[job.ndim - 1], line = line_of_outputs(job)
     if 0 < job.input.period <= BLOCK:
         unit = job.input.period
     if 0 < job.target.period <= BLOCK and (unit == 0 or job.target.period < unit):
         unit = job.target.period
-    if job.prefetch and job.input.direct and job.target.direct:     # see sum_values(); staging costs more in small pieces
-        limit = 2 * PART
+    if job.prefetch and unit == 0 and not (has_turned_rows(job, &job.input) or has_turned_rows(job, &job.target)):
+        # From memory, staging and computing alternate quickly, so that reading does not pause; the more so where lines hold gaps.
+        limit = PART if has_gaps(job, &job.input) or has_gaps(job, &job.target) else 2 * PART
     if unit == 0 and 0 < columns <= SHORT_RUN:
         unit = columns
+        while unit % line and 2 * unit <= limit:
+            unit *= 2
+        if unit % line:
+            unit = 0
     return limit // unit * unit if unit else limit
 
 
+cdef inline bint has_gaps(const Job* job, const Operand* operand) noexcept nogil:
+    """Whether no more than half of what is read are elements of the operand, which needs no conversion."""
+    cdef Py_ssize_t stride = operand.strides[job.ndim - 1]
+    return operand.readable and (stride if stride > 0 else -stride) >= (8 if job.single else 16)
+
+
 cdef inline bint stop_at_runs(const Job* job) noexcept nogil:
-    """Whether blocks are to end where runs of the last dimension do, since that saves staging an operand."""
-    return job.shape[job.ndim - 1] >= PART and (
-        (not job.input.direct and has_direct_runs(job, &job.input)) or (not job.target.direct and has_direct_runs(job, &job.target))
+    """Whether blocks are to end where runs of the last dimension do: then they need no staging, and what follows is near."""
+    cdef Py_ssize_t run = job.shape[job.ndim - 1]
+    if run < PART or run % line_of_outputs(job):
+        return False
+    return (
+        (has_direct_runs(job, &job.input) and has_far_runs(job, &job.input))
+        or (has_direct_runs(job, &job.target) and has_far_runs(job, &job.target))
     )
 
 
@@ -487,6 +513,8 @@ cdef void walk(
     cdef bint sum_apart = job.term == VALUES and job.value.data is NULL and job.narrow < 0 and not weighted and not masked
     cdef Py_ssize_t n, i, padded, count, step = step_of(job), first = start, run = job.shape[job.ndim - 1]
     cdef bint end_with_runs = stop_at_runs(job)
+    cdef Place here, next
+    cdef const Place* following
     cdef char* input_data = slice_start(job, &job.input, number)
     cdef char* target_data = slice_start(job, &job.target, number)
     cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
@@ -500,6 +528,8 @@ cdef void walk(
     cdef bint straight_value = job.term != VALUES and can_fill(job, &job.value)
     cdef bint straight_gradient = job.term != GRADIENTS and can_fill(job, &job.gradient)
     pair.scale = job.scale
+    if start < stop:
+        seek(&here, job, start)
     while start < stop:
         if straight_value:
             values = <floating*> value_data + start
@@ -510,11 +540,18 @@ cdef void walk(
             n = stop - start
         if end_with_runs and run - start % run < n:
             n = run - start % run
+        copy_place(&here, job, &next)
+        skip(&next, job, n)
+        following = &next if job.prefetch and start + n < job.size else NULL
         if want_value or want_gradient or want_hessian:
             if start < first + step or end_with_runs or not repeats(&job.input, step):
-                pair.input = stage(job, &job.input, input_data, start, n, <floating*> input_buffer, &pair.input_ahead)
+                pair.input = stage(
+                    job, &job.input, input_data, start, &here, following, n, <floating*> input_buffer, &pair.input_ahead
+                )
             if start < first + step or end_with_runs or not repeats(&job.target, step):
-                pair.target = stage(job, &job.target, target_data, start, n, <floating*> target_buffer, &pair.target_ahead)
+                pair.target = stage(
+                    job, &job.target, target_data, start, &here, following, n, <floating*> target_buffer, &pair.target_ahead
+                )
             # All results are in buffers before the first is stored where an output may be the memory of an input.
             if sum_apart:
                 summed = pair
@@ -537,12 +574,12 @@ cdef void walk(
 
         count = n
         if masked:
-            gather(job, &job.where, where_data, start, n, <floating*> selected)
+            gather(job, &job.where, where_data, &here, following, n, <floating*> selected)
             count = 0
             for i in range(n):
                 count += selected[i] != 0
         if weighted:
-            gather(job, &job.weight, weight_data, start, n, <double*> weights)
+            gather(job, &job.weight, weight_data, &here, following, n, <double*> weights)
             if masked:
                 for i in range(n):
                     weights[i] = weights[i] if selected[i] != 0 else 0
@@ -555,7 +592,7 @@ cdef void walk(
 
         if scaled_each:
             if grad_output_data is not NULL:
-                gather(job, &job.grad_output, grad_output_data, start, n, <double*> factors)
+                gather(job, &job.grad_output, grad_output_data, &here, following, n, <double*> factors)
                 for i in range(n):
                     factors[i] = factors[i] * job.scale
             else:
@@ -607,12 +644,13 @@ cdef void walk(
             if weighted:
                 weigh_values(job, values, <double*> weights, n)
             if not straight_value:
-                scatter(job, &job.value, value_data, start, n, values)
+                scatter(job, &job.value, value_data, start, &here, n, values)
         if gradient_data is not NULL and not straight_gradient:
-            scatter(job, &job.gradient, gradient_data, start, n, gradients)
+            scatter(job, &job.gradient, gradient_data, start, &here, n, gradients)
         if hessian_data is not NULL:
-            scatter(job, &job.hessian, hessian_data, start, n, <floating*> hessians)
+            scatter(job, &job.hessian, hessian_data, start, &here, n, <floating*> hessians)
         start += n
+        copy_place(&next, job, &here)
 
 
 cdef void sum_values(

@@ -2,6 +2,10 @@
 #
 # Every layout and dtype that is not the direct one comes through here, block by block, so that no temporary grows with the input.
 # Elements are read and written by memcpy: arrays may be unaligned.
+#
+# What is asked for ahead of time, and what is not: hardware reads on by itself along any run, and across gaps of a few lines, with more
+# lines in flight than a core can ask for; asking for those lines too makes it slower. It does not read on over wide gaps, and not along
+# the many columns of a transposition at once: those are asked for one block ahead.
 
 cimport cython
 from cython cimport floating
@@ -18,11 +22,13 @@ cdef extern from *:
     """
     #include <string.h>
     #include <stdint.h>
+    /* To gcc a prefetch is no effect: it drops calls of functions that do nothing else, but for the empty assembly. */
+    static inline void cylosses_prefetch(const void* p) {
     #if defined(__GNUC__)
-    #define CYLOSSES_PREFETCH(p) __builtin_prefetch((p), 0, 2)
-    #else
-    #define CYLOSSES_PREFETCH(p) ((void)0)
+        __builtin_prefetch(p, 0, 2);
+        __asm__ volatile ("");
     #endif
+    }
     #if defined(__SSE2__)
     #include <immintrin.h>
     /* Non-temporal stores: a plain store would first read the line it overwrites. */
@@ -48,19 +54,62 @@ cdef extern from *:
         memcpy(to, from, n);
     }
     static inline void cylosses_finish_stores(void) { _mm_sfence(); }
+    /* Four pieces of four elements, of each of which one becomes a piece. */
+    static inline void cylosses_turn_4_by_4_of_4_bytes(const char* const* from, char* to, Py_ssize_t stride) {
+        __m128 a = _mm_loadu_ps((const float*)from[0]), b = _mm_loadu_ps((const float*)from[1]);
+        __m128 c = _mm_loadu_ps((const float*)from[2]), d = _mm_loadu_ps((const float*)from[3]);
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        _mm_storeu_ps((float*)to, a); _mm_storeu_ps((float*)(to + stride), b);
+        _mm_storeu_ps((float*)(to + 2 * stride), c); _mm_storeu_ps((float*)(to + 3 * stride), d);
+    }
+    static inline void cylosses_turn_4_by_4_of_8_bytes(const char* const* from, char* to, Py_ssize_t stride) {
+        Py_ssize_t k;
+        for (k = 0; k < 2; k++) {
+            __m128d a = _mm_loadu_pd((const double*)(from[0] + 16 * k)), b = _mm_loadu_pd((const double*)(from[1] + 16 * k));
+            __m128d c = _mm_loadu_pd((const double*)(from[2] + 16 * k)), d = _mm_loadu_pd((const double*)(from[3] + 16 * k));
+            _mm_storeu_pd((double*)to, _mm_unpacklo_pd(a, b)); _mm_storeu_pd((double*)(to + 16), _mm_unpacklo_pd(c, d));
+            to += stride;
+            _mm_storeu_pd((double*)to, _mm_unpackhi_pd(a, b)); _mm_storeu_pd((double*)(to + 16), _mm_unpackhi_pd(c, d));
+            to += stride;
+        }
+    }
+    static inline void cylosses_turn_4_by_4(const char* const* from, char* to, Py_ssize_t stride, size_t size) {
+        if (size == 4) cylosses_turn_4_by_4_of_4_bytes(from, to, stride);
+        else cylosses_turn_4_by_4_of_8_bytes(from, to, stride);
+    }
     #else
     static inline void cylosses_copy_past_cache(char* to, const void* source, size_t n) { memcpy(to, source, n); }
     static inline void cylosses_finish_stores(void) { }
+    static inline void cylosses_turn_4_by_4(const char* const* from, char* to, Py_ssize_t stride, size_t size) {
+        size_t i, k;
+        for (k = 0; k < 4; k++)
+            for (i = 0; i < 4; i++)
+                memcpy(to + k * stride + i * size, from[i] + k * size, size);
+    }
     #endif
+    /* At least 16 bytes, in pieces of a length that compilers know; the last one may overlap the one before. */
+    static inline void cylosses_copy_row(char* to, const char* from, Py_ssize_t n) {
+        Py_ssize_t k;
+        if (n >= 64) {
+            for (k = 0; k + 64 <= n; k += 64) memcpy(to + k, from + k, 64);
+            if (k < n) memcpy(to + n - 64, from + n - 64, 64);
+        } else {
+            for (k = 0; k + 16 <= n; k += 16) memcpy(to + k, from + k, 16);
+            if (k < n) memcpy(to + n - 16, from + n - 16, 16);
+        }
+    }
     """
-    void PREFETCH "CYLOSSES_PREFETCH"(const void* p) noexcept nogil
+    void PREFETCH "cylosses_prefetch"(const void* p) noexcept nogil
     void copy_past_cache "cylosses_copy_past_cache"(char* to, const void* source, size_t n) noexcept nogil
     void finish_stores "cylosses_finish_stores"() noexcept nogil
+    void copy_row "cylosses_copy_row"(char* to, const char* source, Py_ssize_t n) noexcept nogil
+    void turn_4_by_4 "cylosses_turn_4_by_4"(const char** source, char* to, Py_ssize_t stride, size_t size) noexcept nogil
 
 cdef enum:
     SHORT_RUN = 128         # elements; longer runs of the last dimension are worth a call each
     CACHE_LINE = 64         # bytes
     CHUNK = 64              # elements between two prefetches
+    FAR = 512               # bytes between two runs that the hardware does not read ahead over
 
 
 ctypedef fused Element:
@@ -186,32 +235,6 @@ cdef inline void prefetch(const char* data, Py_ssize_t size) noexcept nogil:
         PREFETCH(data + k * CACHE_LINE)
 
 
-cdef inline void prefetch_run(const char* data, Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
-    """Ask for n elements at a stride."""
-    cdef Py_ssize_t i
-    if stride < 0:
-        data += stride * (n - 1)
-        stride = -stride
-    if stride < CACHE_LINE:
-        prefetch(data, stride * n)
-    else:
-        for i in range(n):
-            PREFETCH(data + i * stride)
-
-
-cdef inline void prefetch_row(
-    const char* row, Py_ssize_t row_stride, Py_ssize_t stride, Py_ssize_t columns, Py_ssize_t ahead
-) noexcept nogil:
-    """Ask for the row that lies `ahead` bytes behind this one (0: for none), if it is the first of its cache lines."""
-    cdef Py_ssize_t distance = row_stride if row_stride > 0 else -row_stride
-    if ahead == 0:
-        return
-    if distance < CACHE_LINE <= (stride if stride > 0 else -stride):
-        ahead = CACHE_LINE          # each element's line is shared by the next rows: the next one, in good time
-    if <size_t> (row + ahead) % CACHE_LINE < <size_t> distance:
-        prefetch_run(row + ahead, stride, columns)
-
-
 # ---- runs of elements at one stride ----------------------------------------------------------------------------------------------
 
 cdef inline void load(Element* element, const char* source, bint swapped) noexcept nogil:
@@ -249,6 +272,10 @@ cdef inline void take(Element element, const char* source, Py_ssize_t stride, bi
             to[i] = <floating> element
     elif stride == 2 * sizeof(Element):         # compilers vectorise the loop for a stride that they know
         take_at(element, source, 2 * sizeof(Element), n, to)
+    elif stride == 3 * sizeof(Element):
+        take_at(element, source, 3 * sizeof(Element), n, to)
+    elif stride == 4 * sizeof(Element):
+        take_at(element, source, 4 * sizeof(Element), n, to)
     elif stride == -<Py_ssize_t> sizeof(Element):
         take_at(element, source, -<Py_ssize_t> sizeof(Element), n, to)
     else:
@@ -301,48 +328,142 @@ cdef inline void take_run(
         take_half(storage == FLOAT16, source, stride, swapped, n, to)
 
 
-cdef inline void take_rows_of(
-    Element element, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns,
-    Py_ssize_t ahead, floating* to
+# ---- rows: several short runs, one after the other --------------------------------------------------------------------------------
+
+cdef inline bint is_turned(Py_ssize_t row_stride, Py_ssize_t stride, size_t size) noexcept nogil:
+    """Whether rows continue each other while the elements of a row lie in cache lines of their own: columns are contiguous."""
+    return row_stride == <Py_ssize_t> size and (stride if stride > 0 else -stride) >= CACHE_LINE
+
+
+cdef inline void prefetch_column(const char* data, Py_ssize_t size) noexcept nogil:
+    """Ask for the lines of one block of a column, except for one that it only begins in: the block before has asked for that."""
+    cdef Py_ssize_t k
+    for k in range((size + CACHE_LINE - 1) // CACHE_LINE):
+        PREFETCH(data + size - 1 - k * CACHE_LINE)
+
+
+cdef inline void turn_some(
+    const char* source, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, floating* to
 ) noexcept nogil:
-    cdef Py_ssize_t _, i
-    for _ in range(rows):
-        prefetch_row(source, row_stride, stride, columns, ahead)
-        for i in range(columns):
-            load(&element, source + i * stride, False)
-            to[i] = <floating> element
-        source += row_stride
-        to += columns
+    """Rows row .. rows, one element at a time."""
+    cdef Py_ssize_t r, c
+    for r in range(row, rows):
+        for c in range(columns):
+            memcpy(to + r * columns + c, source + c * stride + r * <Py_ssize_t> sizeof(floating), sizeof(floating))
+
+
+cdef inline void take_few_turned(
+    const char* source, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, Py_ssize_t ahead, floating* to
+) noexcept nogil:
+    """Two or three columns: the last one is taken twice, and the surplus at the end of each row overwritten by the next row."""
+    cdef Py_ssize_t size = sizeof(floating), r = 0, k
+    cdef const char* pieces[4]
+    while r + 4 < rows:
+        for k in range(4):
+            pieces[k] = source + (k if k < columns else columns - 1) * stride + r * size
+        if ahead and r * size % CACHE_LINE == 0:
+            for k in range(columns):
+                PREFETCH(pieces[k] + ahead)
+        turn_4_by_4(pieces, <char*> (to + r * columns), columns * size, size)
+        r += 4
+    turn_some(source, r, rows, stride, columns, to)
+
+
+cdef inline void take_turned(
+    const char* source, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, Py_ssize_t ahead, floating* to
+) noexcept nogil:
+    """Transpose contiguous columns, in squares that fit registers; the last squares may overlap those before."""
+    cdef Py_ssize_t size = sizeof(floating), r, c = 0, k
+    cdef const char* pieces[4]
+    if columns < 4:
+        if columns == 3:
+            take_few_turned(source, rows, stride, 3, ahead, to)
+        else:
+            take_few_turned(source, rows, stride, columns, ahead, to)
+        return
+    if rows < 4:
+        turn_some(source, 0, rows, stride, columns, to)
+        return
+    while c < columns:
+        if ahead:
+            for k in range(c, c + 4 if c + 4 < columns else columns):
+                prefetch_column(source + k * stride + ahead, rows * size)
+        if c > columns - 4:
+            c = columns - 4
+        r = 0
+        while r < rows:
+            if r > rows - 4:
+                r = rows - 4
+            for k in range(4):
+                pieces[k] = source + (c + k) * stride + r * size
+            turn_4_by_4(pieces, <char*> (to + r * columns + c), columns * size, size)
+            r += 4
+        c += 4
+
+
+cdef inline void copy_rows(const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t columns, floating* to) noexcept nogil:
+    """Contiguous rows of the working type."""
+    cdef Py_ssize_t _, size = columns * sizeof(floating)
+    if size >= 16:
+        for _ in range(rows):
+            copy_row(<char*> to, source, size)
+            source += row_stride
+            to += columns
+    else:       # up to three elements
+        for _ in range(rows):
+            memcpy(to, source, size)
+            source += row_stride
+            to += columns
 
 
 cdef inline void take_native_rows(
-    Element element, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns,
-    Py_ssize_t ahead, floating* to
+    Element element, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, floating* to
 ) noexcept nogil:
-    if columns == 4 and stride == sizeof(Element):      # boxes, quaternions, pixels: loops that compilers know the length of
-        take_rows_of(element, source, row_stride, rows, sizeof(Element), 4, ahead, to)
-    elif columns == 4 and stride == 0:
-        take_rows_of(element, source, row_stride, rows, 0, 4, ahead, to)
-    elif columns == 3 and stride == sizeof(Element):
-        take_rows_of(element, source, row_stride, rows, sizeof(Element), 3, ahead, to)
-    elif columns == 2 and stride == sizeof(Element):
-        take_rows_of(element, source, row_stride, rows, sizeof(Element), 2, ahead, to)
-    elif stride == sizeof(Element):
-        take_rows_of(element, source, row_stride, rows, sizeof(Element), columns, ahead, to)
+    cdef Py_ssize_t _, i
+    if stride == 0:
+        for _ in range(rows):
+            load(&element, source, False)
+            for i in range(columns):
+                to[i] = <floating> element
+            source += row_stride
+            to += columns
     else:
-        take_rows_of(element, source, row_stride, rows, stride, columns, ahead, to)
+        for _ in range(rows):
+            for i in range(columns):
+                load(&element, source + i * stride, False)
+                to[i] = <floating> element
+            source += row_stride
+            to += columns
 
 
 cdef inline void take_rows(
     const Operand* operand, const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns,
     Py_ssize_t ahead, floating* to
 ) noexcept nogil:
-    """Several short runs: native float32 and float64, by far the most frequent, without a call for each."""
+    """Native float32 and float64, by far the most frequent, without a call for each row.
+
+    What lies `ahead` bytes behind is asked for (0: nothing) where rows are transposed.
+    """
     cdef Py_ssize_t _
-    if operand.storage == FLOAT32 and not operand.swapped:
-        take_native_rows(<float> 0, source, row_stride, rows, stride, columns, ahead, to)
-    elif operand.storage == FLOAT64 and not operand.swapped:
-        take_native_rows(<double> 0, source, row_stride, rows, stride, columns, ahead, to)
+    cdef int wanted = FLOAT32 if sizeof(floating) == 4 else FLOAT64
+    cdef bint native = not operand.swapped, working = native and operand.storage == wanted
+    if working and is_turned(row_stride, stride, sizeof(floating)):
+        take_turned(source, rows, stride, columns, ahead, to)
+    elif working and stride == sizeof(floating):
+        if columns == 4:                # boxes, quaternions, pixels: loops of a length that compilers know
+            copy_rows(source, row_stride, rows, 4, to)
+        elif columns == 3:
+            copy_rows(source, row_stride, rows, 3, to)
+        elif columns == 2:
+            copy_rows(source, row_stride, rows, 2, to)
+        else:
+            copy_rows(source, row_stride, rows, columns, to)
+    elif working and stride == 0 and columns == 4:
+        take_native_rows(<floating> 0, source, row_stride, rows, 0, 4, to)
+    elif native and operand.storage == FLOAT32:
+        take_native_rows(<float> 0, source, row_stride, rows, stride, columns, to)
+    elif native and operand.storage == FLOAT64:
+        take_native_rows(<double> 0, source, row_stride, rows, stride, columns, to)
     else:
         for _ in range(rows):
             take_run(operand.storage, source, stride, operand.swapped, columns, to)
@@ -394,12 +515,62 @@ cdef inline void put_run(
             store(&half, target + i * stride, swapped)
 
 
+cdef inline void put_turned(
+    char* target, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns, const floating* source
+) noexcept nogil:
+    """take_turned() the other way."""
+    cdef Py_ssize_t size = sizeof(floating), r, c = 0, k
+    cdef const char* pieces[4]
+    if rows < 4 or columns < 4:
+        for r in range(rows):
+            for c in range(columns):
+                memcpy(target + c * stride + r * size, source + r * columns + c, size)
+        return
+    while c < columns:
+        if c > columns - 4:
+            c = columns - 4
+        r = 0
+        while r < rows:
+            if r > rows - 4:
+                r = rows - 4
+            for k in range(4):
+                pieces[k] = <const char*> (source + (r + k) * columns + c)
+            turn_4_by_4(pieces, target + c * stride + r * size, stride, size)
+            r += 4
+        c += 4
+
+
+cdef inline void put_rows(
+    const Operand* operand, char* target, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t columns,
+    const floating* source
+) noexcept nogil:
+    """Several short runs."""
+    cdef Py_ssize_t _, i
+    if operand.readable and is_turned(row_stride, stride, sizeof(floating)):
+        put_turned(target, rows, stride, columns, source)
+    elif operand.readable:
+        for _ in range(rows):
+            for i in range(columns):
+                memcpy(target + i * stride, source + i, sizeof(floating))
+            target += row_stride
+            source += columns
+    else:
+        for _ in range(rows):
+            put_run(operand.storage, target, stride, operand.swapped, columns, source)
+            target += row_stride
+            source += columns
+
+
 # ---- blocks of a slice -----------------------------------------------------------------------------------------------------------
 
-cdef struct Cursor:
-    # Where an operand's element `start` of a slice lies, and the position along each inner dimension.
-    char* data
+cdef struct Place:
+    # The position of an element of a slice along each inner dimension.
     Py_ssize_t index[MAX_DIMS]
+
+cdef struct Cursor:
+    # A place, and where an operand's element lies there.
+    char* data
+    Place at
 
 
 cdef inline char* slice_start(const Job* job, const Operand* operand, Py_ssize_t number) noexcept nogil:
@@ -412,83 +583,113 @@ cdef inline char* slice_start(const Job* job, const Operand* operand, Py_ssize_t
     return data
 
 
-cdef inline void seek(Cursor* at, const Job* job, const Operand* operand, char* data, Py_ssize_t start) noexcept nogil:
+cdef inline void seek(Place* at, const Job* job, Py_ssize_t start) noexcept nogil:
+    """Element `start`."""
     cdef int k
     for k in range(job.ndim - 1, job.outer - 1, -1):
         at.index[k] = start % job.shape[k]
         start = start // job.shape[k]
+
+
+cdef inline void copy_place(const Place* at, const Job* job, Place* to) noexcept nogil:
+    cdef int k
+    for k in range(job.outer, job.ndim):
+        to.index[k] = at.index[k]
+
+
+cdef inline void skip(Place* at, const Job* job, Py_ssize_t n) noexcept nogil:
+    """The place n elements further on. It divides only where a run ends."""
+    cdef int k = job.ndim - 1
+    at.index[k] += n
+    while at.index[k] >= job.shape[k] and k > job.outer:
+        n = at.index[k] // job.shape[k]
+        at.index[k] -= n * job.shape[k]
+        k -= 1
+        at.index[k] += n
+
+
+cdef inline char* locate(const Place* at, const Job* job, const Operand* operand, char* data) noexcept nogil:
+    """The operand's element at a place of the slice that begins at data."""
+    cdef int k
+    for k in range(job.outer, job.ndim):
         data += at.index[k] * operand.strides[k]
-    at.data = data
+    return data
 
 
-cdef inline void advance(Cursor* at, const Job* job, const Operand* operand, Py_ssize_t run) noexcept nogil:
+cdef inline void advance(Cursor* cursor, const Job* job, const Operand* operand, Py_ssize_t run) noexcept nogil:
     """Step by a run that ends within the last dimension or at its end."""
     cdef int k = job.ndim - 1
-    at.index[k] += run
-    at.data += run * operand.strides[k]
-    while at.index[k] == job.shape[k] and k > job.outer:
-        at.data -= job.shape[k] * operand.strides[k]
-        at.index[k] = 0
+    cursor.at.index[k] += run
+    cursor.data += run * operand.strides[k]
+    while cursor.at.index[k] == job.shape[k] and k > job.outer:
+        cursor.data -= job.shape[k] * operand.strides[k]
+        cursor.at.index[k] = 0
         k -= 1
-        at.index[k] += 1
-        at.data += operand.strides[k]
+        cursor.at.index[k] += 1
+        cursor.data += operand.strides[k]
 
 
-cdef inline Py_ssize_t run_length(const Cursor* at, const Job* job, Py_ssize_t n) noexcept nogil:
+cdef inline Py_ssize_t run_length(const Place* at, const Job* job, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t left = job.shape[job.ndim - 1] - at.index[job.ndim - 1]
     return n if n < left else left
 
 
-cdef inline Py_ssize_t rows_ahead(const Cursor* at, const Job* job, Py_ssize_t n) noexcept nogil:
-    """How many whole runs of the last dimension follow one another within n elements."""
-    cdef Py_ssize_t rows, left
-    if job.ndim - job.outer < 2 or at.index[job.ndim - 1] != 0:
+cdef inline Py_ssize_t rows_ahead(const Place* at, const Job* job, Py_ssize_t n) noexcept nogil:
+    """How many whole runs of the last dimension follow one another within n elements, if runs are short."""
+    cdef Py_ssize_t rows, left, columns = job.shape[job.ndim - 1]
+    if columns > SHORT_RUN or job.ndim - job.outer < 2 or at.index[job.ndim - 1] != 0:
         return 0
     left = job.shape[job.ndim - 2] - at.index[job.ndim - 2]
-    rows = n // job.shape[job.ndim - 1]
+    rows = n // columns
     return rows if rows < left else left
 
 
-cdef inline void advance_rows(Cursor* at, const Job* job, const Operand* operand, Py_ssize_t rows) noexcept nogil:
+cdef inline void advance_rows(Cursor* cursor, const Job* job, const Operand* operand, Py_ssize_t rows) noexcept nogil:
     """Step by whole runs of the last dimension that end within the dimension before it or at its end."""
-    at.index[job.ndim - 2] += rows - 1
-    at.data += (rows - 1) * operand.strides[job.ndim - 2]
-    advance(at, job, operand, job.shape[job.ndim - 1])
+    cursor.at.index[job.ndim - 2] += rows - 1
+    cursor.data += (rows - 1) * operand.strides[job.ndim - 2]
+    advance(cursor, job, operand, job.shape[job.ndim - 1])
 
 
-cdef inline Py_ssize_t distance_ahead(
-    const Job* job, const Operand* operand, char* data, Py_ssize_t next, const char* here
-) noexcept nogil:
-    """Bytes from `here` to what is to be prefetched with it, element `next` of the slice that begins at data; 0 for nothing."""
-    cdef Cursor there
-    if not job.prefetch or next >= job.size:
-        return 0
-    seek(&there, job, operand, data, next)
-    return there.data - here
+cdef inline bint has_far_runs(const Job* job, const Operand* operand) noexcept nogil:
+    """Whether runs of the last dimension fill several cache lines, with gaps too wide for the hardware to read on by itself."""
+    cdef Py_ssize_t stride = operand.strides[job.ndim - 1], size = job.shape[job.ndim - 1] * stride, row_stride
+    if job.ndim - job.outer < 2 or size < FAR or stride >= CACHE_LINE:
+        return False
+    row_stride = operand.strides[job.ndim - 2]
+    return (row_stride if row_stride > 0 else -row_stride) >= size + FAR
 
 
 cdef inline void gather(
-    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, floating* to
+    const Job* job, const Operand* operand, char* data, const Place* here, const Place* next, Py_ssize_t n, floating* to
 ) noexcept nogil:
-    """Copy elements start .. start + n of the slice that begins at data, and ask for the n elements that follow."""
-    cdef Cursor at
-    cdef Py_ssize_t run, rows, columns = job.shape[job.ndim - 1], stride = operand.strides[job.ndim - 1]
-    cdef Py_ssize_t ahead
-    seek(&at, job, operand, data, start)
-    ahead = distance_ahead(job, operand, data, start + n, at.data)
+    """Copy n elements of the slice that begins at data, and ask for as many at the next place (NULL: for none) where that helps."""
+    cdef Cursor cursor
+    cdef Place there
+    cdef Py_ssize_t run, rows, ahead = 0
+    cdef int last = job.ndim - 1
+    cdef bint far = next is not NULL and has_far_runs(job, operand)
+    copy_place(here, job, &cursor.at)
+    cursor.data = locate(here, job, operand, data)
+    if next is not NULL:
+        copy_place(next, job, &there)
+        ahead = locate(next, job, operand, data) - cursor.data
     while n:
-        rows = rows_ahead(&at, job, n) if columns <= SHORT_RUN else 0
-        if rows > 1:
-            take_rows(operand, at.data, operand.strides[job.ndim - 2], rows, stride, columns, ahead, to)
-            advance_rows(&at, job, operand, rows)
-            run = rows * columns
+        rows = rows_ahead(&cursor.at, job, n)
+        if rows > 1 and not far:
+            run = rows * job.shape[last]
+            take_rows(
+                operand, cursor.data, operand.strides[last - 1], rows, operand.strides[last], job.shape[last], ahead, to
+            )
+            advance_rows(&cursor, job, operand, rows)
         else:
-            run = run_length(&at, job, n)
-            if ahead:
-                run = CHUNK if CHUNK < run else run
-                prefetch_run(at.data + ahead, stride, run)
-            take_run(operand.storage, at.data, stride, operand.swapped, run, to)
-            advance(&at, job, operand, run)
+            run = run_length(&cursor.at, job, n)
+            if far:
+                run = run_length(&there, job, CHUNK if CHUNK < run else run)
+                prefetch(locate(&there, job, operand, data), run * operand.strides[last])
+                skip(&there, job, run)
+            take_run(operand.storage, cursor.data, operand.strides[last], operand.swapped, run, to)
+            advance(&cursor, job, operand, run)
         to += run
         n -= run
 
@@ -498,32 +699,37 @@ cdef inline bint has_direct_runs(const Job* job, const Operand* operand) noexcep
     return operand.readable and operand.strides[job.ndim - 1] == (4 if job.single else 8)
 
 
-cdef inline const floating* within_run(
-    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, const floating* working_type
-) noexcept nogil:
-    """Where elements start .. start + n lie if they are one contiguous run in the working type, else NULL."""
-    cdef Cursor at
-    if not has_direct_runs(job, operand) or job.shape[job.ndim - 1] < n:
-        return NULL
-    seek(&at, job, operand, data, start)
-    return <const floating*> at.data if run_length(&at, job, n) == n else NULL
+cdef inline bint has_turned_rows(const Job* job, const Operand* operand) noexcept nogil:
+    """Whether blocks of the operand are transposed."""
+    return job.ndim - job.outer >= 2 and job.shape[job.ndim - 1] <= SHORT_RUN and is_turned(
+        operand.strides[job.ndim - 2], operand.strides[job.ndim - 1], 4 if job.single else 8
+    )
 
 
 cdef inline void scatter(
-    const Job* job, const Operand* operand, char* data, Py_ssize_t start, Py_ssize_t n, const floating* source
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, const Place* here, Py_ssize_t n, const floating* source
 ) noexcept nogil:
-    cdef Cursor at
-    cdef Py_ssize_t run
+    """Copy n elements from element `start` on, which lies at the place `here`."""
+    cdef Cursor cursor
+    cdef Py_ssize_t run, rows
+    cdef int last = job.ndim - 1
     if operand.direct:
         if job.bypass_cache:
             copy_past_cache(data + start * <Py_ssize_t> sizeof(floating), source, n * sizeof(floating))
         else:
             memcpy(data + start * <Py_ssize_t> sizeof(floating), source, n * sizeof(floating))
         return
-    seek(&at, job, operand, data, start)
+    copy_place(here, job, &cursor.at)
+    cursor.data = locate(here, job, operand, data)
     while n:
-        run = run_length(&at, job, n)
-        put_run(operand.storage, at.data, operand.strides[job.ndim - 1], operand.swapped, run, source)
+        rows = rows_ahead(&cursor.at, job, n)
+        if rows > 1:
+            run = rows * job.shape[last]
+            put_rows(operand, cursor.data, operand.strides[last - 1], rows, operand.strides[last], job.shape[last], source)
+            advance_rows(&cursor, job, operand, rows)
+        else:
+            run = run_length(&cursor.at, job, n)
+            put_run(operand.storage, cursor.data, operand.strides[last], operand.swapped, run, source)
+            advance(&cursor, job, operand, run)
         source += run
         n -= run
-        advance(&at, job, operand, run)
