@@ -39,6 +39,7 @@ DOCUMENTED = {
     "set_num_threads": "(n)",
     "get_num_threads": "()",
     "show_versions": "()",
+    "get_include": "()",
     "Loss": "(reduction, parameter=0.0)",
     "SmoothL1Loss": f"({FLAGS}, beta=1.0)",
     "L1Loss": f"({FLAGS})",

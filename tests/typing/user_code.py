@@ -153,6 +153,7 @@ def the_rest() -> None:
     assert_type(cylosses.get_num_threads(), int)
     cylosses.set_num_threads(None)
     cylosses.show_versions()
+    assert_type(cylosses.get_include(), str)
     assert_type(cylosses.__version__, str)
     assert issubclass(BroadcastWarning, UserWarning)
 
