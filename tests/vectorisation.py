@@ -38,6 +38,9 @@ HOT = {
     "add_to_two_bins": (DTYPES, ""),
     "add_wide_block": (DTYPES, ""),
     "fold": (("",), ""),
+    "least_word": (("",), ""),
+    "sum_columns": (("",), ""),
+    "tally_columns": (("",), ""),
     "add_products": (DTYPES, r"__pyx_v_product\["),  # the other loop deposits one product after the other
     "are_valid": (DTYPES, ""),
     "weigh_values": (DTYPES, ""),
