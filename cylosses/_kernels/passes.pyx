@@ -456,6 +456,19 @@ cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
     )
 
 
+cdef inline void add_values(
+    const Job* job, const Pair* pair, Py_ssize_t n, floating* values, Part* part
+) noexcept nogil:
+    """Add the values of a block to what the part has; `values` has room for them."""
+    cdef Pair rest = pair[0]
+    cdef Py_ssize_t done = sum_whole_parts(job, pair, n, part, <const floating*> NULL)
+    if done < n:
+        rest.input = <const floating*> pair.input + done
+        rest.target = <const floating*> pair.target + done
+        fill(job, VALUE, &rest, values, n - done)
+        add_block(&part.total, &part.of_total, values, pad(values, n - done))
+
+
 cdef void walk(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
 ) noexcept nogil:
@@ -491,6 +504,7 @@ cdef void walk(
     cdef char* gradient_data = slice_start(job, &job.gradient, number) if job.gradient.data is not NULL else NULL
     cdef char* hessian_data = slice_start(job, &job.hessian, number) if job.hessian.data is not NULL else NULL
     cdef Quantity quantity
+    cdef bint plain = job.term == VALUES and job.narrow < 0 and job.value.data is NULL and not (masked or weighted)
     cdef bint straight_value = job.term != VALUES and can_fill(job, &job.value)
     cdef bint straight_gradient = job.term != GRADIENTS and can_fill(job, &job.gradient)
     if start < stop:
@@ -518,9 +532,12 @@ cdef void walk(
                     job, &job.target, target_data, start, &here, following, n, <floating*> target_buffer, &pair.target_ahead
                 )
             # All results are in buffers before the first is stored where an output may be the memory of an input.
-            if want_value:
+            if plain:
+                add_values(job, &pair, n, values, part)
+            elif want_value:
                 fill(job, VALUE, &pair, values, n)
                 narrow_block(job, values, n)
+            if want_value:
                 pair.input_ahead = pair.target_ahead = 0        # asking once is enough
             if want_gradient:
                 fill(job, DERIVATIVE, &pair, gradients, n)
@@ -577,7 +594,7 @@ cdef void walk(
             if want_hessian:
                 keep_selected(<floating*> selected, <floating*> hessians, n)
 
-        if job.term == VALUES:
+        if job.term == VALUES and not plain:
             padded = pad(values, n)
             if weighted:
                 pad(<double*> weights, n)
