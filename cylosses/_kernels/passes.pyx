@@ -295,18 +295,21 @@ cdef inline const floating* stage(
     return buffer
 
 
-cdef inline Py_ssize_t line_of_outputs(const Job* job) noexcept nogil:
-    """Blocks are to be a multiple of so many elements where possible: a cache line of which only a part is stored past the cache
-    costs more than a whole one.
-    """
-    if job.bypass_cache and (job.value.data is not NULL or job.gradient.data is not NULL or job.hessian.data is not NULL):
-        return CACHE_LINE // 4 if job.single else CACHE_LINE // 8
-    return 1
+cdef inline Py_ssize_t line_of(const Job* job) noexcept nogil:
+    """Elements of a cache line."""
+    return CACHE_LINE // 4 if job.single else CACHE_LINE // 8
+
+
+cdef inline bint stores_past_cache(const Job* job) noexcept nogil:
+    """Whether there are outputs that are stored past the cache: then parts of cache lines cost more than whole ones."""
+    return job.bypass_cache and (job.value.data is not NULL or job.gradient.data is not NULL or job.hessian.data is not NULL)
 
 
 cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
-    """Elements of a block: whole periods of a broadcast operand, which then is staged only once, or else whole short runs."""
-    cdef Py_ssize_t unit = 0, limit = BLOCK, columns = job.shape[job.ndim - 1], line = line_of_outputs(job)
+    """Elements of a block: whole periods of a broadcast operand, which then is staged only once, or else whole short runs, which
+    come to whole cache lines if possible.
+    """
+    cdef Py_ssize_t unit = 0, limit = BLOCK, columns = job.shape[job.ndim - 1], line = line_of(job)
     if 0 < job.input.period <= BLOCK:
         unit = job.input.period
     if 0 < job.target.period <= BLOCK and (unit == 0 or job.target.period < unit):
@@ -318,7 +321,7 @@ cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
         unit = columns
         while unit % line and 2 * unit <= limit:
             unit *= 2
-        if unit % line:
+        if unit % line and stores_past_cache(job):
             unit = 0
     return limit // unit * unit if unit else limit
 
@@ -332,7 +335,7 @@ cdef inline bint has_gaps(const Job* job, const Operand* operand) noexcept nogil
 cdef inline bint stop_at_runs(const Job* job) noexcept nogil:
     """Whether blocks are to end where runs of the last dimension do: then they need no staging, and what follows is near."""
     cdef Py_ssize_t run = job.shape[job.ndim - 1]
-    if run < PART or run % line_of_outputs(job):
+    if run < PART or (run % line_of(job) and stores_past_cache(job)):
         return False
     return (
         (has_direct_runs(job, &job.input) and has_far_runs(job, &job.input))
@@ -481,9 +484,9 @@ cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
 cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
     """By how many elements an output that is stored past the cache begins after a line of it: blocks then end where lines do."""
     cdef const Operand* output = &job.gradient if job.gradient.data is not NULL else &job.value
-    if not (job.bypass_cache and job.input.direct and job.target.direct and output.data is not NULL):
+    if not (stores_past_cache(job) and job.input.direct and job.target.direct and output.data is not NULL):
         return 0
-    return <Py_ssize_t> (<size_t> output.data % CACHE_LINE) // (4 if job.single else 8)
+    return <Py_ssize_t> (<size_t> output.data % CACHE_LINE) * line_of(job) // CACHE_LINE
 
 
 cdef void walk(
