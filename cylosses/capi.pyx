@@ -29,7 +29,7 @@ Examples
 2.5416666666666665
 """
 # What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and dispatch.pyx runs it. The
-# scalar functions alone compute something themselves, with the formulas of the loops.
+# scalar functions ask the loops for a single number, by the same table.
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
@@ -38,13 +38,12 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from cylosses._kernels.dispatch cimport MAX_THREADS, fits, is_loss, round_into, run_job
+from cylosses._kernels.dispatch cimport MAX_THREADS, evaluate_loss, fits, is_loss, round_into, run_job
 from cylosses._kernels.exact cimport Exact, add_count, clear, merge
-from cylosses._kernels.formulas cimport (
-    Loss, derivative, irls_weight, make_charbonnier, make_epsilon_insensitive, make_huber, make_l1, make_mse, make_pseudo_huber,
-    make_quantile, make_smooth_l1, make_tukey, second_derivative, value,
+from cylosses._kernels.job cimport (
+    DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, NOTHING, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
+    start_job, want_sum,
 )
-from cylosses._kernels.job cimport FLOAT32, FLOAT64, NOTHING, VALUES, WEIGHTS, Operand, PlainJob, enter, start_job, want_sum
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 
 cdef extern from *:
@@ -253,46 +252,6 @@ cdef int each_gradient_and_hessian(
 
 # ---- one residual ----------------------------------------------------------------------------------------------------------------
 
-cdef enum Quantity:
-    VALUE
-    DERIVATIVE
-    SECOND_DERIVATIVE
-    IRLS_WEIGHT
-
-
-cdef inline floating quantity_of(Loss loss, Quantity quantity, floating d) noexcept nogil:
-    if quantity == VALUE:
-        return value(loss, d)
-    if quantity == DERIVATIVE:
-        return derivative(loss, d)
-    if quantity == SECOND_DERIVATIVE:
-        return second_derivative(loss, d)
-    return irls_weight(loss, d)
-
-
-cdef floating choose(int loss, double parameter, Quantity quantity, floating d) noexcept nogil:
-    """One row a loss, as in the dispatch table of the loops."""
-    if loss == SMOOTH_L1 and parameter > 0:
-        return quantity_of(make_smooth_l1(parameter), quantity, d)
-    if loss == L1 or loss == SMOOTH_L1:
-        return quantity_of(make_l1(), quantity, d)
-    if loss == MSE:
-        return quantity_of(make_mse(), quantity, d)
-    if loss == HUBER:
-        return quantity_of(make_huber(parameter, floating is float), quantity, d)
-    if loss == TUKEY:
-        return quantity_of(make_tukey(parameter), quantity, d)
-    if loss == QUANTILE:
-        return quantity_of(make_quantile(parameter), quantity, d)
-    if loss == EPSILON_INSENSITIVE:
-        return quantity_of(make_epsilon_insensitive(parameter), quantity, d)
-    if loss == PSEUDO_HUBER:
-        return quantity_of(make_pseudo_huber(parameter), quantity, d)
-    if loss == CHARBONNIER:
-        return quantity_of(make_charbonnier(parameter), quantity, d)
-    return <floating> NAN
-
-
 cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) noexcept nogil:
     cdef cylosses_mode mode
     cdef floating rounded, found
@@ -301,7 +260,7 @@ cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) 
         return <floating> NAN
     mode = set_default_mode()
     rounded = <floating> parameter
-    found = choose(loss, rounded, quantity, d)
+    found = <floating> evaluate_loss(loss, rounded, floating is float, quantity, d)
     restore_mode(mode)
     return found
 

@@ -1,12 +1,13 @@
 # What the C level (capi.pyx) calls.
 
 from cylosses._kernels.exact cimport Exact
-from cylosses._kernels.job cimport Job
+from cylosses._kernels.job cimport Job, Quantity
 
 cdef enum:
     MAX_THREADS = 1024          # larger numbers are cut off
 
 cdef bint is_loss(int loss) noexcept nogil
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil
+cdef double evaluate_loss(int loss, double parameter, bint single, Quantity quantity, double residual) noexcept nogil
 cdef void run_job(Job* job) noexcept nogil
 cdef void round_into(const Exact* total, const Exact* divisor, int storage, char* result) noexcept nogil

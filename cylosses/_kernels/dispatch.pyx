@@ -21,7 +21,7 @@ from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finis
 from cylosses._kernels.formulas cimport is_costly
 from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32,
-    UINT64, VALUES, WEIGHTS, Job, Operand, PlainJob, Run, enter, settle_memory, start_job, want_sum,
+    UINT64, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter, settle_memory, start_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run
@@ -65,6 +65,7 @@ ctypedef int (*AllowedThreads)() noexcept nogil
 max_threads = MAX_THREADS       # for _threads.py
 
 cdef Run run
+cdef Evaluate evaluate
 cdef AllowedThreads allowed_threads
 cdef int threads_in_use = 1
 cdef bint follow_openmp = False
@@ -93,6 +94,8 @@ def choose_build():
 passes = choose_build()
 _capsule = passes.__pyx_capi__["run"]
 run = <Run> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
+_capsule = passes.__pyx_capi__["evaluate"]
+evaluate = <Evaluate> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
 _capsule = passes.__pyx_capi__["allowed_threads"]
 allowed_threads = <AllowedThreads> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
 if hasattr(os, "register_at_fork"):
@@ -177,6 +180,15 @@ cdef int choose_threads(const Job* job) noexcept nogil:
     if threads <= 0:
         threads = get_threads() if work_of(job) >= WORTH_THREADS else 1
     return threads if threads < blocks else <int> blocks
+
+
+cdef double evaluate_loss(int loss, double parameter, bint single, Quantity quantity, double residual) noexcept nogil:
+    """One number of one residual; the parameter is valid and rounded to the working type."""
+    cdef Job job
+    job.loss = loss
+    job.parameter = parameter
+    job.single = single
+    return evaluate(&job, quantity, residual)
 
 
 cdef void run_job(Job* job) noexcept nogil:

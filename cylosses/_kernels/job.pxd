@@ -1,4 +1,4 @@
-# What a pass over the data is told (a Job), and the type of the one function that carries it out.
+# What a pass over the data is told (a Job), and the types of the functions that carry it out.
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
@@ -29,6 +29,15 @@ cdef enum Curvature:
     EXACT_CURVATURE
     MM_CURVATURE
     UNIT_CURVATURE
+
+cdef enum Quantity:
+    # What the loops over a loss compute.
+    VALUE
+    DERIVATIVE
+    SCALED_DERIVATIVE       # rounded once more, from float64
+    SECOND_DERIVATIVE
+    IRLS_WEIGHT
+    SUM_OF_VALUES
 
 cdef enum Term:
     # What is summed.
@@ -139,3 +148,4 @@ cdef inline void want_sum(PlainJob* plain, bint divide, void* result) noexcept n
 
 
 ctypedef void (*Run)(Job* job) noexcept nogil
+ctypedef double (*Evaluate)(const Job* job, int quantity, double residual) noexcept nogil

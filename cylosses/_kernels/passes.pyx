@@ -29,8 +29,8 @@ from cylosses._kernels.formulas cimport (
     make_smooth_l1_power_of_two, make_tukey, second_derivative, value,
 )
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT8, INT16, MM_CURVATURE, UINT8, UINT16, UNIT_CURVATURE, VALUES, WEIGHTS,
-    Job, Operand,
+    BFLOAT16, DERIVATIVE, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT16, INT8, IRLS_WEIGHT, MM_CURVATURE, SCALED_DERIVATIVE,
+    SECOND_DERIVATIVE, SUM_OF_VALUES, UINT16, UINT8, UNIT_CURVATURE, VALUE, VALUES, WEIGHTS, Job, Operand, Quantity,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
@@ -127,15 +127,6 @@ cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
 cdef enum:
     LONG_STEP = 65536       # elements, of a loop that has no buffers to fill
     AHEAD = 2048            # bytes from an element of a contiguous operand to what is prefetched with it
-
-cdef enum Quantity:
-    VALUE
-    DERIVATIVE
-    SCALED_DERIVATIVE       # rounded once more, from float64
-    SECOND_DERIVATIVE
-    IRLS_WEIGHT
-    SUM_OF_VALUES
-
 
 cdef struct Pair:
     # A block of both inputs in the working type, and how many bytes ahead of each element to prefetch; 0: not at all.
@@ -847,6 +838,25 @@ cdef api void run(Job* job) noexcept nogil:
     cdef cylosses_mode mode = set_default_mode()
     run_in_default_mode(job)
     restore_mode(mode)
+
+
+cdef inline floating evaluate_as(const Job* job, Quantity quantity, floating residual) noexcept nogil:
+    cdef floating zero = 0, found = 0
+    cdef Pair pair
+    pair.input, pair.target = &residual, &zero
+    pair.input_ahead = pair.target_ahead = 0
+    pair.scale = 1
+    fill(job, quantity, &pair, &found, 1)
+    return found
+
+
+cdef api double evaluate(const Job* job, int quantity, double residual) noexcept nogil:
+    """One number of one residual, in the floating-point mode of the caller. Of the job, the loss, its parameter as rounded to the
+    working type, and that type are read.
+    """
+    if job.single:
+        return evaluate_as(job, <Quantity> quantity, <float> residual)
+    return evaluate_as(job, <Quantity> quantity, residual)
 
 
 cdef api int allowed_threads() noexcept nogil:
