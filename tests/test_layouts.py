@@ -140,6 +140,18 @@ def test_transpositions(columns, rows, dtype, rng):
     spaced[...] = targets
     assert same_bits(loss(inputs, spaced), value)
     assert same_bits(loss(spaced[:, ::-1], inputs[:, ::-1]), loss(targets, inputs))
+    for broadcast in (targets[:1], targets[:, :1]):
+        full = np.ascontiguousarray(np.broadcast_to(broadcast, (rows, columns)))
+        assert same_bits(loss(inputs.copy("F"), np.broadcast_to(broadcast, (rows, columns))), loss(inputs, full))
+        assert same_bits(loss.grad(inputs.copy("F"), np.broadcast_to(broadcast, (rows, columns))), loss.grad(inputs, full))
+    overwritten = inputs.copy("F")
+    loss.grad(overwritten, targets, out=overwritten)
+    assert same_bits(np.ascontiguousarray(overwritten), gradient)
+    host = np.zeros(rows * columns + 1, dtype)
+    shifted, out = (host[k : k + rows * columns].reshape(columns, rows).T for k in (0, 1))
+    shifted[...] = inputs
+    loss.grad(shifted, targets, out=out)  # each element of the one is the memory of a neighbour of the other
+    assert same_bits(np.ascontiguousarray(out), gradient)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
