@@ -577,6 +577,7 @@ cdef inline uint32_t least_word(const PartOfFloats* terms, uint32_t offset) noex
     return least
 
 
+@cython.overflowcheck(False)        # bits leave on the left
 cdef inline void sum_columns(const PartOfFloats* terms, double one, double* columns) noexcept nogil:
     """Sums of every 32nd term, divided by FLOAT_SCALE. Taking two terms from 64 bits costs less than converting them."""
     cdef Bits64 even, odd
