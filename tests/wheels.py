@@ -182,7 +182,7 @@ def run_tests(python: Path, folder: Path, marks: str, variables: Mapping[str, st
 def try_out(python: Path, wheel: Path, folder: Path, arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Install the wheel where there is no compiler, and run the tests against it: their last lines, and whether all passed."""
     environment, elsewhere = folder / "environment", folder / "elsewhere"
-    run(python, "-m", "venv", "--without-pip", environment)
+    run(python, "-m", "venv", environment)  # with pip: tests build packages there
     installed = executable_of(environment, "python")
     bare = without_compiler(environment, folder / "tools")
     requirement = f"cylosses[cli] @ {wheel.as_uri()}"
