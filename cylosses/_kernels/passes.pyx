@@ -34,7 +34,7 @@ from cylosses._kernels.job cimport (
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
-    CACHE_LINE, CHUNK, SHORT_RUN, Place, copy_place, finish_stores, float_to_odd, format_of, gather, has_direct_runs, has_far_runs,
+    CACHE_LINE, SHORT_RUN, Place, copy_lines_past_cache, copy_place, finish_stores, float_to_odd, format_of, gather, has_direct_runs, has_far_runs,
     has_turned_rows, locate, narrowed, prefetch, product_to_odd, put_run, run_length, scatter, seek, size_of, skip, slice_start,
 )
 
@@ -126,7 +126,8 @@ cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
 
 cdef enum:
     LONG_STEP = 65536       # elements, of a loop that has no buffers to fill
-    AHEAD = 2048            # bytes from an element of a contiguous operand to what is prefetched with it
+    UNIT = 32               # elements; gcc unrolls loops of 16 early, and then they stay scalar
+    PIECE = 128
 
 cdef struct Pair:
     # A block of both inputs in the working type, and how many bytes ahead of each element to prefetch; 0: not at all.
@@ -134,44 +135,57 @@ cdef struct Pair:
     const void* target
     Py_ssize_t input_ahead
     Py_ssize_t target_ahead
+    bint past_cache         # whether to store results, which begin where a cache line does, past the cache
     double scale            # of a scaled derivative, not used for anything else
 
 
-cdef inline void fill_chunk(
+cdef inline void fill_units(
     Loss loss, Quantity quantity, const floating* input, const floating* target, double scale, floating* out, Py_ssize_t n
 ) noexcept nogil:
-    cdef Py_ssize_t i
+    """Whole units, so that there is no code for what is left over."""
+    cdef Py_ssize_t i, k
     if quantity == VALUE:
-        for i in range(n):
-            out[i] = value(loss, input[i] - target[i])
+        for k in range(n // UNIT):
+            for i in range(UNIT):
+                out[k * UNIT + i] = value(loss, input[k * UNIT + i] - target[k * UNIT + i])
     elif quantity == DERIVATIVE:
-        for i in range(n):
-            out[i] = derivative(loss, input[i] - target[i])
+        for k in range(n // UNIT):
+            for i in range(UNIT):
+                out[k * UNIT + i] = derivative(loss, input[k * UNIT + i] - target[k * UNIT + i])
     elif quantity == SCALED_DERIVATIVE:
-        for i in range(n):
-            out[i] = <floating> (derivative(loss, input[i] - target[i]) * scale)
+        for k in range(n // UNIT):
+            for i in range(UNIT):
+                out[k * UNIT + i] = <floating> (derivative(loss, input[k * UNIT + i] - target[k * UNIT + i]) * scale)
     elif quantity == SECOND_DERIVATIVE:
-        for i in range(n):
-            out[i] = second_derivative(loss, input[i] - target[i])
+        for k in range(n // UNIT):
+            for i in range(UNIT):
+                out[k * UNIT + i] = second_derivative(loss, input[k * UNIT + i] - target[k * UNIT + i])
     else:
-        for i in range(n):
-            out[i] = irls_weight(loss, input[i] - target[i])
+        for k in range(n // UNIT):
+            for i in range(UNIT):
+                out[k * UNIT + i] = irls_weight(loss, input[k * UNIT + i] - target[k * UNIT + i])
 
 
 cdef void fill_loss(Loss loss, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
+    """Whole units. What is stored past the cache is first computed in a small buffer, whose lines seldom are in the way of loads: in
+    a large one, each load would wait for a store to an address that looks the same in its last 12 bits.
+    """
     cdef const floating* input = <const floating*> pair.input
     cdef const floating* target = <const floating*> pair.target
-    cdef Py_ssize_t _
-    if pair.input_ahead or pair.target_ahead:       # hardware prefetchers stop at the end of each page
-        for _ in range(n // CHUNK):
-            prefetch(<const char*> input + pair.input_ahead, CHUNK * sizeof(floating))
-            prefetch(<const char*> target + pair.target_ahead, CHUNK * sizeof(floating))
-            fill_chunk(loss, quantity, input, target, pair.scale, out, CHUNK)
-            input += CHUNK
-            target += CHUNK
-            out += CHUNK
-        n %= CHUNK
-    fill_chunk(loss, quantity, input, target, pair.scale, out, n)
+    cdef floating piece[PIECE]
+    cdef Py_ssize_t step
+    while n:
+        step = n if n < PIECE else PIECE
+        if pair.input_ahead or pair.target_ahead:       # hardware prefetchers do not know where the next run is
+            prefetch(<const char*> input + pair.input_ahead, step * sizeof(floating))
+            prefetch(<const char*> target + pair.target_ahead, step * sizeof(floating))
+        fill_units(loss, quantity, input, target, pair.scale, <floating*> piece if pair.past_cache else out, step)
+        if pair.past_cache:
+            copy_lines_past_cache(<char*> out, piece, step * sizeof(floating))
+        input += step
+        target += step
+        out += step
+        n -= step
 
 
 cdef Py_ssize_t sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, const floating* working_type) noexcept nogil:
@@ -181,22 +195,18 @@ cdef Py_ssize_t sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, 
     cdef PartOfFloats terms, again
     cdef double columns[COLUMNS]
     cdef uint32_t least
-    cdef Py_ssize_t done = 0, i, k
+    cdef Py_ssize_t done = 0
     if floating is float:
         while done + PART <= n:
             if pair.input_ahead or pair.target_ahead:
-                for k in range(PART // CHUNK):
-                    i = done + k * CHUNK
-                    prefetch(<const char*> (input + i) + pair.input_ahead, CHUNK * sizeof(floating))
-                    prefetch(<const char*> (target + i) + pair.target_ahead, CHUNK * sizeof(floating))
-                    fill_chunk(loss, VALUE, input + i, target + i, 1, <floating*> terms.f + k * CHUNK, CHUNK)
-            else:
-                fill_chunk(loss, VALUE, input + done, target + done, 1, <floating*> terms.f, PART)
+                prefetch(<const char*> (input + done) + pair.input_ahead, PART * sizeof(floating))
+                prefetch(<const char*> (target + done) + pair.target_ahead, PART * sizeof(floating))
+            fill_units(loss, VALUE, input + done, target + done, 1, <floating*> terms.f, PART)
             least = least_word(&terms, 0)
             sum_columns(&terms, part.tally.one, columns)
             if not tally_columns(&part.tally, columns, least):
                 # Computed again, since compilers keep terms in registers if nobody takes their address.
-                fill_chunk(loss, VALUE, input + done, target + done, 1, <floating*> again.f, PART)
+                fill_units(loss, VALUE, input + done, target + done, 1, <floating*> again.f, PART)
                 if not tally_anew(&part.total, &part.tally, &again, columns, least):
                     break
             settle_tally(&part.total, &part.tally)
@@ -241,8 +251,26 @@ cdef Py_ssize_t for_loss(
     return 0
 
 
-cdef inline void fill(const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
-    for_loss(job, quantity, pair, out, n, NULL)
+cdef void fill(const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
+    """Have out[:n] computed; what is less than a unit together with elements to spare."""
+    cdef floating input[UNIT]
+    cdef floating target[UNIT]
+    cdef floating unit[UNIT]
+    cdef Pair rest
+    cdef Py_ssize_t whole = n // UNIT * UNIT
+    if whole:
+        for_loss(job, quantity, pair, out, whole, NULL)
+    if whole < n:
+        rest.input, rest.target = input, target
+        rest.input_ahead = rest.target_ahead = 0
+        rest.past_cache = False
+        rest.scale = pair.scale
+        memset(input, 0, sizeof(input))
+        memset(target, 0, sizeof(target))
+        memcpy(input, <const floating*> pair.input + whole, (n - whole) * sizeof(floating))
+        memcpy(target, <const floating*> pair.target + whole, (n - whole) * sizeof(floating))
+        for_loss(job, quantity, &rest, <floating*> unit, UNIT, NULL)
+        memcpy(out + whole, unit, (n - whole) * sizeof(floating))
 
 
 cdef inline Py_ssize_t sum_whole_parts(
@@ -274,8 +302,6 @@ cdef inline const floating* stage(
     cdef const floating* found
     ahead[0] = 0
     if operand.direct:
-        if job.prefetch:
-            ahead[0] = AHEAD
         return <const floating*> data + start
     if has_direct_runs(job, operand) and run_length(here, job, n) == n:
         found = <const floating*> locate(here, job, operand, data)
@@ -464,12 +490,26 @@ cdef inline void narrow_block(const Job* job, floating* values, Py_ssize_t n) no
 
 
 cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
-    """Whether results can be computed in the output itself: it is contiguous, is no operand too, and may go to the cache."""
+    """Whether results can be computed in the output itself: it is contiguous, is no operand too, and holds results as computed."""
     return (
-        output.data is not NULL and output.direct and not job.bypass_cache and job.narrow < 0
+        output.data is not NULL and output.direct and job.narrow < 0
+        and not (job.bypass_cache and is_selective(job))        # past the cache, nothing is mended afterwards
         and output.data != job.input.data and output.data != job.target.data and output.data != job.weight.data
         and output.data != job.where.data and output.data != job.grad_output.data
     )
+
+
+cdef inline bint is_selective(const Job* job) noexcept nogil:
+    """Whether elements have factors of their own, or are left out."""
+    return job.weight.data is not NULL or job.where.data is not NULL or job.grad_output.data is not NULL
+
+
+cdef inline floating* place_of(const Job* job, bint straight, char* output, Py_ssize_t start, Py_ssize_t n, floating* buffer) noexcept nogil:
+    """Where to compute n results: in the output, if that is possible as such and, past the cache, this block has whole units there."""
+    cdef char* there = output + start * <Py_ssize_t> sizeof(floating)
+    if straight and not (job.bypass_cache and (<size_t> there % CACHE_LINE or n % UNIT)):
+        return <floating*> there
+    return buffer
 
 
 cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
@@ -489,11 +529,12 @@ cdef void walk(
     cdef floating selected[BLOCK]
     cdef floating value_buffer[BLOCK]
     cdef floating gradient_buffer[BLOCK]
-    cdef floating hessians[BLOCK]
+    cdef floating hessian_buffer[BLOCK]
     cdef double weights[BLOCK]
     cdef double factors[BLOCK]
-    cdef floating* values = value_buffer
-    cdef floating* gradients = gradient_buffer
+    cdef floating* values
+    cdef floating* gradients
+    cdef floating* hessians
     cdef Pair pair, summed
     cdef const double* factor
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
@@ -521,19 +562,21 @@ cdef void walk(
     cdef Py_ssize_t lead = elements_past_line(job)
     cdef bint straight_value = job.term != VALUES and can_fill(job, &job.value)
     cdef bint straight_gradient = job.term != GRADIENTS and can_fill(job, &job.gradient)
+    cdef bint straight_hessian = (
+        job.term != HESSIANS and job.curvature != UNIT_CURVATURE and job.scale == 1 and can_fill(job, &job.hessian)
+    )
     pair.scale = job.scale
     if start < stop:
         seek(&here, job, start)
     while start < stop:
-        if straight_value:
-            values = <floating*> value_data + start
-        if straight_gradient:
-            gradients = <floating*> gradient_data + start
         n = step - (start + lead) % step
         if stop - start < n:
             n = stop - start
         if end_with_runs and run - start % run < n:
             n = run - start % run
+        values = place_of(job, straight_value, value_data, start, n, <floating*> value_buffer)
+        gradients = place_of(job, straight_gradient, gradient_data, start, n, <floating*> gradient_buffer)
+        hessians = place_of(job, straight_hessian, hessian_data, start, n, <floating*> hessian_buffer)
         copy_place(&here, job, &next)
         skip(&next, job, n)
         following = &next if job.prefetch and start + n < job.size else NULL
@@ -551,11 +594,13 @@ cdef void walk(
                 summed = pair
                 add_values(job, part, &summed, values, n)
             elif want_value:
+                pair.past_cache = job.bypass_cache and values is not <floating*> value_buffer
                 fill(job, VALUE, &pair, values, n)
                 narrow_block(job, values, n)
             if want_value:
                 pair.input_ahead = pair.target_ahead = 0        # asking once is enough
             if want_gradient:
+                pair.past_cache = job.bypass_cache and gradients is not <floating*> gradient_buffer
                 fill(job, SCALED_DERIVATIVE if scaled_at_once else DERIVATIVE, &pair, gradients, n)
                 pair.input_ahead = pair.target_ahead = 0
             if want_hessian:
@@ -564,7 +609,8 @@ cdef void walk(
                         hessians[i] = 1
                 else:
                     quantity = IRLS_WEIGHT if job.curvature == MM_CURVATURE else SECOND_DERIVATIVE
-                    fill(job, quantity, &pair, <floating*> hessians, n)
+                    pair.past_cache = job.bypass_cache and hessians is not <floating*> hessian_buffer
+                    fill(job, quantity, &pair, hessians, n)
 
         count = n
         if masked:
@@ -601,15 +647,15 @@ cdef void walk(
                 scale_by(job, gradients, factor, n)
             narrow_block(job, gradients, n)
         if want_hessian:
-            scale_by(job, <floating*> hessians, factor, n)
-            narrow_block(job, <floating*> hessians, n)
+            scale_by(job, hessians, factor, n)
+            narrow_block(job, hessians, n)
         if masked or weighted:
             if want_value:
                 keep_selected(<floating*> selected, values, n)
             if want_gradient:
                 keep_selected(<floating*> selected, gradients, n)
             if want_hessian:
-                keep_selected(<floating*> selected, <floating*> hessians, n)
+                keep_selected(<floating*> selected, hessians, n)
 
         if job.term == VALUES and not sum_apart:
             padded = pad(values, n)
@@ -622,8 +668,8 @@ cdef void walk(
             padded = pad(gradients, n)
             add_block(&part.total, &part.of_total, gradients, padded)
         elif job.term == HESSIANS:
-            padded = pad(<floating*> hessians, n)
-            add_block(&part.total, &part.of_total, <floating*> hessians, padded)
+            padded = pad(hessians, n)
+            add_block(&part.total, &part.of_total, hessians, padded)
         elif job.term == WEIGHTS:
             if weighted:
                 padded = pad(<double*> weights, n)
@@ -637,11 +683,11 @@ cdef void walk(
         if value_data is not NULL:
             if weighted:
                 weigh_values(job, values, <double*> weights, n)
-            if not straight_value:
+            if values is <floating*> value_buffer:
                 scatter(job, &job.value, value_data, start, &here, n, values)
-        if gradient_data is not NULL and not straight_gradient:
+        if gradient_data is not NULL and gradients is <floating*> gradient_buffer:
             scatter(job, &job.gradient, gradient_data, start, &here, n, gradients)
-        if hessian_data is not NULL:
+        if hessian_data is not NULL and hessians is <floating*> hessian_buffer:
             scatter(job, &job.hessian, hessian_data, start, &here, n, <floating*> hessians)
         start += n
         copy_place(&next, job, &here)
@@ -656,7 +702,8 @@ cdef void sum_values(
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef Pair pair
     cdef Py_ssize_t n, step = LONG_STEP
-    pair.input_ahead = pair.target_ahead = AHEAD if job.prefetch else 0
+    pair.past_cache = False
+    pair.input_ahead = pair.target_ahead = 0        # hardware prefetchers do better here
     part.count += stop - start
     while start < stop:
         n = stop - start if stop - start < step else step
@@ -677,12 +724,11 @@ cdef void sum_weighted_values(
     cdef const floating* weights
     cdef Pair pair
     cdef Py_ssize_t n, whole, count = 0, step = PART if job.prefetch else BLOCK
-    pair.input_ahead = pair.target_ahead = AHEAD if job.prefetch else 0
+    pair.past_cache = False
+    pair.input_ahead = pair.target_ahead = 0        # hardware prefetchers do better here
     while start < stop:
         n = stop - start if stop - start < step else step
         pair.input, pair.target, weights = input + start, target + start, first_weight + start
-        if job.prefetch:
-            prefetch(<const char*> weights + AHEAD, n * sizeof(floating))
         if not are_valid(weights, n, &count):
             part.bad_weight = True
             return
@@ -845,6 +891,7 @@ cdef inline floating evaluate_as(const Job* job, Quantity quantity, floating res
     cdef Pair pair
     pair.input, pair.target = &residual, &zero
     pair.input_ahead = pair.target_ahead = 0
+    pair.past_cache = False
     pair.scale = 1
     fill(job, quantity, &pair, &found, 1)
     return found

@@ -44,14 +44,19 @@ cdef extern from *:
         CYLOSSES_STORE_PIECE(to, from, 0); CYLOSSES_STORE_PIECE(to, from, 1); \\
         CYLOSSES_STORE_PIECE(to, from, 2); CYLOSSES_STORE_PIECE(to, from, 3)
     #endif
+    static inline void cylosses_copy_lines_past_cache(char* to, const void* source, size_t n) {
+        const char* from = (const char*)source;
+        size_t k;
+        for (k = 0; k < n; k += 64) { CYLOSSES_STORE_LINE(to + k, from + k); }
+    }
     static inline void cylosses_copy_past_cache(char* to, const void* source, size_t n) {
         const char* from = (const char*)source;
         size_t head = (size_t)(-(uintptr_t)to & 63u);
         if (head > n) head = n;
         memcpy(to, from, head);
-        to += head; from += head; n -= head;
-        for (; n >= 64; n -= 64, to += 64, from += 64) { CYLOSSES_STORE_LINE(to, from); }
-        memcpy(to, from, n);
+        to += head; from += head;
+        cylosses_copy_lines_past_cache(to, from, (n - head) & ~(size_t)63);
+        memcpy(to + ((n - head) & ~(size_t)63), from + ((n - head) & ~(size_t)63), (n - head) & 63);
     }
     static inline void cylosses_finish_stores(void) { _mm_sfence(); }
     /* Four pieces of four elements, of each of which one becomes a piece. */
@@ -78,6 +83,7 @@ cdef extern from *:
         else cylosses_turn_4_by_4_of_8_bytes(from, to, stride);
     }
     #else
+    static inline void cylosses_copy_lines_past_cache(char* to, const void* source, size_t n) { memcpy(to, source, n); }
     static inline void cylosses_copy_past_cache(char* to, const void* source, size_t n) { memcpy(to, source, n); }
     static inline void cylosses_finish_stores(void) { }
     static inline void cylosses_turn_4_by_4(const char* const* from, char* to, Py_ssize_t stride, size_t size) {
@@ -100,6 +106,7 @@ cdef extern from *:
     }
     """
     void PREFETCH "cylosses_prefetch"(const void* p) noexcept nogil
+    void copy_lines_past_cache "cylosses_copy_lines_past_cache"(char* to, const void* source, size_t n) noexcept nogil
     void copy_past_cache "cylosses_copy_past_cache"(char* to, const void* source, size_t n) noexcept nogil
     void finish_stores "cylosses_finish_stores"() noexcept nogil
     void copy_row "cylosses_copy_row"(char* to, const char* source, Py_ssize_t n) noexcept nogil
