@@ -22,6 +22,7 @@ cimport cython
 from cython cimport floating
 from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef extern from *:
     """
@@ -47,11 +48,13 @@ cdef extern from *:
     #else
     #define CYLOSSES_ADD(a, one, b) ((a) + (b))
     #endif
+    static const volatile double cylosses_one = 1;
     /* The value of the double that has the bits of a float shifted to its place, since the exponents are biased differently. */
     #define CYLOSSES_FLOAT_SCALE 0x1p896
     #define CYLOSSES_FLOAT_FIELD UINT64_C(0x0fffffffe0000000)
     """
     double added "CYLOSSES_ADD"(double a, double one, double b) noexcept nogil
+    const double ONE "cylosses_one"
     const double FLOAT_SCALE "CYLOSSES_FLOAT_SCALE"
     const uint64_t FLOAT_FIELD "CYLOSSES_FLOAT_FIELD"
 
@@ -62,10 +65,10 @@ cdef enum:
     LANES = 32              # independent partial sums, enough for compilers to vectorise the loops over them
     PARTS = 4               # of a block; each has its own spread
     PART = 256              # terms of a part
-    HALF_PART = 128
     # Sums of 8 terms each that a part of float32 terms is first reduced to. gcc unrolls loops of 16 early, and then they stay scalar.
     COLUMNS = 32
     MOST_TINY = 16          # terms of a part that are deposited one by one so that the others fit a tally
+    WINDOW_SLACK = 2        # by which a tally's window may be higher than a part needs
     MOST_PARTS = 32         # that a tally takes: the sum of COLUMNS * MOST_PARTS integers below 2**52 is below 2**63
     LIMBS = 136             # 32-bit digits
     BIAS = 2176             # digit k weighs 2**(32 k - BIAS); a multiple of 32, above 2148
@@ -238,16 +241,45 @@ cdef inline void deposit_product(Exact* total, double a, double b) noexcept nogi
 
 # ---- blocks ----------------------------------------------------------------------------------------------------------------------
 
+cdef inline double greater(double a, double b) noexcept nogil:
+    return a if a > b else b
+
+
+cdef inline double lesser(double a, double b) noexcept nogil:
+    return a if a < b else b
+
+
 cdef inline void fold(double* lanes) noexcept nogil:
     """Leave the sum of all lanes in the first."""
     cdef int j
-    for j in range(16):
-        lanes[j] += lanes[j + 16]
-    for j in range(8):
-        lanes[j] += lanes[j + 8]
     for j in range(4):
-        lanes[j] += lanes[j + 4]
+        lanes[j] = (
+            ((lanes[j] + lanes[j + 4]) + (lanes[j + 8] + lanes[j + 12]))
+            + ((lanes[j + 16] + lanes[j + 20]) + (lanes[j + 24] + lanes[j + 28]))
+        )
     lanes[0] = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+
+
+cdef inline double greatest(double* lanes) noexcept nogil:
+    """The greatest of all lanes, which are spent."""
+    cdef int j
+    for j in range(4):
+        lanes[j] = greater(
+            greater(greater(lanes[j], lanes[j + 4]), greater(lanes[j + 8], lanes[j + 12])),
+            greater(greater(lanes[j + 16], lanes[j + 20]), greater(lanes[j + 24], lanes[j + 28])),
+        )
+    return greater(greater(lanes[0], lanes[1]), greater(lanes[2], lanes[3]))
+
+
+cdef inline double least_of(double* lanes) noexcept nogil:
+    """The least of all lanes, which are spent."""
+    cdef int j
+    for j in range(4):
+        lanes[j] = lesser(
+            lesser(lesser(lanes[j], lanes[j + 4]), lesser(lanes[j + 8], lanes[j + 12])),
+            lesser(lesser(lanes[j + 16], lanes[j + 20]), lesser(lanes[j + 24], lanes[j + 28])),
+        )
+    return lesser(lesser(lanes[0], lanes[1]), lesser(lanes[2], lanes[3]))
 
 
 cdef struct Spread:
@@ -270,9 +302,18 @@ cdef inline double smallest_nonzero(const floating* terms, Py_ssize_t n) noexcep
             size = fabs(terms[i * LANES + j])
             size = size if size != 0 else 1.7976931348623157e308
             smallest[j] = size if size < smallest[j] else smallest[j]
-    for j in range(LANES):
-        bottom = smallest[j] if smallest[j] < bottom else bottom
-    return bottom
+    return least_of(smallest)
+
+
+cdef inline Spread spread_of(double top, double bottom) noexcept nogil:
+    """The exponents from those of the smallest nonzero term to those of the largest."""
+    cdef Spread spread
+    spread.top = exponent(top)
+    spread.bottom = exponent(bottom) if bottom >= 2.2250738585072014e-308 else -1022
+    spread.empty = top == 0
+    # Outside these bounds the grids leave float64's range.
+    spread.binnable = -960 < spread.top < 1000
+    return spread
 
 
 @cython.overflowcheck(False)        # zero wraps to the top
@@ -284,7 +325,7 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
     cdef double largest[LANES]
     cdef double smallest[LANES]
     cdef double poison[LANES]
-    cdef double size, top, bottom
+    cdef double size, bottom
     cdef Py_ssize_t i
     cdef int j
     if floating is float:
@@ -310,20 +351,11 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
                 smallest[j] = size if size < smallest[j] else smallest[j]
                 poison[j] += size           # NaN, which comparisons do not see
         fold(poison)
-        size = poison[0]
-        for i in range(4):                  # each step needs the one before: four chains side by side
-            for j in range(4, LANES, 4):
-                largest[i] = largest[i + j] if largest[i + j] > largest[i] else largest[i]
-                smallest[i] = smallest[i + j] if smallest[i + j] < smallest[i] else smallest[i]
-        top = max(max(largest[0], largest[1]), max(largest[2], largest[3]))
-        bottom = min(min(smallest[0], smallest[1]), min(smallest[2], smallest[3]))
+        bottom = least_of(smallest)
         if bottom == 0:
             bottom = smallest_nonzero(terms, n)
-        spread.top = exponent(top)
-        spread.bottom = exponent(bottom) if bottom >= 2.2250738585072014e-308 else -1022
-        spread.empty = size == 0
-        # Outside these bounds the grids leave float64's range.
-        spread.binnable = -960 < spread.top < 1000 and size == size
+        spread = spread_of(greatest(largest), bottom)
+        spread.binnable = spread.binnable and poison[0] == poison[0]
     return spread
 
 
@@ -471,11 +503,8 @@ cdef inline void add_measured_block(Exact* total, Bins* bins, const double* term
         add_wide_block(total, terms, n, spread)
 
 
-cdef inline void add_block(Exact* total, Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
-    """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros).
-
-    They may stay in the bins, which take terms of one type only, until close_bins().
-    """
+cdef inline void add_to_bins(Exact* total, Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
+    """add_block() for what is less than a part, or no part takes."""
     cdef Spread parts[PARTS]
     cdef Spread spread, part
     cdef int k, count = <int> ((n + PART - 1) // PART)
@@ -513,30 +542,18 @@ cdef inline void add_block(Exact* total, Bins* bins, const floating* terms, Py_s
 # addition was exact. Adding 2**w to a column leaves the number of units in the low 52 bits, to be summed as an integer, and an exponent
 # that tells whether the column was below 2**w; infinities and NaN are not, either. So only the smallest term is sought beforehand.
 
-cdef union PartOfFloats:
-    float f[PART]
-    uint32_t word[PART]
-    uint64_t pair[HALF_PART]
-
 cdef struct Tally:
     int64_t units[COLUMNS]  # sums of the bits of 2**window + column
     double magic            # 2**window
-    int field               # the exponent field of magic; -1: no window is set
     int window
     uint32_t least          # bits of the smallest term that the window takes, but for zero
     int parts               # that were added
-    double one              # 1.0, for added()
 
 
 cdef inline void clear_tally(Tally* tally) noexcept nogil:
-    cdef int j
-    for j in range(COLUMNS):
-        tally.units[j] = 0
     tally.magic = 0
-    tally.field = -1
     tally.window = -2000        # nobody's
     tally.parts = 0
-    tally.one = 1
 
 
 @cython.overflowcheck(False)        # sums of bits wrap around, and back
@@ -557,37 +574,40 @@ cdef inline void close_tally(Exact* total, Tally* tally) noexcept nogil:
 
 
 cdef inline void set_window(Exact* total, Tally* tally, int window) noexcept nogil:
-    cdef int bottom = window - 29
+    cdef int bottom = window - 29, j
     close_tally(total, tally)
+    for j in range(COLUMNS):
+        tally.units[j] = 0
     tally.window = window
     tally.magic = power_of_two(window)
-    tally.field = window + 1023
     # Where the unit is 2**-149 or less, all float32 numbers are multiples of it.
     tally.least = <uint32_t> (bottom + 127) << 23 if bottom > -126 else 0
 
 
 @cython.overflowcheck(False)        # zero wraps to the top
-cdef inline uint32_t least_word(const PartOfFloats* terms, uint32_t offset) noexcept nogil:
+cdef inline uint32_t least_word(const float* terms, uint32_t offset) noexcept nogil:
     """The bits of the smallest term, or with an offset of 1 of the smallest nonzero term, minus the offset."""
     cdef uint32_t least = 0xffffffffu, word
+    cdef Bits32 bits
     cdef int i
     for i in range(PART):
-        word = terms.word[i] - offset
+        bits.f = terms[i]
+        word = bits.u - offset
         least = word if word < least else least
     return least
 
 
 @cython.overflowcheck(False)        # bits leave on the left
-cdef inline void sum_columns(const PartOfFloats* terms, double one, double* columns) noexcept nogil:
+cdef inline void sum_columns(const float* terms, double* columns) noexcept nogil:
     """Sums of every 32nd term, divided by FLOAT_SCALE. Taking two terms from 64 bits costs less than converting them."""
     cdef Bits64 even, odd
     cdef uint64_t pair
-    cdef double sum_even, sum_odd
+    cdef double sum_even, sum_odd, one = ONE
     cdef int j, k
     for j in range(COLUMNS // 2):
         sum_even = sum_odd = 0
         for k in range(PART // COLUMNS):
-            pair = terms.pair[k * (COLUMNS // 2) + j]
+            memcpy(&pair, terms + k * COLUMNS + 2 * j, sizeof(pair))
             even.i = (pair << 29) & FLOAT_FIELD
             odd.i = (pair >> 3) & FLOAT_FIELD
             sum_even = added(even.f, one, sum_even)
@@ -600,13 +620,13 @@ cdef inline void sum_columns(const PartOfFloats* terms, double one, double* colu
 cdef inline bint tally_columns(Tally* tally, const double* columns, uint32_t least) noexcept nogil:
     """Add columns of terms of which `least` is the smallest, if the window takes them."""
     cdef Bits64 bits[COLUMNS]
-    cdef int64_t field = 0
+    cdef int64_t fields = 0
     cdef int j
     for j in range(COLUMNS):
         bits[j].f = columns[j] * FLOAT_SCALE + tally.magic
     for j in range(COLUMNS):
-        field |= bits[j].i
-    if field >> 52 != tally.field or least < tally.least:
+        fields |= bits[j].i
+    if fields >> 52 != tally.window + 1023 or least < tally.least:
         return False
     for j in range(COLUMNS):
         tally.units[j] += bits[j].i
@@ -615,31 +635,37 @@ cdef inline bint tally_columns(Tally* tally, const double* columns, uint32_t lea
 
 
 @cython.overflowcheck(False)        # zero wraps to the top
-cdef inline bint tally_without_tiny(Exact* total, Tally* tally, PartOfFloats* terms) noexcept nogil:
-    """Add a part of which a few terms are too small for the window: they are deposited one by one, and cleared."""
+cdef inline bint tally_without_tiny(Exact* total, Tally* tally, const float* terms) noexcept nogil:
+    """Add a part, whose columns the window takes, but of which a few terms are too small: those are deposited one by one."""
+    cdef float others[PART]
     cdef double columns[COLUMNS]
-    cdef float tiny[MOST_TINY]
-    cdef int i, count = 0
+    cdef Bits32 bits
+    cdef uint32_t least = tally.least
+    cdef int i, k, count = 0, found
     for i in range(PART):
-        count += terms.word[i] - 1 < tally.least - 1
-    if tally.field < 0 or count > MOST_TINY:
+        bits.f = terms[i]
+        found = bits.u - 1 < least - 1
+        count += found
+        bits.u = 0 if found else bits.u
+        others[i] = bits.f
+    if count > MOST_TINY:
         return False
-    count = 0
-    for i in range(PART):
-        if terms.word[i] - 1 < tally.least - 1:
-            tiny[count] = terms.f[i]
-            terms.f[i] = 0
-            count += 1
-    sum_columns(terms, tally.one, columns)
-    if not tally_columns(tally, columns, tally.least):
+    sum_columns(<float*> others, columns)
+    if not tally_columns(tally, columns, least):
         return False
-    for i in range(count):
-        deposit(total, tiny[i])
+    for k in range(PART // LANES):
+        found = 0
+        for i in range(LANES):
+            found |= others[k * LANES + i] != terms[k * LANES + i]
+        if found:
+            for i in range(LANES):
+                deposit(total, terms[k * LANES + i] - others[k * LANES + i])
     return True
 
 
-cdef inline bint tally_anew(Exact* total, Tally* tally, PartOfFloats* terms, const double* columns, uint32_t least) noexcept nogil:
-    """Add a part that the window refused; false, and nothing done but that terms may be cleared, if that cannot be mended."""
+@cython.overflowcheck(False)        # zero wraps to the top
+cdef inline bint tally_anew(Exact* total, Tally* tally, const float* terms, const double* columns, uint32_t least) noexcept nogil:
+    """Add a part that the window refused; false, and nothing done, if that cannot be mended."""
     cdef double most = 0
     cdef int j, window
     if least == 0:                  # zeros have no last place
@@ -652,6 +678,9 @@ cdef inline bint tally_anew(Exact* total, Tally* tally, PartOfFloats* terms, con
     window = exponent(most * FLOAT_SCALE) + 1 if most > 0 else 0
     if window > 126:
         return False
+    # As a rule a few terms are too small. The lowest window would soon be left again, for the next large column.
+    if tally.window - WINDOW_SLACK <= window <= tally.window and tally_without_tiny(total, tally, terms):
+        return True
     if window != tally.window:
         set_window(total, tally, window)
         if tally_columns(tally, columns, least):
@@ -659,10 +688,95 @@ cdef inline bint tally_anew(Exact* total, Tally* tally, PartOfFloats* terms, con
     return tally_without_tiny(total, tally, terms)
 
 
-cdef inline void settle_tally(Exact* total, Tally* tally) noexcept nogil:
-    """Make room for a part more."""
+cdef inline bint add_part_of_floats(Exact* total, Tally* tally, const float* terms) noexcept nogil:
+    """Add PART terms, none of them negative; false, and nothing done, if they do not fit a tally."""
+    cdef double columns[COLUMNS]
+    cdef uint32_t least = least_word(terms, 0)
+    sum_columns(terms, columns)
+    if not (tally_columns(tally, columns, least) or tally_anew(total, tally, terms, columns, least)):
+        return False
     if tally.parts == MOST_PARTS:
         close_tally(total, tally)
+    return True
+
+
+# ---- whole parts of float64 terms ------------------------------------------------------------------------------------------------
+
+cdef struct Split:
+    # Per column of a part: sums on the grid and of what is left, the largest and the smallest magnitude.
+    double high[LANES]
+    double low[LANES]
+    double most[LANES]
+    double least[LANES]
+
+
+cdef inline void split_columns(const double* terms, double grid, Split* split) noexcept nogil:
+    cdef double t, h, size, high, low, most, least, one = ONE
+    cdef int j, k
+    for j in range(LANES):
+        high = low = most = 0
+        least = 1.7976931348623157e308
+        for k in range(PART // LANES):
+            t = terms[k * LANES + j]
+            h = added(t, one, grid) - grid
+            high = added(h, one, high)
+            low += t - h
+            size = fabs(t)
+            most = greater(size, most)
+            least = lesser(size, least)
+        split.high[j] = high
+        split.low[j] = low
+        split.most[j] = most
+        split.least[j] = least
+
+
+cdef inline bint add_part_of_doubles(Exact* total, Bins* bins, const double* terms) noexcept nogil:
+    """Add PART terms, split on the grid of the open bins before it is known whether they fit it; false, and nothing done, if their
+    spread is too wide for open bins.
+    """
+    cdef Split split
+    cdef Spread spread
+    cdef double poison[LANES]
+    cdef double bottom, grid = bins.grid if bins.is_open else 0
+    cdef int j
+    split_columns(terms, grid, &split)
+    for j in range(LANES):
+        poison[j] = split.high[j] - split.high[j]       # NaN for NaN and infinities, which comparisons do not see
+    fold(poison)
+    bottom = least_of(split.least)
+    if bottom == 0:
+        bottom = smallest_nonzero(terms, PART)
+    spread = spread_of(greatest(split.most), bottom)
+    if poison[0] != 0 or not spread.binnable or spread.top - spread.bottom > SPREAD_BATCH_53:
+        return False
+    make_room(total, bins, spread, PART, SPREAD_BATCH_53, BATCH_BITS_53)
+    if bins.grid != grid:
+        split_columns(terms, bins.grid, &split)
+    for j in range(LANES):
+        bins.high[j] += split.high[j]
+        bins.low[j] += split.low[j]
+    return True
+
+
+cdef inline bint add_part(Exact* total, Bins* bins, Tally* tally, const floating* terms) noexcept nogil:
+    """Add PART terms, if floats none of them negative; false, and nothing done, if they fit neither the bins nor the tally."""
+    if floating is float:
+        return add_part_of_floats(total, tally, terms)
+    else:
+        return add_part_of_doubles(total, bins, terms)
+
+
+cdef inline void add_block(Exact* total, Bins* bins, Tally* tally, const floating* terms, Py_ssize_t n) noexcept nogil:
+    """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros).
+
+    They may stay in the bins, which take terms of one type only, until close_bins(), and in the tally until close_tally(). `tally` is
+    NULL where float32 terms may be negative.
+    """
+    while n >= PART and (tally is not NULL or floating is double) and add_part(total, bins, tally, terms):
+        terms += PART
+        n -= PART
+    if n:
+        add_to_bins(total, bins, terms, n)
 
 
 # ---- merging and finishing -------------------------------------------------------------------------------------------------------

@@ -19,9 +19,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cylosses._kernels.exact cimport (
-    BLOCK, COLUMNS, LANES, PART, Bins, Exact, PartOfFloats, Spread, Tally, add_block, add_count, add_measured_block, clear,
-    clear_bins, clear_tally, close_bins, close_tally, deposit_product, finish, least_word, measure, merge,
-    settle_tally, sum_columns, tally_anew, tally_columns,
+    BLOCK, LANES, PART, Bins, Exact, Spread, Tally, add_block, add_count, add_part, add_to_bins, clear, clear_bins, clear_tally,
+    close_bins, close_tally, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
@@ -105,6 +104,7 @@ cdef struct Part:
     Tally tally             # what total still lacks, as the next two
     Bins of_total
     Bins of_rests           # the last places of products, which have a grid of their own
+    Tally tally_of_weights
     Bins of_weights
     uint64_t count
     bint bad_weight
@@ -118,6 +118,7 @@ cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
     clear_bins(&part.of_weights)
     if job.weight.data is not NULL:
         clear(&part.weights)
+        clear_tally(&part.tally_of_weights)
     part.count = 0
     part.bad_weight = False
 
@@ -188,67 +189,55 @@ cdef void fill_loss(Loss loss, Quantity quantity, const Pair* pair, floating* ou
         n -= step
 
 
-cdef Py_ssize_t sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, const floating* working_type) noexcept nogil:
-    """Whole parts in one loop each, without a buffer of values that is read again: compilers keep them in registers."""
+cdef void sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, const floating* working_type) noexcept nogil:
+    """Whole parts."""
     cdef const floating* input = <const floating*> pair.input
     cdef const floating* target = <const floating*> pair.target
-    cdef PartOfFloats terms, again
-    cdef double columns[COLUMNS]
-    cdef uint32_t least
-    cdef Py_ssize_t done = 0
-    if floating is float:
-        while done + PART <= n:
-            if pair.input_ahead or pair.target_ahead:
-                prefetch(<const char*> (input + done) + pair.input_ahead, PART * sizeof(floating))
-                prefetch(<const char*> (target + done) + pair.target_ahead, PART * sizeof(floating))
-            fill_units(loss, VALUE, input + done, target + done, 1, <floating*> terms.f, PART)
-            least = least_word(&terms, 0)
-            sum_columns(&terms, part.tally.one, columns)
-            if not tally_columns(&part.tally, columns, least):
-                # Computed again, since compilers keep terms in registers if nobody takes their address.
-                fill_units(loss, VALUE, input + done, target + done, 1, <floating*> again.f, PART)
-                if not tally_anew(&part.total, &part.tally, &again, columns, least):
-                    break
-            settle_tally(&part.total, &part.tally)
-            done += PART
-    return done
+    cdef floating terms[PART]
+    cdef Py_ssize_t k
+    for k in range(n // PART):
+        if pair.input_ahead or pair.target_ahead:
+            prefetch(<const char*> input + pair.input_ahead, PART * sizeof(floating))
+            prefetch(<const char*> target + pair.target_ahead, PART * sizeof(floating))
+        fill_units(loss, VALUE, input, target, 1, <floating*> terms, PART)
+        if not add_part(&part.total, &part.of_total, &part.tally, <floating*> terms):
+            add_to_bins(&part.total, &part.of_total, <floating*> terms, PART)
+        input += PART
+        target += PART
 
 
-cdef Py_ssize_t loop_over(
-    Loss loss, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n, Part* part
-) noexcept nogil:
+cdef void loop_over(Loss loss, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n, Part* part) noexcept nogil:
     if quantity == SUM_OF_VALUES:
-        return sum_loss(loss, pair, n, part, <const floating*> NULL)
-    fill_loss(loss, quantity, pair, out, n)
-    return n
+        sum_loss(loss, pair, n, part, <const floating*> NULL)
+    else:
+        fill_loss(loss, quantity, pair, out, n)
 
 
-cdef Py_ssize_t for_loss(
+cdef void for_loss(
     const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n, Part* part
 ) noexcept nogil:
     """The dispatch table: one row a loss."""
     cdef double parameter = job.parameter
     if job.loss == SMOOTH_L1 and has_exact_inverse(parameter, floating is float):
-        return loop_over(make_smooth_l1_power_of_two(parameter), quantity, pair, out, n, part)
+        loop_over(make_smooth_l1_power_of_two(parameter), quantity, pair, out, n, part)
     elif job.loss == SMOOTH_L1 and parameter > 0:
-        return loop_over(make_smooth_l1(parameter), quantity, pair, out, n, part)
+        loop_over(make_smooth_l1(parameter), quantity, pair, out, n, part)
     elif job.loss == L1 or job.loss == SMOOTH_L1:
-        return loop_over(make_l1(), quantity, pair, out, n, part)
+        loop_over(make_l1(), quantity, pair, out, n, part)
     elif job.loss == MSE:
-        return loop_over(make_mse(), quantity, pair, out, n, part)
+        loop_over(make_mse(), quantity, pair, out, n, part)
     elif job.loss == HUBER:
-        return loop_over(make_huber(parameter, floating is float), quantity, pair, out, n, part)
+        loop_over(make_huber(parameter, floating is float), quantity, pair, out, n, part)
     elif job.loss == TUKEY:
-        return loop_over(make_tukey(parameter), quantity, pair, out, n, part)
+        loop_over(make_tukey(parameter), quantity, pair, out, n, part)
     elif job.loss == QUANTILE:
-        return loop_over(make_quantile(parameter), quantity, pair, out, n, part)
+        loop_over(make_quantile(parameter), quantity, pair, out, n, part)
     elif job.loss == EPSILON_INSENSITIVE:
-        return loop_over(make_epsilon_insensitive(parameter), quantity, pair, out, n, part)
+        loop_over(make_epsilon_insensitive(parameter), quantity, pair, out, n, part)
     elif job.loss == PSEUDO_HUBER:
-        return loop_over(make_pseudo_huber(parameter), quantity, pair, out, n, part)
+        loop_over(make_pseudo_huber(parameter), quantity, pair, out, n, part)
     elif job.loss == CHARBONNIER:
-        return loop_over(make_charbonnier(parameter), quantity, pair, out, n, part)
-    return 0
+        loop_over(make_charbonnier(parameter), quantity, pair, out, n, part)
 
 
 cdef void fill(const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
@@ -271,13 +260,6 @@ cdef void fill(const Job* job, Quantity quantity, const Pair* pair, floating* ou
         memcpy(target, <const floating*> pair.target + whole, (n - whole) * sizeof(floating))
         for_loss(job, quantity, &rest, <floating*> unit, UNIT, NULL)
         memcpy(out + whole, unit, (n - whole) * sizeof(floating))
-
-
-cdef inline Py_ssize_t sum_whole_parts(
-    const Job* job, const Pair* pair, Py_ssize_t n, Part* part, const floating* working_type
-) noexcept nogil:
-    """Add the values of whole parts to what the part of this thread has; return how many elements, up to the first refused part."""
-    return for_loss(job, SUM_OF_VALUES, pair, <floating*> NULL, n, part)
 
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
@@ -405,7 +387,7 @@ cdef void add_products(
         if fits_24_bits(job.weight.storage):
             for i in range(n):
                 product[i] = <double> terms[i] * <double> weights[i]
-            add_block(&part.total, &part.of_total, <double*> product, n)
+            add_block(&part.total, &part.of_total, NULL, <double*> product, n)
             return
     for i in range(n):
         product[i] = <double> terms[i] * <double> weights[i]
@@ -417,24 +399,22 @@ cdef void add_products(
         for i in range(n):
             deposit_product(&part.total, terms[i], weights[i])
     else:
-        add_measured_block(&part.total, &part.of_total, product, n, spread)
-        add_block(&part.total, &part.of_rests, <double*> rest, n)
+        add_block(&part.total, &part.of_total, NULL, <double*> product, n)
+        add_block(&part.total, &part.of_rests, NULL, <double*> rest, n)
 
 
-cdef void add_values(const Job* job, Part* part, Pair* pair, floating* values, Py_ssize_t n) noexcept nogil:
-    """Add the values of a pair, whose pointers move on. Those that no tally takes go through the buffer `values`, of BLOCK."""
-    cdef Py_ssize_t done, step = BLOCK
-    while n:
-        done = sum_whole_parts(job, pair, n, part, <const floating*> NULL)
-        if done == 0:
-            done = n if n < step else step
-            fill(job, VALUE, pair, values, done)
-            add_block(&part.total, &part.of_total, values, pad(values, done))
-        else:
-            step = PART             # what was refused, no more
-        pair.input = <const floating*> pair.input + done
-        pair.target = <const floating*> pair.target + done
-        n -= done
+cdef void add_values(const Job* job, Part* part, const Pair* pair, Py_ssize_t n, const floating* working_type) noexcept nogil:
+    """Add the values of a pair."""
+    cdef floating values[PART]
+    cdef Pair rest = pair[0]
+    cdef Py_ssize_t whole = n // PART * PART
+    if whole:
+        for_loss(job, SUM_OF_VALUES, pair, <floating*> NULL, whole, part)
+    if whole < n:
+        rest.input = <const floating*> pair.input + whole
+        rest.target = <const floating*> pair.target + whole
+        fill(job, VALUE, &rest, <floating*> values, n - whole)
+        add_to_bins(&part.total, &part.of_total, <floating*> values, pad(<floating*> values, n - whole))
 
 
 cdef inline bint wants_weights(const Job* job) noexcept nogil:
@@ -449,7 +429,7 @@ cdef inline void add_weighted(
     if n:
         add_products(job, part, terms, weights, n)
         if wants_weights(job):
-            add_block(&part.weights, &part.of_weights, weights, n)
+            add_block(&part.weights, &part.of_weights, &part.tally_of_weights, weights, n)
 
 
 cdef inline void weigh_values(const Job* job, floating* values, const double* weights, Py_ssize_t n) noexcept nogil:
@@ -535,7 +515,7 @@ cdef void walk(
     cdef floating* values
     cdef floating* gradients
     cdef floating* hessians
-    cdef Pair pair, summed
+    cdef Pair pair
     cdef const double* factor
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
     cdef bint scaled_each = weighted or job.grad_output.data is not NULL
@@ -591,8 +571,7 @@ cdef void walk(
                 )
             # All results are in buffers before the first is stored where an output may be the memory of an input.
             if sum_apart:
-                summed = pair
-                add_values(job, part, &summed, values, n)
+                add_values(job, part, &pair, n, <const floating*> NULL)
             elif want_value:
                 pair.past_cache = job.bypass_cache and values is not <floating*> value_buffer
                 fill(job, VALUE, &pair, values, n)
@@ -663,22 +642,22 @@ cdef void walk(
                 pad(<double*> weights, n)
                 add_products(job, part, values, <double*> weights, padded)
             else:
-                add_block(&part.total, &part.of_total, values, padded)
+                add_block(&part.total, &part.of_total, &part.tally, values, padded)
         elif job.term == GRADIENTS:
             padded = pad(gradients, n)
-            add_block(&part.total, &part.of_total, gradients, padded)
+            add_block(&part.total, &part.of_total, NULL, gradients, padded)
         elif job.term == HESSIANS:
             padded = pad(hessians, n)
-            add_block(&part.total, &part.of_total, hessians, padded)
+            add_block(&part.total, &part.of_total, NULL, hessians, padded)
         elif job.term == WEIGHTS:
             if weighted:
                 padded = pad(<double*> weights, n)
-                add_block(&part.total, &part.of_total, <double*> weights, padded)
+                add_block(&part.total, &part.of_total, NULL, <double*> weights, padded)
             else:
                 add_count(&part.total, count)
         if want_weights:
             padded = pad(<double*> weights, n)
-            add_block(&part.weights, &part.of_weights, <double*> weights, padded)
+            add_block(&part.weights, &part.of_weights, NULL, <double*> weights, padded)
 
         if value_data is not NULL:
             if weighted:
@@ -697,7 +676,6 @@ cdef void sum_values(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
 ) noexcept nogil:
     """walk() where it comes to no more than this: the sum of values of direct operands."""
-    cdef floating values[BLOCK]
     cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef Pair pair
@@ -708,7 +686,7 @@ cdef void sum_values(
     while start < stop:
         n = stop - start if stop - start < step else step
         pair.input, pair.target = input + start, target + start
-        add_values(job, part, &pair, <floating*> values, n)
+        add_values(job, part, &pair, n, <const floating*> NULL)
         start += n
 
 
@@ -777,6 +755,8 @@ cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t s
     close_bins(&part.total, &part.of_total)
     close_bins(&part.total, &part.of_rests)
     close_bins(&part.weights, &part.of_weights)
+    if job.weight.data is not NULL:
+        close_tally(&part.weights, &part.tally_of_weights)
     if job.bypass_cache:
         finish_stores()             # before another thread reads the outputs
 
