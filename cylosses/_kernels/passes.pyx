@@ -19,7 +19,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cylosses._kernels.exact cimport (
-    BLOCK, LANES, PART, Bins, Exact, Spread, Tally, add_block, add_count, add_part, add_to_bins, clear, clear_bins, clear_tally,
+    BLOCK, LANES, PART, Bins, Bits32, Exact, Spread, Tally, add_block, add_count, add_part, add_to_bins, clear, clear_bins, clear_tally,
     close_bins, close_tally, deposit_product, finish, measure, merge,
 )
 from cylosses._kernels.formulas cimport (
@@ -361,9 +361,19 @@ cdef inline void keep_selected(const floating* selected, floating* values, Py_ss
 cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* positive) noexcept nogil:
     """Whether all weights are finite and not negative; counts those above 0."""
     cdef floating most
+    cdef Bits32 bits
+    cdef uint32_t greatest = 0
     cdef Py_ssize_t i
     cdef int bad = 0, count = 0
     if floating is float:
+        for i in range(n):
+            bits.f = weights[i]
+            greatest = bits.u if bits.u > greatest else greatest
+            count += bits.u != 0
+        if greatest < 0x7f800000u:          # of the rest, -0.0 is valid
+            positive[0] = count
+            return True
+        count = 0
         most = 3.4028234663852886e38
     else:
         most = 1.7976931348623157e308
@@ -377,27 +387,31 @@ cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* po
 cdef void add_products(
     const Job* job, Part* part, const floating* terms, const Weight* weights, Py_ssize_t n
 ) noexcept nogil:
-    """Add terms * weights exactly; both are padded."""
+    """Add terms * weights exactly, but for terms of weight 0, whatever they are; both are padded."""
     cdef double product[BLOCK]
     cdef double rest[BLOCK]
     cdef Spread spread
+    cdef double term
     cdef Py_ssize_t i
     cdef int lost = 0
     if floating is float:
         if fits_24_bits(job.weight.storage):
             for i in range(n):
-                product[i] = <double> terms[i] * <double> weights[i]
+                term = terms[i] if weights[i] != 0 else <floating> 0
+                product[i] = term * <double> weights[i]
             add_block(&part.total, &part.of_total, NULL, <double*> product, n)
             return
     for i in range(n):
-        product[i] = <double> terms[i] * <double> weights[i]
-        rest[i] = fma(<double> terms[i], <double> weights[i], -product[i])
-        lost |= (product[i] == 0) & (terms[i] != 0) & (weights[i] != 0)
+        term = terms[i] if weights[i] != 0 else <floating> 0
+        product[i] = term * <double> weights[i]
+        rest[i] = fma(term, <double> weights[i], -product[i])
+        lost |= (product[i] == 0) & (term != 0)
     spread = measure(<double*> product, n)
     # Where a product, or its last place, may have left float64's range, integers do it.
     if lost or not (spread.empty or (spread.binnable and spread.bottom > -900)):
         for i in range(n):
-            deposit_product(&part.total, terms[i], weights[i])
+            if weights[i] != 0:
+                deposit_product(&part.total, terms[i], weights[i])
     else:
         add_block(&part.total, &part.of_total, NULL, <double*> product, n)
         add_block(&part.total, &part.of_rests, NULL, <double*> rest, n)
@@ -694,25 +708,24 @@ cdef void sum_weighted_values(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
 ) noexcept nogil:
     """walk() where it comes to no more than this: the sum of weighted values, all operands direct."""
-    cdef floating values[BLOCK]
+    cdef floating values[PART]
     cdef floating padded_weights[LANES]
     cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef const floating* first_weight = <const floating*> slice_start(job, &job.weight, number)
     cdef const floating* weights
     cdef Pair pair
-    cdef Py_ssize_t n, whole, count = 0, step = PART if job.prefetch else BLOCK
+    cdef Py_ssize_t n, whole, count = 0
     pair.past_cache = False
     pair.input_ahead = pair.target_ahead = 0        # hardware prefetchers do better here
     while start < stop:
-        n = stop - start if stop - start < step else step
+        n = stop - start if stop - start < PART else PART
         pair.input, pair.target, weights = input + start, target + start, first_weight + start
         if not are_valid(weights, n, &count):
             part.bad_weight = True
             return
         part.count += count
         fill(job, VALUE, &pair, <floating*> values, n)
-        keep_selected(weights, <floating*> values, n)
         whole = n // LANES * LANES
         add_weighted(job, part, <floating*> values, weights, whole)
         if whole < n:
