@@ -40,6 +40,7 @@ HOT = {
     "fold": (("",), ""),
     "least_word": (("",), ""),
     "sum_columns": (("",), ""),
+    "split_columns": (("",), ""),
     "tally_columns": (("",), ""),
     "add_products": (DTYPES, r"__pyx_v_product\["),  # the other loop deposits one product after the other
     "are_valid": (DTYPES, ""),
@@ -197,7 +198,7 @@ def hot_loops(function: CFunction) -> Iterator[tuple[Loop, CLoop]]:
         if not loop.innermost:
             continue
         body = "\n".join(loop.body)
-        if function.name == "fill_chunk":
+        if function.name == "fill_units":
             quantity = re.search(rf"formulas_({'|'.join(QUANTITIES)})\(", body)
             if quantity:
                 yield Loop(function.loss, function.variant, quantity[1]), loop

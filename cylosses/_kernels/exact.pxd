@@ -12,8 +12,9 @@
 # (c) The block is in cache (a buffer of the caller), so measuring and summing are two short loops. Parts of a block with so narrow a
 #     spread that float64 holds the sums of 8 float32 terms, as most have, are split only after such sums: a third of the additions.
 #     Bins stay open over a batch of blocks as long as the blocks fit their grid, so that folding and depositing cost next to nothing.
-#     Faster still, where the terms are not negative: a part is reduced to columns, plain sums of a few terms each, and a guess of the
-#     window that holds them is verified afterwards, with integers: see "whole parts".
+#     Faster still are whole parts, with a guess of the grid that is verified afterwards: columns of float64 terms are split on the
+#     grid of the open bins and measured in one loop, and columns of float32 terms that are not negative are plain sums, whose window
+#     is checked with integers. See "whole parts".
 # (d) Bit tricks instead of ldexp and frexp: those are SSE code in libm, and calling them after AVX loops costs microseconds.
 # (e) One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through
 #     float64 would round twice.
@@ -492,17 +493,6 @@ cdef inline void make_room(Exact* total, Bins* bins, Spread spread, Py_ssize_t n
     bins.room -= n
 
 
-cdef inline void add_measured_block(Exact* total, Bins* bins, const double* terms, Py_ssize_t n, Spread spread) noexcept nogil:
-    """As add_block(), for terms whose spread is known."""
-    if spread.empty:
-        return
-    if spread.binnable and spread.top - spread.bottom <= SPREAD_BATCH_53:
-        make_room(total, bins, spread, n, SPREAD_BATCH_53, BATCH_BITS_53)
-        add_to_two_bins(bins, terms, n)
-    else:
-        add_wide_block(total, terms, n, spread)
-
-
 cdef inline void add_to_bins(Exact* total, Bins* bins, const floating* terms, Py_ssize_t n) noexcept nogil:
     """add_block() for what is less than a part, or no part takes."""
     cdef Spread parts[PARTS]
@@ -510,7 +500,14 @@ cdef inline void add_to_bins(Exact* total, Bins* bins, const floating* terms, Py
     cdef int k, count = <int> ((n + PART - 1) // PART)
     cdef Py_ssize_t left
     if floating is double:
-        add_measured_block(total, bins, terms, n, measure(terms, n))
+        spread = measure(terms, n)
+        if spread.empty:
+            return
+        if spread.binnable and spread.top - spread.bottom <= SPREAD_BATCH_53:
+            make_room(total, bins, spread, n, SPREAD_BATCH_53, BATCH_BITS_53)
+            add_to_two_bins(bins, terms, n)
+        else:
+            add_wide_block(total, terms, n, spread)
         return
     spread.top, spread.bottom, spread.empty, spread.binnable = -1023, 1023, True, True
     for k in range(count):
@@ -747,6 +744,8 @@ cdef inline bint add_part_of_doubles(Exact* total, Bins* bins, const double* ter
     if bottom == 0:
         bottom = smallest_nonzero(terms, PART)
     spread = spread_of(greatest(split.most), bottom)
+    if spread.empty and poison[0] == 0:
+        return True
     if poison[0] != 0 or not spread.binnable or spread.top - spread.bottom > SPREAD_BATCH_53:
         return False
     make_room(total, bins, spread, PART, SPREAD_BATCH_53, BATCH_BITS_53)
