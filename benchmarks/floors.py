@@ -53,6 +53,12 @@ def copy_subject(x: np.ndarray, out: np.ndarray) -> Subject:
     return Subject("torch copy_", _as_operand(out).copy_, (_as_operand(x),), kind="floor")
 
 
+def copy_reference(x: np.ndarray, out: np.ndarray) -> Subject:
+    """Return the copy as a subject that is shown beside the floor: it reads one array less."""
+    copy = copy_subject(x, out)
+    return Subject(f"memory copy ({copy.name})", copy.function, copy.args, kind="reference")
+
+
 def floor(work: Work, data: Data) -> Subject:
     """Return the floor of a row: a read of all that the work reads, or an addition that also writes what it writes."""
     name, dot = _dot()

@@ -6,7 +6,8 @@ need the same at every size.
 
 import contextlib
 import ctypes
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from benchmarks.harness import measure, summary
 from benchmarks.machine import memory_bytes
 from benchmarks.peers import Peer
 from benchmarks.rows import MAIN_LOSS, set_threads, threads_used
-from benchmarks.works import WORKS, Case, cylosses_subject, make_data
+from benchmarks.works import WORKS, Case, cylosses_subject, make_data, normal
 
 SIZES = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_000_000, 4_000_000, 16_000_000, 50_000_000, 100_000_000, 200_000_000)
 QUICK_SIZES = (16, 1024, 65_536, 1_000_000, 8_000_000)
@@ -44,25 +45,35 @@ def forget_peak() -> bool:
     return True
 
 
-def run(threads: int, peers: Sequence[Peer], seconds: float, attempts: int, *, quick: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield one row per work, number of threads and size."""
+def run(
+    threads: int,
+    peers: Sequence[Peer],
+    seconds: float,
+    attempts: int,
+    *,
+    quick: bool = False,
+    wanted: Callable[..., bool] = lambda **_: True,
+) -> Iterator[dict[str, Any]]:
+    """Yield one row per size, work and number of threads, of those that `wanted` says are still to be timed."""
     case = Case(MAIN_LOSS)
     limit = (memory_bytes() or 1 << 33) * SHARE_OF_MEMORY
-    for name in WORK_NAMES:
-        work = WORKS[name]
-        for count in range(1, threads + 1):
+    for size in QUICK_SIZES if quick else SIZES:
+        if size * BYTES_PER_ELEMENT > limit:
+            continue
+        normal.cache_clear()  # the arrays of the last size
+        for name, count in itertools.product(WORK_NAMES, range(1, threads + 1)):
+            if not wanted(work=name, threads=count, size=size):
+                continue
             set_threads(count, peers)
-            for size in QUICK_SIZES if quick else SIZES:
-                if size * BYTES_PER_ELEMENT > limit:
-                    continue
-                data = make_data(work, "float32", size)
-                ours = cylosses_subject(case, work, data)
+            work = WORKS[name]
+            data = make_data(work, "float32", size)
+            ours = cylosses_subject(case, work, data)
+            ours.call()
+            extra = None
+            if forget_peak():
+                before = resident_peak()
                 ours.call()
-                extra = None
-                if forget_peak():
-                    before = resident_peak()
-                    ours.call()
-                    extra = resident_peak() - before
-                subjects = summary(measure([floor(work, data), ours], seconds, threads_used(size, count), attempts))
-                yield {"work": name, "threads": count, "size": size, "extra_bytes": extra, "bytes": data.bytes_moved,
-                       "subjects": subjects}  # fmt: skip
+                extra = resident_peak() - before
+            subjects = summary(measure([floor(work, data), ours], seconds, threads_used(size, count), attempts))
+            yield {"work": name, "threads": count, "size": size, "extra_bytes": extra, "bytes": data.bytes_moved,
+                   "subjects": subjects}  # fmt: skip

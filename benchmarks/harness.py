@@ -9,10 +9,11 @@ Decisions, with their reasons:
 (d) The waiting threads of the previous subject's runtime spin on our cores for some milliseconds. So before each timing a short
     subject runs untimed for about as long, which also wakes its own threads and fills the cache; before a long one the process
     sleeps.
-(e) Slow subjects sit out once they have their rounds: the others use the time.
+(e) A subject that takes far longer than the library and a good part of the row's time gets two rounds, which show that as well as
+    thirty would. They come on top: the time of a row is what the others have, so that a slow peer takes no rounds from them.
 (f) With a neighbour on one of the cores, threads that wait for each other lose whole time slices, and a row is off by a factor of
     ten or a hundred. So the load of other programs is watched, and so is the gap between best and median times: such a row is
-    measured again, a little later, and marked as disturbed if that does not help.
+    measured again, a little later, and marked as disturbed if that does not help. Calibration and warming up are done once.
 """
 
 import gc
@@ -32,6 +33,9 @@ ATTEMPTS = 3
 PAUSE = 1.0  # seconds before the next attempt
 FEWEST_ROUNDS = 3
 MOST_ROUNDS = 31
+SLOW_ROUNDS = 2
+SLOW_RATIO = 4  # over the time of the library: never the fastest peer
+SLOW_SHARE = 1 / 8  # of the seconds of a row, for one timing
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def measure(subjects: Sequence[Subject], seconds: float, threads: int = 1, attem
     subjects : sequence of Subject
         The first is the one that the others are compared with.
     seconds : float
-        To spend on timing; at least `FEWEST_ROUNDS` rounds are made, however long they take.
+        To spend on timing, slow subjects not counted; at least `FEWEST_ROUNDS` rounds are made, however long they take.
     threads : int
         That the subjects use.
     attempts : int
@@ -134,12 +138,15 @@ def measure(subjects: Sequence[Subject], seconds: float, threads: int = 1, attem
     list of Timing
         In the order of the subjects.
     """
+    timers = [subject.timer() for subject in subjects]
+    calibrated = [calibrate(timer) for timer in timers]
     found: list[list[Timing]] = []
     for number in range(attempts):
         if number:
             time.sleep(PAUSE)
         watch = Watch()
-        timings = _measure_once(subjects, seconds)
+        timings = [Timing(subject, repeat) for subject, (repeat, _) in zip(subjects, calibrated, strict=True)]
+        _take_turns(timings, timers, [once for _, once in calibrated], seconds)
         elsewhere = watch.busy_elsewhere()
         for timing in timings:
             timing.elsewhere = elsewhere
@@ -156,30 +163,33 @@ def measure(subjects: Sequence[Subject], seconds: float, threads: int = 1, attem
     return found[-1]
 
 
-def _measure_once(subjects: Sequence[Subject], seconds: float) -> list[Timing]:
+def _take_turns(timings: Sequence[Timing], timers: Sequence[Callable[[int], float]], once: Sequence[float], seconds: float) -> None:
+    """Fill the timings; `once` are the seconds of one call of each subject."""
+    library = max(timing.repeat * call for timing, call in zip(timings[:2], once, strict=False))
+    least = max(SLOW_RATIO * library, SLOW_SHARE * seconds)
+    slow = [timing.repeat * call > least for timing, call in zip(timings, once, strict=True)]
+    spent = 0.0
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
-        timers = [subject.timer() for subject in subjects]
-        calibrated = [calibrate(timer) for timer in timers]
-        timings = [Timing(subject, repeat) for subject, (repeat, _) in zip(subjects, calibrated, strict=True)]
-        start = time.perf_counter()
         for number in range(MOST_ROUNDS):
-            if number >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
+            if number >= FEWEST_ROUNDS and spent > seconds:
                 break
-            for timing, timer, (repeat, once) in zip(timings, timers, calibrated, strict=True):
-                if number >= FEWEST_ROUNDS and repeat * once > seconds / 8 and timing is not timings[0]:
+            for timing, timer, call, is_slow in zip(timings, timers, once, slow, strict=True):
+                if is_slow and number >= SLOW_ROUNDS:
                     continue
-                if once < SETTLE:
-                    timer(int(SETTLE / 2 / once) + 1)
+                start = time.perf_counter()
+                if call < SETTLE:
+                    timer(int(SETTLE / 2 / call) + 1)
                 else:
                     time.sleep(SETTLE)
-                timing.times.append(timer(repeat) / repeat)
+                timing.times.append(timer(timing.repeat) / timing.repeat)
+                if not is_slow:
+                    spent += time.perf_counter() - start
     finally:
         if enabled:
             gc.enable()
-    return timings
 
 
 def ratios(times: Iterable[float], of: Iterable[float]) -> dict[str, float]:

@@ -1,24 +1,19 @@
 """The machine and the software that a result belongs to."""
 
 import contextlib
+import hashlib
 import io
 import os
 import platform
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import cylosses
-from benchmarks.floors import copy_subject, dot_subject
-from benchmarks.harness import measure, rounded
 from benchmarks.neighbours import usable_cpus
-from benchmarks.peers import Peer
-from benchmarks.rows import set_threads
-from benchmarks.works import normal
 
 DISTRIBUTIONS = ("numpy", "torch", "numba", "numexpr", "jax", "jaxlib", "scikit-learn", "threadpoolctl")
-BANDWIDTH_ELEMENTS = 50_000_000  # float32: 200 MB an array, beyond any cache
-QUICK_BANDWIDTH_ELEMENTS = 20_000_000
 
 
 def cpu_model() -> str:
@@ -71,6 +66,14 @@ def library_versions() -> dict[str, str]:
     return names
 
 
+def build_digest() -> str:
+    """Return a number that changes with the compiled modules: figures before and after a change are not of one run."""
+    digest = hashlib.sha256()
+    for path in sorted(path for suffix in EXTENSION_SUFFIXES for path in Path(cylosses.__file__).parent.rglob(f"*{suffix}")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def peer_versions() -> dict[str, str]:
     """Return the version of each distribution that is installed."""
     found = {}
@@ -80,23 +83,8 @@ def peer_versions() -> dict[str, str]:
     return found
 
 
-def bandwidth(threads: int, peers: list[Peer], *, quick: bool = False) -> dict[str, dict[str, float]]:
-    """Measure the memory bandwidth in bytes per second, for one and for all threads: reading, and copying (both ways counted)."""
-    size = QUICK_BANDWIDTH_ELEMENTS if quick else BANDWIDTH_ELEMENTS
-    x, y = normal(0, "float32", size), normal(1, "float32", size)
-    found = {}
-    for count in dict.fromkeys((1, threads)):
-        set_threads(count, peers)
-        read, copy = measure([dot_subject(x, y), copy_subject(x, y)], 0.3 if quick else 2.0, count, 1 if quick else 3)
-        found[str(count)] = {
-            "read": rounded((x.nbytes + y.nbytes) / read.best),
-            "copy": rounded((x.nbytes + y.nbytes) / copy.best),
-        }
-    return found
-
-
-def describe(threads: int, peers: list[Peer], *, quick: bool = False) -> dict[str, Any]:
-    """Return everything about the machine that a reader of the figures wants to know."""
+def describe(threads: int) -> dict[str, Any]:
+    """Return everything about the machine and the software, but what is to be measured, that a reader wants to know."""
     return {
         "cpu": cpu_model(),
         "architecture": platform.machine(),
@@ -108,6 +96,5 @@ def describe(threads: int, peers: list[Peer], *, quick: bool = False) -> dict[st
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": peer_versions(),
-        "cylosses": library_versions(),
-        "bandwidth": bandwidth(threads, peers, quick=quick),
+        "cylosses": {**library_versions(), "compiled modules": build_digest()},
     }

@@ -1,6 +1,8 @@
-"""What the small public calls cost, through each door: arrays, a list, a strided array, the `options` mapping."""
+"""What the small public calls cost through each door (arrays, a list, a strided array, the `options` mapping), beside every peer."""
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,35 +35,62 @@ def _peer_row(work_name: str, size: int, peers: Sequence[Peer]) -> list[Subject]
     return subjects
 
 
-def _door_row() -> list[Subject]:
-    """Return the call on 16 elements through each door."""
-    data = make_data(WORKS["mean"], "float32", DOORS)
+def _door_row(peers: Sequence[Peer]) -> list[Subject]:
+    """Return the call on 16 elements through each door, and every peer through those that it has."""
+    case, data = Case(MAIN_LOSS), make_data(WORKS["mean"], "float32", DOORS)
+    strided_data = make_data(WORKS["strided_mean"], "float32", DOORS)
     x, y = data.input, data.target
-    wide_x, wide_y = np.repeat(x, 2)[::2], np.repeat(y, 2)[::2]
     function = cylosses.smooth_l1_loss
 
     def door(name: str, *args: Any, **kwargs: Any) -> Subject:
         return Subject(name, function, args, kwargs, "cylosses")
 
-    return [
+    subjects = [
         dot_subject(x, y),
         door("arrays", x, y),
         door("arrays, beta by keyword", x, y, beta=0.5),
         door("reduction and beta in third and fourth place", x, y, "mean", 0.5),
         door("options mapping", x, y, {"reduction": "mean", "beta": 0.5}),
         door("list", x.tolist(), y.tolist()),
-        door("strided", wide_x, wide_y),
+        door("strided", strided_data.input, strided_data.target),
         door("float32 with float64", x, y.astype(np.float64)),
         door("reduction none", x, y, reduction="none"),
         door("sum", x, y, reduction="sum"),
     ]
+    for peer in peers:
+        for subject in peer.subjects(case, WORKS["mean"], data, 1):
+            subjects.append(Subject(f"{subject.name}, arrays", subject.function, subject.args, subject.kwargs))
+            if len(subject.args) >= 2:  # numexpr's arrays are not arguments
+                subjects.append(_through_lists(subject))
+        for subject in peer.subjects(case, WORKS["strided_mean"], strided_data, 1):
+            subjects.append(Subject(f"{subject.name}, strided", subject.function, subject.args, subject.kwargs))
+    return subjects
 
 
-def run(peers: Sequence[Peer], seconds: float) -> Iterator[dict[str, Any]]:
-    """Yield the rows as the JSON holds them; on one thread, which is all that these sizes use."""
+def _through_lists(subject: Subject) -> Subject:
+    """Return a peer's call on two lists: the peer takes its own arrays, so they are made of the lists each time."""
+    first, second, *rest = subject.args
+    # NumPy's arrays and JAX's say where they come from; torch's do not.
+    asarray = first.__array_namespace__().asarray if hasattr(first, "__array_namespace__") else sys.modules["torch"].asarray
+    function, kwargs, dtype = subject.function, subject.kwargs, first.dtype
+
+    def through_lists(x: list[float], y: list[float]) -> Any:
+        return function(asarray(x, dtype=dtype), asarray(y, dtype=dtype), *rest, **kwargs)
+
+    return Subject(f"{subject.name}, list", through_lists, (first.tolist(), second.tolist()))
+
+
+def run(peers: Sequence[Peer], seconds: float, wanted: Callable[..., bool] = lambda **_: True) -> Iterator[dict[str, Any]]:
+    """Yield the rows as the JSON holds them, of those that `wanted` says are still to be timed.
+
+    They run on one thread, which is all that these sizes use.
+    """
     set_threads(1, peers)
-    for work, size in PEER_ROWS:
-        subjects = _peer_row(work, size, peers)
-        yield {"name": f"{work} of {size}", "floor": subjects[0].name, "subjects": summary(measure(subjects, seconds))}
-    subjects = _door_row()
-    yield {"name": f"mean of {DOORS}, door by door", "floor": subjects[0].name, "subjects": summary(measure(subjects, seconds))}
+    makers: dict[str, Callable[[], list[Subject]]] = {
+        f"{work} of {size}": partial(_peer_row, work, size, peers) for work, size in PEER_ROWS
+    }
+    makers[f"mean of {DOORS}, door by door"] = partial(_door_row, peers)
+    for name, make in makers.items():
+        if wanted(name=name):
+            subjects = make()
+            yield {"name": name, "floor": subjects[0].name, "subjects": summary(measure(subjects, seconds))}

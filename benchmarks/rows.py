@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import cylosses
-from benchmarks.floors import floor
+from benchmarks.floors import copy_reference, floor
 from benchmarks.harness import Subject, measure, summary
 from benchmarks.peers import Peer
 from benchmarks.works import WORKS, Case, Data, cylosses_subject, make_data, reason_missing
@@ -41,7 +41,7 @@ class Row:
 
 
 def plan(threads: int, *, quick: bool = False, sizes: Sequence[int] | None = None, only: str = "") -> Iterator[Row]:
-    """Yield the rows, the arrays of one size and dtype together.
+    """Yield the rows, those of one size and dtype together, since they share arrays; small ones first, since peers compile then.
 
     Smooth L1 gets every work at every size, on one and on all threads; each other loss two works at three sizes on all threads.
 
@@ -62,22 +62,32 @@ def plan(threads: int, *, quick: bool = False, sizes: Sequence[int] | None = Non
 
 
 def _all_rows(threads: int, quick: bool, sizes: Sequence[int] | None) -> Iterator[Row]:
-    dtypes = ("float32", "float64")
+    order = list(WORKS)
     for loss in sorted(cylosses.LOSSES, key=lambda name: name != MAIN_LOSS):
         main = loss == MAIN_LOSS
-        works = (QUICK_WORKS if quick else tuple(WORKS)) if main else OTHER_WORKS
+        works = _works(main, quick)
+        planned = sizes or ((QUICK_SIZES if main else QUICK_SIZES[2:3]) if quick else (SIZES if main else OTHER_SIZES))
+        keys = set()
         for work in works:
-            if quick and not main and work != "mean":
-                continue
-            for dtype in dtypes[:1] if work == "mixed_mean" else dtypes:
-                if quick and dtype == "float64" and not (main and work == "mean"):
-                    continue
-                planned = (QUICK_SIZES if main else QUICK_SIZES[2:3]) if quick else (SIZES if main else OTHER_SIZES)
+            for dtype in _dtypes(work, main, quick):
                 limit = LARGEST_FLOAT64 if dtype == "float64" or work == "mixed_mean" else max(SIZES)
-                for size in dict.fromkeys(min(size, limit) if sizes is None else size for size in sizes or planned):
-                    one = [1] if main and not quick and size >= WORTH_THREADS and threads > 1 else []
-                    for count in (*one, threads):
-                        yield Row(loss, work, dtype, size, count)
+                keys |= {(dtype, min(size, limit) if sizes is None else size, work) for size in planned}
+        for dtype, size, work in sorted(keys, key=lambda key: (key[0], key[1], order.index(key[2]))):
+            one = [1] if main and not quick and size >= WORTH_THREADS and threads > 1 else []
+            for count in (*one, threads):
+                yield Row(loss, work, dtype, size, count)
+
+
+def _works(main: bool, quick: bool) -> Sequence[str]:
+    if main:
+        return QUICK_WORKS if quick else tuple(WORKS)
+    return OTHER_WORKS[:1] if quick else OTHER_WORKS
+
+
+def _dtypes(work: str, main: bool, quick: bool) -> Sequence[str]:
+    if work == "mixed_mean" or (quick and not (main and work == "mean")):
+        return ("float32",)
+    return ("float32", "float64")
 
 
 def set_threads(threads: int, peers: Sequence[Peer]) -> None:
@@ -122,6 +132,8 @@ def run(row: Row, peers: Sequence[Peer], seconds: float, attempts: int, note: Ca
     data = make_data(work, row.dtype, row.size)
     ours = cylosses_subject(case, work, data)
     subjects = [floor(work, data), ours]
+    if work.outputs == 1:
+        subjects.append(copy_reference(data.input, data.outputs[0]))
     for peer in peers:
         try:
             offered = peer.subjects(case, work, data, row.threads)

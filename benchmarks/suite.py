@@ -1,21 +1,24 @@
 """The benchmark suite: ``python -m benchmarks.suite``. See README.md for what the figures mean."""
 
 import argparse
-import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cylosses
 from benchmarks import growth, headline, import_time, public_calls, rows
+from benchmarks.bandwidth import bandwidth
 from benchmarks.harness import ATTEMPTS
 from benchmarks.machine import describe
 from benchmarks.peers import Peer, find_peers
+from benchmarks.record import OtherRunError, Record
 from benchmarks.tables import seconds_text, size_text
 from benchmarks.verdict import disturbed, fastest_peer, ratio_text
 
-SCHEMA = 1
+SCHEMA = 2
+SECONDS_PER_ROW, QUICK_SECONDS_PER_ROW = 1.5, 0.4  # 1.5 s make a whole run of about half an hour
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,9 +31,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="instead of the planned sizes")
     parser.add_argument("--threads", type=int, metavar="N", help="what 'all threads' means; by default what cylosses uses")
-    parser.add_argument("--seconds-per-row", type=float, metavar="S", help="to spend on timing (default 2; 0.4 with --quick)")
+    parser.add_argument("--seconds-per-row", type=float, metavar="S", help="to spend on timing (default 1.5; 0.4 with --quick)")
     parser.add_argument("--without", nargs="+", default=[], metavar="PEER", help="peers to leave out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, for benchmarks.report")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there, row by row, for benchmarks.report")
+    parser.add_argument("--resume", action="store_true", help="take over the rows that the JSON has, of a run that was interrupted")
     return parser.parse_args(argv)
 
 
@@ -65,33 +69,34 @@ def report_disturbed(found: list[dict[str, Any]]) -> None:
         say(f"{len(hit)} of {len(timed)} rows were disturbed (marked ~); other programs used up to {worst:.1f} CPUs")
 
 
-def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: float, attempts: int) -> dict[str, Any]:
-    """Run all parts that the options ask for and return the figures."""
-    found: dict[str, Any] = {"rows": [], "notes": []}
+def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: float, attempts: int, record: Record) -> None:
+    """Run all parts that the options ask for, but what the record already has."""
 
     def note(text: str) -> None:
-        found["notes"].append(text)
+        record.rows("notes").append(text)
         say(f"note: {text}")
 
+    def wanted(part: str) -> Callable[..., bool]:
+        return lambda **values: record.find(part, **values) is None
+
     for row in rows.plan(threads, quick=options.quick, sizes=options.sizes, only=options.only):
-        result = rows.run(row, peers, seconds, attempts, note)
-        print_row(result)
-        found["rows"].append(result)
+        if wanted("rows")(name=row.name):
+            result = rows.run(row, peers, seconds, attempts, note)
+            print_row(result)
+            record.add("rows", result)
     if options.only or options.sizes:
-        return found
-    found["public"] = []
-    for result in public_calls.run(peers, min(seconds, 1.0)):
+        return
+    for result in public_calls.run(peers, min(seconds, 1.0), wanted("public")):
         print_public(result)
-        found["public"].append(result)
-    found["import"] = import_time.run(5 if options.quick else 11)
-    say(f"import cylosses after numpy: {seconds_text(found['import']['cylosses'])}")
-    found["growth"] = []
-    for result in growth.run(threads, peers, seconds / 2, attempts, quick=options.quick):
-        found["growth"].append(result)
+        record.add("public", result)
+    if "import" not in record.figures:
+        record.set("import", import_time.run(5 if options.quick else 11))
+        say(f"import cylosses after numpy: {seconds_text(record.figures['import']['cylosses'])}")
+    for result in growth.run(threads, peers, seconds / 2, attempts, quick=options.quick, wanted=wanted("growth")):
+        record.add("growth", result)
         ours = result["subjects"]["cylosses"]["best"] / result["size"]
         text = f"growth: {result['work']}, {result['threads']} thread(s), {size_text(result['size'])} elements"
         say(f"{text:<56} {seconds_text(ours)} per element, {result['extra_bytes']} bytes more")
-    return found
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,25 +112,29 @@ def main(argv: list[str] | None = None) -> int:
     for name, reason in skipped.items():
         say(f"skipped: {name} ({reason})")
     threads = options.threads or cylosses.get_num_threads()
-    seconds = options.seconds_per_row or (0.4 if options.quick else 2.0)
+    seconds = options.seconds_per_row or (QUICK_SECONDS_PER_ROW if options.quick else SECONDS_PER_ROW)
     attempts = 1 if options.quick else ATTEMPTS
+    common = {
+        "schema": SCHEMA,
+        "quick": options.quick,
+        "seconds_per_row": seconds,
+        "machine": describe(threads),
+        "skipped": skipped,
+    }
+    try:
+        record = Record(options.json, common, resume=options.resume)
+    except OtherRunError as error:
+        say(f"error: {error}")
+        return 2
     if options.headline:
-        figures = {"headline": headline.run(peers, threads, seconds, attempts)}
-        say(headline.table(figures["headline"]))
+        record.set("headline", headline.run(peers, threads, seconds, attempts))
+        say(headline.table(record.figures["headline"]))
     else:
-        figures = run(options, peers, threads, seconds, attempts)
-        report_disturbed(figures["rows"])
-    if options.json:
-        figures = {
-            "schema": SCHEMA,
-            "quick": options.quick,
-            "seconds_per_row": seconds,
-            "machine": describe(threads, peers, quick=options.quick),
-            "skipped": skipped,
-            **figures,
-            "wall_seconds": round(time.perf_counter() - start),
-        }
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        if options.json and "bandwidth" not in record.figures:
+            record.set("bandwidth", bandwidth(threads, peers, quick=options.quick))
+        run(options, peers, threads, seconds, attempts, record)
+        report_disturbed(record.rows("rows"))
+    record.save()
     say(f"{time.perf_counter() - start:.0f} s")
     return 0
 

@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from benchmarks.formulas import FORMULAS, Formula
 from benchmarks.harness import Subject
 
 ROW_LENGTH = 16  # of the second operand in the broadcast work
+KEPT_ARRAYS = 4  # the operands of all works of one size and dtype, or nearly: touching 200 MB takes longer than timing them
 RANDOM_ELEMENTS = 1 << 22  # longer arrays repeat these: timing does not see it, and drawing takes longer than timing
 
 
@@ -91,8 +92,9 @@ def random_block(seed: int, dtype: str) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(RANDOM_ELEMENTS, np.dtype(dtype).type)
 
 
+@lru_cache(maxsize=KEPT_ARRAYS)
 def normal(seed: int, dtype: str, size: int) -> np.ndarray:
-    """Return an array of standard normal numbers."""
+    """Return an array of standard normal numbers: the same one as long as few others are asked for, and so not to be written to."""
     return np.resize(random_block(seed, dtype), size)
 
 

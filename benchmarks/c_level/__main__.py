@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -15,6 +14,9 @@ import numpy as np
 import cylosses
 from benchmarks.c_level.build import load
 from benchmarks.c_level.builds import find_builds
+from benchmarks.harness import rounded
+from benchmarks.machine import describe
+from benchmarks.record import OtherRunError, Record
 from benchmarks.tables import seconds_text
 from benchmarks.works import WORKS, Case, make_data
 
@@ -23,6 +25,7 @@ LARGEST_FLOAT64 = 25_000_000
 WORK_NAMES = ("none", "mean", "sum", "grad", "value_and_grad")
 REDUCTIONS = {"mean": "mean", "sum": "sum", "value_and_grad": "mean"}
 PUBLIC = "capi"  # among the builds: the functions of cylosses.capi, which run the best one
+WORTH_THREADS = 100_000  # elements; smaller rows are timed on one thread alone
 SHORTEST_TIMING = 1e-3  # seconds
 HEAD = ("build", "loss", "work", "dtype", "elements", "threads", "per call", "ns/elem", "cycles", "GB/s", "of read")
 LINE = "{:<12} {:<20} {:<15} {:<8} {:>10} {:>7} {:>9} {:>8} {:>7} {:>7} {:>8}"
@@ -40,7 +43,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, cylosses.get_num_threads()], metavar="N")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each build")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for benchmarks.report")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there, row by row, for benchmarks.report")
+    parser.add_argument("--resume", action="store_true", help="take over the rows that the JSON has, of a run that was interrupted")
     return parser.parse_args(argv)
 
 
@@ -88,56 +92,69 @@ def check(subjects: dict[str, Any], work: str) -> None:
         raise SystemExit(f"the builds {', '.join(subjects)} return different sums")
 
 
-def run(options: argparse.Namespace, driver: ModuleType, builds: dict[str, Any]) -> list[dict[str, Any]]:
-    """Time every combination and print a line for each build."""
+def measure(
+    driver: ModuleType, builds: dict[str, Any], head: dict[str, Any], subjects: dict[str, Any], moved: int, rounds: int
+) -> list[dict[str, Any]]:
+    """Time the subjects of one row and return a row of figures for each build."""
+    size, threads = head["size"], head["threads"]
+    times = time_in_turns(subjects, threads, rounds)
+    check(subjects, head["work"])
+    hertz = driver.hertz()
+    read_bytes = 2 * size * np.dtype(head["dtype"]).itemsize
     found = []
-    print(LINE.format(*HEAD))
-    for loss, work, dtype in itertools.product(options.losses, options.works, options.dtypes):
-        limit = LARGEST_FLOAT64 if dtype == "float64" else max(SIZES)
-        for size in dict.fromkeys(min(size, limit) for size in options.sizes):
-            subjects, moved = jobs(driver, builds, Case(loss), work, dtype, size)
-            for threads in dict.fromkeys(options.threads if size >= 100_000 else options.threads[:1]):
-                times = time_in_turns(subjects, threads, options.rounds)
-                check(subjects, work)
-                hertz = driver.hertz()
-                read_bytes = 2 * size * np.dtype(dtype).itemsize
-                for build in builds:
-                    best = min(times[build])
-                    # Bytes per second of the loop against those of the bare read, round by round.
-                    shares = [moved / a / (read_bytes / b) for a, b in zip(times[build], times["read"], strict=True)]
-                    row = {
-                        "build": build,
-                        "loss": loss,
-                        "work": work,
-                        "dtype": dtype,
-                        "size": size,
-                        "threads": threads,
-                        "seconds": best,
-                        "ns_per_element": best / size * 1e9,
-                        "cycles_per_element": best / size * hertz,
-                        "bytes_per_second": moved / best,
-                        "read_bytes_per_second": read_bytes / min(times["read"]),
-                        "share_of_read": statistics.median(shares),
-                        "hertz": hertz,
-                    }
-                    found.append(row)
-                    print(
-                        LINE.format(
-                            build,
-                            loss,
-                            work,
-                            dtype,
-                            size,
-                            threads,
-                            seconds_text(best),
-                            f"{row['ns_per_element']:.3f}",
-                            f"{row['cycles_per_element']:.2f}",
-                            f"{row['bytes_per_second'] / 1e9:.1f}",
-                            f"{row['share_of_read']:.0%}",
-                        ),
-                        flush=True,
-                    )
+    for build in builds:
+        best = min(times[build])
+        # Bytes per second of the loop against those of the bare read, round by round.
+        shares = [moved / a / (read_bytes / b) for a, b in zip(times[build], times["read"], strict=True)]
+        figures = {
+            "seconds": best,
+            "ns_per_element": best / size * 1e9,
+            "cycles_per_element": best / size * hertz,
+            "bytes_per_second": moved / best,
+            "read_bytes_per_second": read_bytes / min(times["read"]),
+            "share_of_read": statistics.median(shares),
+            "hertz": hertz,
+        }
+        found.append({"build": build, **head, **{name: rounded(value) for name, value in figures.items()}})
     return found
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """Print the line of one build."""
+    print(
+        LINE.format(
+            *(row[name] for name in ("build", "loss", "work", "dtype", "size", "threads")),
+            seconds_text(row["seconds"]),
+            f"{row['ns_per_element']:.3f}",
+            f"{row['cycles_per_element']:.2f}",
+            f"{row['bytes_per_second'] / 1e9:.1f}",
+            f"{row['share_of_read']:.0%}",
+        ),
+        flush=True,
+    )
+
+
+def run(options: argparse.Namespace, driver: ModuleType, builds: dict[str, Any], record: Record) -> None:
+    """Time every combination that the record does not have, and print a line for each build."""
+    print(LINE.format(*HEAD))
+    sizes = {dtype: LARGEST_FLOAT64 if dtype == "float64" else max(SIZES) for dtype in options.dtypes}
+    for dtype, limit in sizes.items():
+        # Outermost, since all rows of one size and dtype share their arrays.
+        for size in dict.fromkeys(min(size, limit) for size in options.sizes):
+            for loss, work in itertools.product(options.losses, options.works):
+                heads = [
+                    {"loss": loss, "work": work, "dtype": dtype, "size": size, "threads": threads}
+                    for threads in dict.fromkeys(options.threads if size >= WORTH_THREADS else options.threads[:1])
+                ]
+                missing = [head for head in heads if record.find("rows", **head, build=next(iter(builds))) is None]
+                if not missing:
+                    continue
+                subjects, moved = jobs(driver, builds, Case(loss), work, dtype, size)
+                for head in missing:
+                    for row in measure(driver, builds, head, subjects, moved, options.rounds):
+                        print_row(row)
+                        record.rows("rows").append(row)
+                    record.save()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,9 +171,18 @@ def main(argv: list[str] | None = None) -> int:
     print(
         f"core {driver.hertz() / 1e9:.2f} GHz by a chain of additions, time stamp counter {driver.ticks_per_second() / 1e9:.2f} GHz"
     )
-    rows = run(options, driver, builds)
-    if options.json:
-        options.json.write_text(json.dumps({"rows": rows, "skipped": skipped}, indent=1) + "\n")
+    common = {
+        "builds": list(builds),
+        "skipped": skipped,
+        "rounds": options.rounds,
+        "machine": describe(cylosses.get_num_threads()),
+    }
+    try:
+        record = Record(options.json, common, resume=options.resume)
+    except OtherRunError as error:
+        print(f"error: {error}")
+        return 2
+    run(options, driver, builds, record)
     print(f"{time.perf_counter() - start:.0f} s")
     return 0
 
