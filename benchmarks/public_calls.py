@@ -1,4 +1,4 @@
-"""What the small public calls cost through each door (arrays, a list, a strided array, the `options` mapping), beside every peer."""
+"""What small public calls cost through each door (arrays, a list, a strided array, the `options` mapping), beside every peer."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
+from benchmarks.goals import goals_table
+from benchmarks.peers import PEERS
+from benchmarks.short_table import readme_text, short_table, update
 from benchmarks.tables import markdown_table, seconds_text, size_text
 from benchmarks.verdict import fastest_peer, ratio_text, verdict
 from benchmarks.works import WORKS
@@ -18,6 +21,8 @@ from benchmarks.works import WORKS
 Rows = Sequence[dict[str, Any]]
 MAIN = "smooth_l1"
 DRAWN = ("none", "mean", "grad", "value_and_grad")
+C_LEVEL_SIZES = (4096, 100_000, 25_000_000, 50_000_000)  # of other losses than the main one, to keep the report readable
+PUBLIC_BUILD = "capi"  # as `benchmarks.c_level` names the public functions among the builds
 
 
 def giga(rate: float) -> str:
@@ -35,9 +40,41 @@ def bytes_text(size: int | None) -> str:
     return f"{size} B"
 
 
+def short_section(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield what most readers come for."""
+    threads = figures["run"]["machine"]["threads"]
+    yield (
+        f"`{MAIN}`, float32, {threads} threads. Times are the best of the run; the rest are ratios of the time of cylosses to that "
+        "of the other, medians over rounds in which all take turns: below 1, cylosses is faster. The sums of cylosses are exact, "
+        "those of every peer are not. A tilde marks what other programs disturbed."
+    )
+    yield short_table(figures, threads)
+
+
+def goals_section(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield every goal for speed, and how it was met."""
+    threads = figures["run"]["machine"]["threads"]
+    yield "## Goals"
+    yield (
+        f"Set before the code was written, for {threads} threads. Ratios are medians over the rounds; those of the middle half of "
+        "the rounds show how steady they were. Times are the best of the run."
+    )
+    yield goals_table(figures, threads)
+
+
+def peers_section(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield what each peer does."""
+    skipped = figures["run"]["skipped"]
+    yield "## Peers"
+    yield "All of them sum in floating point, so that the last digits depend on the order; cylosses rounds the exact sum once."
+    yield "\n".join(f"- {cls.name}: {cls.what}." for cls in PEERS if cls.name not in skipped)
+    if skipped:
+        yield "\n".join(f"- Skipped: {name} ({reason})." for name, reason in skipped.items())
+
+
 def machine_section(figures: dict[str, Any]) -> Iterator[str]:
     """Yield the description of the machine and the software."""
-    machine = figures["machine"]
+    machine = figures["run"]["machine"]
     yield "## Machine"
     facts = {
         "CPU": f"{machine['cpu']} ({machine['architecture']}), {machine['cpus']} CPUs usable, {machine['threads']} threads used",
@@ -52,10 +89,8 @@ def machine_section(figures: dict[str, Any]) -> Iterator[str]:
     yield "Measured memory bandwidth, in GB/s: two arrays read by a dot product, and a copy with both directions counted."
     yield markdown_table(
         ["threads", "read", "copy"],
-        [[count, giga(rates["read"]), giga(rates["copy"])] for count, rates in machine["bandwidth"].items()],
+        [[count, giga(rates["read"]), giga(rates["copy"])] for count, rates in figures["bandwidth"].items()],
     )
-    for name, reason in figures["skipped"].items():
-        yield f"Skipped: {name} ({reason})."
 
 
 def verdict_summary(rows: Rows) -> str:
@@ -100,7 +135,7 @@ def peers_table(rows: Rows) -> str:
 def comparison_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
     """Yield the tables of all losses and works, with the pictures of the main ones."""
     rows = [row for row in figures["rows"] if "missing" not in row]
-    threads = figures["machine"]["threads"]
+    threads = figures["run"]["machine"]["threads"]
     yield "## Against floors and peers"
     yield (
         "Times are the best of the run. Ratios are medians of the ratios of single rounds, in which all subjects take turns; a "
@@ -132,14 +167,14 @@ def comparison_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]
 
 def roofline_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
     """Yield the picture of the works under the measured bandwidth, and its table."""
-    threads = figures["machine"]["threads"]
+    threads = figures["run"]["machine"]["threads"]
     wanted = {"loss": MAIN, "dtype": "float32", "threads": threads}
     rows = [row for row in figures["rows"] if row.get("operations") and all(row[key] == value for key, value in wanted.items())]
     if not rows:
         return
     largest = max(row["size"] for row in rows)
     rows = [row for row in rows if row["size"] == largest]
-    bandwidth = figures["machine"]["bandwidth"]
+    bandwidth = figures["bandwidth"]
     read = bandwidth[str(threads)]["read"]
     yield "## Roofline"
     yield f"{MAIN}, float32, {size_text(largest)} elements, {threads} threads, under a measured read of {giga(read)} GB/s."
@@ -200,12 +235,12 @@ def growth_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
             )
         head = [f"{text}, {count} thr." for text in ("per element", "× floor", "GB/s") for count in counts]
         yield markdown_table(["elements", *head, "extra memory"], lines)
-        yield limits(members, figures["machine"])
+        yield limits(members, figures["bandwidth"])
     path = plots.growth(rows, pictures / "growth.png")
     yield f"![Time per element against size]({path.parent.name}/{path.name})"
 
 
-def limits(rows: Rows, machine: dict[str, Any]) -> str:
+def limits(rows: Rows, bandwidth: dict[str, dict[str, float]]) -> str:
     """Return the paragraph on what limits the smallest, the cheapest and the largest calls, in measured figures."""
 
     def each(row: dict[str, Any]) -> float:
@@ -219,7 +254,6 @@ def limits(rows: Rows, machine: dict[str, Any]) -> str:
     every = sorted((row for row in rows if row["threads"] == most), key=lambda row: row["size"])
     smallest, cheapest, largest = one[0], min(one, key=each), one[-1]
     overhead = smallest["subjects"]["cylosses"]["best"] - smallest["size"] * each(cheapest)
-    bandwidth = machine["bandwidth"]
     read_one, read_all = bandwidth["1"]["read"], bandwidth[str(most)]["read"] if str(most) in bandwidth else bandwidth["1"]["read"]
     text = (
         f"A call on {size_text(smallest['size'])} elements takes {seconds_text(smallest['subjects']['cylosses']['best'])}, "
@@ -241,47 +275,61 @@ def limits(rows: Rows, machine: dict[str, Any]) -> str:
 
 
 def c_level_section(figures: dict[str, Any]) -> Iterator[str]:
-    """Yield the table of the compiled loops."""
+    """Yield the tables of the compiled loops: a line per job, the builds side by side."""
     yield "## The compiled loops alone"
-    yield "Called from C in a loop; the share is that of a bare read of the same two arrays, in bytes per second."
-    for name, reason in figures["skipped"].items():
+    builds = figures["run"]["builds"]
+    loops = [build for build in builds if build != PUBLIC_BUILD]
+    yield (
+        f"Called from C in a loop. ns per element for each build, and for `{PUBLIC_BUILD}`, the public C functions, which check "
+        "their arguments and run the best build; the other columns are those of the fastest of the loops. The last one compares "
+        "its bytes per second with those of a bare read of the same two arrays. Other losses than "
+        f"`{MAIN}` at a few sizes; `python -m benchmarks.c_level` prints all."
+    )
+    for name, reason in figures["run"]["skipped"].items():
         yield f"Build {name} does not run here: {reason}."
-    for loss in dict.fromkeys(row["loss"] for row in figures["rows"]):
-        yield f"### {loss}, loops"
-        lines = [
-            [
-                f"{row['build']}, {row['work']}, {row['dtype']}",
-                size_text(row["size"]),
-                str(row["threads"]),
-                seconds_text(row["seconds"]),
-                f"{row['ns_per_element']:.3f}",
-                f"{row['cycles_per_element']:.2f}",
-                giga(row["bytes_per_second"]),
-                f"{row['share_of_read']:.0%}",
-            ]
-            for row in figures["rows"]
-            if row["loss"] == loss
-        ]
-        head = [
-            "build, work, dtype",
-            "elements",
-            "threads",
-            "per call",
-            "ns per element",
-            "cycles per element",
-            "GB/s",
-            "of the read",
-        ]
-        yield markdown_table(head, lines)
+    jobs: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for row in figures["rows"]:
+        job = tuple(row[name] for name in ("loss", "work", "dtype", "threads", "size"))
+        jobs.setdefault(job, {})[row["build"]] = row
+    head = ["work, dtype", "elements", "threads", *builds, "fastest", "per call", "cycles/elem", "GB/s", "of read"]
+    for loss in dict.fromkeys(job[0] for job in jobs):
+        lines = []
+        for (_, work, dtype, threads, size), found in sorted(job for job in jobs.items() if job[0][0] == loss):
+            if loss != MAIN and size not in C_LEVEL_SIZES:
+                continue
+            best = min((found[build] for build in loops if build in found), key=lambda row: row["seconds"], default=None)
+            best = best or found[PUBLIC_BUILD]
+            lines.append(
+                [
+                    f"{work}, {dtype}",
+                    size_text(size),
+                    str(threads),
+                    *(f"{found[build]['ns_per_element']:.3f}" if build in found else "-" for build in builds),
+                    best["build"],
+                    seconds_text(best["seconds"]),
+                    f"{best['cycles_per_element']:.2f}",
+                    giga(best["bytes_per_second"]),
+                    f"{best['share_of_read']:.0%}",
+                ]
+            )
+        if lines:
+            yield f"### {loss}, loops"
+            yield markdown_table(head, lines)
 
 
 def report(figures: dict[str, Any], c_level: dict[str, Any] | None, pictures: Path) -> str:
     """Return the report; its pictures are written into a folder beside it."""
+    minutes = (figures["wall_seconds"] + (c_level or {}).get("wall_seconds", 0)) / 60
+    pieces = f" in {figures['pieces']} pieces" if figures["pieces"] > 1 else ""
+    date = f" of {figures['date']}" if "date" in figures else ""
     parts = [
         "# Results",
-        f"Written by `python -m benchmarks.report` from one run of {figures['wall_seconds']} s"
-        f"{', a quick one' if figures['quick'] else ''}. How to read it: README.md.",
+        f"Written by `python -m benchmarks.report` from one run{date}, of {minutes:.0f} minutes{pieces}"
+        f"{', a quick one' if figures['run']['quick'] else ''}. README.md says how to read the figures.",
+        *short_section(figures),
+        *goals_section(figures),
         *machine_section(figures),
+        *peers_section(figures),
         *comparison_section(figures, pictures),
         *roofline_section(figures, pictures),
     ]
@@ -300,11 +348,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("suite", type=Path, help="written by benchmarks.suite --json")
     parser.add_argument("--c-level", type=Path, metavar="FILE", help="written by benchmarks.c_level --json")
     parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="the Markdown file; pictures go to plots/ beside it")
+    parser.add_argument("--short", type=Path, metavar="FILE", help="put the short table between the marks of this file: README.md")
     options = parser.parse_args(argv)
     figures = json.loads(options.suite.read_text())
     c_level = json.loads(options.c_level.read_text()) if options.c_level else None
     options.to.write_text(report(figures, c_level, options.to.parent / "plots"))
     print(f"wrote {options.to}")
+    if options.short:
+        update(options.short, readme_text(figures, figures["run"]["machine"]["threads"]))
+        print(f"updated {options.short}")
     return 0
 
 

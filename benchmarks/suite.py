@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
             record.set("bandwidth", bandwidth(threads, peers, quick=options.quick))
         run(options, peers, threads, seconds, attempts, record)
         report_disturbed(record.rows("rows"))
-    record.save()
+    record.set("date", date.today().isoformat())
     say(f"{time.perf_counter() - start:.0f} s")
     return 0
 

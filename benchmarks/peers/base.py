@@ -10,6 +10,7 @@ class Peer:
     """A library that computes losses. Making one imports it; an ImportError means that it is skipped."""
 
     name: ClassVar[str]
+    what: ClassVar[str]  # it does, and how it sums, in a line of the report
 
     def set_threads(self, threads: int) -> None:
         """Use so many threads in the calls that follow."""

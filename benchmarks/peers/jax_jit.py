@@ -14,6 +14,10 @@ class JaxJit(Peer):
     """The formula compiled by XLA. Its threads cannot be limited in a running process."""
 
     name = "jax"
+    what = (
+        "the formula compiled by XLA under `jit`, gradients by `value_and_grad`; arrays are moved to JAX before, "
+        "results are fresh memory; sums in the working dtype"
+    )
 
     def __init__(self) -> None:
         import jax

@@ -20,6 +20,7 @@ class NumbaFused(Peer):
     """Fused loops, compiled in a serial and a parallel form."""
 
     name = "numba"
+    what = "a hand-written loop that fuses everything, with `fastmath`, serial or `prange`; sums in the working dtype"
 
     def __init__(self) -> None:
         import numba

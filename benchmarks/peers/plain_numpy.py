@@ -21,6 +21,10 @@ class PlainNumPy(Peer):
     """The formula in NumPy, the way most people write it."""
 
     name = "numpy"
+    what = (
+        "the formula as most people write it, with a temporary array for each step, on one thread; sums in pairs in the"
+        " working dtype"
+    )
 
     def set_threads(self, threads: int) -> None:
         """Limit BLAS, which is all of NumPy that uses threads."""

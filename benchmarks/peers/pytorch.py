@@ -18,6 +18,10 @@ class Torch(Peer):
     """torch's own losses; its elementwise operations for those that it does not have."""
 
     name = "torch"
+    what = (
+        "`torch.nn.functional`, or the formula in its operations for losses that it lacks; its kernels with `out=` for "
+        "`none` and `grad`, autograd for `value_and_grad`; sums in the working dtype"
+    )
 
     def __init__(self) -> None:
         import torch
@@ -113,6 +117,7 @@ class TorchCompile(Torch):
     """The formula through ``torch.compile``, which fuses it into one loop: tried once, on a small call."""
 
     name = "torch.compile"
+    what = "the formula of smooth L1 compiled into one loop; results are fresh memory; sums in the working dtype"
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,6 +24,10 @@ class SklearnPrivate(Peer):
     """Elementwise losses and gradients; means are taken by NumPy, as scikit-learn does."""
 
     name = "scikit-learn"
+    what = (
+        "the private compiled losses of its estimators, which compute each element in float64, with preallocated "
+        "arrays; means by NumPy"
+    )
 
     def __init__(self) -> None:
         from sklearn._loss import _loss
