@@ -9,10 +9,15 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from benchmarks.tables import size_text
+from benchmarks.tables import seconds_text, size_text
 
-STYLE = {"cylosses": {"color": "black", "linewidth": 2.2, "marker": "o"}, "floor": {"color": "grey", "linestyle": "--"}}
+STYLE = {
+    "cylosses": {"color": "black", "linewidth": 2.2, "marker": "o"},
+    "floor": {"color": "grey", "linestyle": "--"},
+    "reference": {"color": "silver", "linestyle": ":"},
+}
 
 
 def _save(figure: Any, path: Path) -> Path:
@@ -20,6 +25,27 @@ def _save(figure: Any, path: Path) -> Path:
     figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
     return path
+
+
+def _legend(axes: Any) -> None:
+    """Put the legend beside the picture: there are too many lines for a place among them."""
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+
+
+def _label_sizes(axes: Any, sizes: Sequence[int]) -> None:
+    """Mark the measured sizes, as far as there is room, the largest first."""
+    kept: list[int] = []
+    for size in sorted(set(sizes), reverse=True):
+        if not kept or kept[-1] >= 4 * size:
+            kept.append(size)
+    axes.set_xticks(kept, [size_text(size) for size in kept], fontsize=8)
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _label_seconds(axes: Any) -> None:
+    axes.yaxis.set_major_locator(LogLocator(numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: seconds_text(seconds)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def time_against_size(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Path:
@@ -36,16 +62,20 @@ def time_against_size(rows: Sequence[dict[str, Any]], title: str, path: Path) ->
     """
     figure, axes = plt.subplots(figsize=(7.5, 5))
     lines: dict[str, list[tuple[int, float]]] = {}
+    kinds: dict[str, str] = {}
     for row in sorted(rows, key=lambda row: row["size"]):
         for name, subject in row["subjects"].items():
             label = f"floor: {name}" if subject["kind"] == "floor" else name
             lines.setdefault(label, []).append((row["size"], subject["best"]))
+            kinds[label] = subject["kind"]
     for label, points in lines.items():
-        style = STYLE.get("floor" if label.startswith("floor") else label, {"marker": ".", "linewidth": 1})
+        style = STYLE.get(kinds[label], {"marker": ".", "linewidth": 1})
         axes.loglog(*zip(*points, strict=True), label=label, **style)
-    axes.set(xlabel="elements", ylabel="seconds per call", title=title)
+    _label_sizes(axes, [row["size"] for row in rows])
+    _label_seconds(axes)
+    axes.set(xlabel="elements", ylabel="time of a call", title=title)
     axes.grid(which="major", alpha=0.3)
-    axes.legend(fontsize=8)
+    _legend(axes)
     return _save(figure, path)
 
 
@@ -81,9 +111,15 @@ def roofline(rows: Sequence[dict[str, Any]], bandwidth: dict[str, dict[str, floa
             )
     for k, (x, y, name) in enumerate(points):
         axes.loglog(x, y, marker="osD^vPX*<>"[k % 10], linestyle="none", markersize=8, label=name)
+    ticks = [tick for tick in (0.125, 0.25, 0.5, 1, 2, 4, 8) if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate / 1e9:g} G"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda rate, _: f"{rate / 1e9:g}" if f"{rate:e}"[0] in "25" else ""))
+    axes.tick_params(axis="y", which="minor", labelsize=7)
     axes.set(xlabel="operations per byte (of the formula)", ylabel="operations per second", title=title)
     axes.grid(which="both", alpha=0.2)
-    axes.legend(fontsize=8)
+    _legend(axes)
     return _save(figure, path)
 
 
@@ -99,9 +135,12 @@ def growth(rows: Sequence[dict[str, Any]], path: Path) -> Path:
         ours = [row["subjects"]["cylosses"]["best"] / row["size"] for row in members]
         floors = [next(iter(row["subjects"].values()))["best"] / row["size"] for row in members]
         (line,) = axes.loglog(sizes, ours, marker="o", markersize=4, label=label)
-        axes.loglog(sizes, floors, linestyle="--", linewidth=1, color=line.get_color(), label=f"floor of {label}")
+        axes.loglog(sizes, floors, linestyle="--", linewidth=1, color=line.get_color())
+    axes.plot([], [], linestyle="--", linewidth=1, color="grey", label="dashed: the floor of each")
     largest = size_text(max(row["size"] for row in rows))
-    axes.set(xlabel="elements", ylabel="seconds per element", title=f"smooth_l1, float32, up to {largest} elements")
+    _label_sizes(axes, [row["size"] for row in rows])
+    _label_seconds(axes)
+    axes.set(xlabel="elements", ylabel="time per element", title=f"smooth_l1, float32, up to {largest} elements")
     axes.grid(which="major", alpha=0.3)
-    axes.legend(fontsize=7)
+    _legend(axes)
     return _save(figure, path)

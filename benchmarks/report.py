@@ -75,6 +75,7 @@ def peers_section(figures: dict[str, Any]) -> Iterator[str]:
 def machine_section(figures: dict[str, Any]) -> Iterator[str]:
     """Yield the description of the machine and the software."""
     machine = figures["run"]["machine"]
+    build = machine["cylosses"]
     yield "## Machine"
     facts = {
         "CPU": f"{machine['cpu']} ({machine['architecture']}), {machine['cpus']} CPUs usable, {machine['threads']} threads used",
@@ -83,7 +84,8 @@ def machine_section(figures: dict[str, Any]) -> Iterator[str]:
         "memory": bytes_text(machine["memory_bytes"]),
         "software": f"{machine['system']}, Python {machine['python']}, "
         + ", ".join(f"{name} {number}" for name, number in machine["versions"].items()),
-        **{f"cylosses: {name}": text for name, text in machine["cylosses"].items() if name not in ("python", "numpy", "platform")},
+        "cylosses": f"{build['cylosses']}, "
+        + ", ".join(f"{name} {build[name]}" for name in build if name not in ("cylosses", "python", "numpy", "platform")),
     }
     yield "\n".join(f"- {name}: {text}" for name, text in facts.items())
     yield "Measured memory bandwidth, in GB/s: two arrays read by a dot product, and a copy with both directions counted."
@@ -198,11 +200,12 @@ def public_section(figures: dict[str, Any]) -> Iterator[str]:
     yield "## Small public calls"
     for row in figures["public"]:
         yield f"### {row['name']}"
+        ours = next(name for name, subject in row["subjects"].items() if subject["kind"] == "cylosses")
         lines = [
-            [name, seconds_text(subject["best"]), seconds_text(subject["median"]), ratio_text(row, row["floor"], name)]
+            [name, seconds_text(subject["best"]), seconds_text(subject["median"]), ratio_text(row, ours, name)]
             for name, subject in row["subjects"].items()
         ]
-        yield markdown_table(["call", "best", "median", "× dot"], lines)
+        yield markdown_table(["call", "best", "median", f"× {ours}"], lines)
     cost = figures["import"]
     yield "## Import"
     yield (
@@ -258,7 +261,7 @@ def limits(rows: Rows, bandwidth: dict[str, dict[str, float]]) -> str:
     text = (
         f"A call on {size_text(smallest['size'])} elements takes {seconds_text(smallest['subjects']['cylosses']['best'])}, "
         f"of which {seconds_text(max(overhead, 0))} remain when its elements are charged the lowest price seen, "
-        f"{seconds_text(each(cheapest))} at {size_text(cheapest['size'])}: that is the call itself. There, one thread moves "
+        f"{seconds_text(each(cheapest))} at {size_text(cheapest['size'])}: that is the call itself. At that size, one thread moves "
         f"{giga(rate(cheapest))} GB/s, {rate(cheapest) / read_one:.2f} × what one thread reads from memory. "
         f"At {size_text(largest['size'])} one thread moves {giga(rate(largest))} GB/s, {rate(largest) / read_one:.0%} of its "
         f"measured read."

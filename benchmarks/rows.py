@@ -11,7 +11,7 @@ import cylosses
 from benchmarks.floors import copy_reference, floor
 from benchmarks.harness import Subject, measure, summary
 from benchmarks.peers import Peer
-from benchmarks.works import WORKS, Case, Data, cylosses_subject, make_data, reason_missing
+from benchmarks.works import WORKS, WORTH_THREADS, Case, Data, cylosses_subject, make_data, reason_missing
 
 SIZES = (16, 256, 4096, 100_000, 1_000_000, 10_000_000, 50_000_000)
 LARGEST_FLOAT64 = 25_000_000  # the same bytes as the largest float32 row
@@ -20,7 +20,6 @@ OTHER_SIZES = (16, 100_000, 50_000_000)
 OTHER_WORKS = ("mean", "value_and_grad")
 QUICK_SIZES = (16, 4096, 100_000, 1_000_000, 10_000_000)
 QUICK_WORKS = ("none", "mean", "grad", "value_and_grad")
-WORTH_THREADS = 32_768  # elements; below, no library here uses more than one thread, and both rows would be the same
 COMPARED = 1_000_000  # results of larger rows are not compared: float32 sums of peers drift too far
 
 

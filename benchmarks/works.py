@@ -13,6 +13,7 @@ from benchmarks.formulas import FORMULAS, Formula
 from benchmarks.harness import Subject
 
 ROW_LENGTH = 16  # of the second operand in the broadcast work
+WORTH_THREADS = 32_768  # elements; below, one thread is the fastest way for every library here
 KEPT_ARRAYS = 4  # the operands of all works of one size and dtype, or nearly: touching 200 MB takes longer than timing them
 RANDOM_ELEMENTS = 1 << 22  # longer arrays repeat these: timing does not see it, and drawing takes longer than timing
 

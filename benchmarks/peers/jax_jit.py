@@ -5,9 +5,7 @@ from typing import Any
 from benchmarks.formulas import CONSTANTS, bind
 from benchmarks.harness import Subject
 from benchmarks.peers.base import Peer
-from benchmarks.works import Case, Data, Work
-
-SERIAL_BELOW = 32768  # elements; XLA's CPU backend uses one thread there
+from benchmarks.works import WORTH_THREADS, Case, Data, Work
 
 
 class JaxJit(Peer):
@@ -29,7 +27,7 @@ class JaxJit(Peer):
 
     def subjects(self, case: Case, work: Work, data: Data, threads: int) -> list[Subject]:
         """Return the compiled function; none where one thread was asked for and JAX would use more."""
-        if case.formula is None or work.name == "strided_mean" or (threads == 1 and data.size >= SERIAL_BELOW):
+        if case.formula is None or work.name == "strided_mean" or (threads == 1 and data.size >= WORTH_THREADS):
             return []
         jax = self.jax
         key = (case.name, work.name)

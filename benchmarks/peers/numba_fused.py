@@ -11,9 +11,7 @@ import numpy as np
 from benchmarks.formulas import bind, typed_constants
 from benchmarks.harness import Subject
 from benchmarks.peers.base import Peer
-from benchmarks.works import Case, Data, Work
-
-WORTH_THREADS = 32768  # elements; below, the serial build of the same loop is the faster one
+from benchmarks.works import WORTH_THREADS, Case, Data, Work
 
 
 class NumbaFused(Peer):

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.harness import Subject
 from benchmarks.peers.base import Peer
-from benchmarks.works import Case, Data, Work
+from benchmarks.works import WORTH_THREADS, Case, Data, Work
 
 CLASSES = {
     "smooth_l1": ("CyHuberLoss", "delta"),
@@ -42,6 +42,7 @@ class SklearnPrivate(Peer):
         class_name, parameter = CLASSES[case.name]
         loss = getattr(self.module, class_name)(**({parameter: case.parameter} if parameter else {}))
         x, y, w = data.input, data.target, data.weight
+        threads = threads if data.size >= WORTH_THREADS else 1
         values = np.zeros_like(x) if work.name != "none" and not work.name.startswith("grad") else None
         factor = 2 if case.name == "mse" else 1
         reciprocal = x.dtype.type(factor / x.size)
