@@ -7,12 +7,16 @@ printed with its seed (pytest-randomly) or as a blob (hypothesis), so that it ca
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
 import cylosses
+
+# Tests of an installed package run in a folder that has neither its sources nor the benchmarks.
+collect_ignore = [] if (Path(__file__).parents[1] / "benchmarks").is_dir() else ["test_benchmarks.py"]
 
 # Building and checking exact fractions takes longer than hypothesis expects of a test, and its time varies.
 SLOW_ORACLE = [HealthCheck.too_slow, HealthCheck.data_too_large]
