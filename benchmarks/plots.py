@@ -115,7 +115,7 @@ def roofline(rows: Sequence[dict[str, Any]], bandwidth: dict[str, dict[str, floa
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate / 1e9:g} G"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda rate, _: f"{rate / 1e9:g}" if f"{rate:e}"[0] in "25" else ""))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda rate, _: f"{rate / 1e9:g} G" if f"{rate:e}"[0] in "25" else ""))
     axes.tick_params(axis="y", which="minor", labelsize=7)
     axes.set(xlabel="operations per byte (of the formula)", ylabel="operations per second", title=title)
     axes.grid(which="both", alpha=0.2)

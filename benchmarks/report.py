@@ -271,9 +271,18 @@ def limits(rows: Rows, bandwidth: dict[str, dict[str, float]]) -> str:
         headroom = read_all / rate(every[-1])
         text += (
             f" With {most} threads it moves {giga(rate(every[-1]))} GB/s, {gain:.2f} × as much, where the bare read gains "
-            f"{read_all / read_one:.2f} ×. The measured read of {giga(read_all)} GB/s is {headroom:.2f} × that: as much can be "
-            f"gained by more cores or faster loops, and beyond it only by more bandwidth."
+            f"{read_all / read_one:.2f} ×. "
         )
+        if headroom > 1:
+            text += (
+                f"The measured read of {giga(read_all)} GB/s is {headroom:.2f} × that: as much can be gained by more cores or faster "
+                f"loops, and beyond it only by more bandwidth."
+            )
+        else:
+            text += (
+                f"That is all that the measured read of {giga(read_all)} GB/s gives: more cores would gain nothing without more "
+                f"bandwidth."
+            )
     return text
 
 
@@ -327,8 +336,8 @@ def report(figures: dict[str, Any], c_level: dict[str, Any] | None, pictures: Pa
     date = f" of {figures['date']}" if "date" in figures else ""
     parts = [
         "# Results",
-        f"Written by `python -m benchmarks.report` from one run{date}, of {minutes:.0f} minutes{pieces}"
-        f"{', a quick one' if figures['run']['quick'] else ''}. README.md says how to read the figures.",
+        f"Written by `python -m benchmarks.report` from one run{date}, of {minutes:.0f} min{pieces}"
+        f"{', a quick one' if figures['run']['quick'] else ''}. [README.md](README.md) says how to read the figures.",
         *short_section(figures),
         *goals_section(figures),
         *machine_section(figures),
