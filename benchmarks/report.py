@@ -275,8 +275,8 @@ def limits(rows: Rows, bandwidth: dict[str, dict[str, float]]) -> str:
         )
         if headroom > 1:
             text += (
-                f"The measured read of {giga(read_all)} GB/s is {headroom:.2f} × that: as much can be gained by more cores or faster "
-                f"loops, and beyond it only by more bandwidth."
+                f"The measured read of {giga(read_all)} GB/s is {headroom:.2f} × that: as much can be gained by more cores or "
+                f"faster loops, and beyond it only by more bandwidth."
             )
         else:
             text += (
