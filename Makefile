@@ -62,11 +62,11 @@ exactness: $(VENV)/.installed $(VENV)/.test-group
 same-bits: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.build_hashes
 
-# Every row is on disk once it is timed: `make bench RESUME=1` goes on where an interrupted run stopped. It writes
-# benchmarks/RESULTS.md with its pictures, and the short table of README.md.
+# Every row is on disk once it is timed: `make bench RESUME=1` goes on where an interrupted run stopped, and `make bench REDO=1`
+# times the rows again that other programs disturbed. It writes benchmarks/RESULTS.md with its pictures, and the table of README.md.
 bench: $(VENV)/.installed $(VENV)/.bench-group
-	$(PY) -m benchmarks.suite --json build/suite.json $(if $(RESUME),--resume)
-	$(PY) -m benchmarks.c_level --json build/c_level.json $(if $(RESUME),--resume)
+	$(PY) -m benchmarks.suite --json build/suite.json $(if $(RESUME),--resume) $(if $(REDO),--redo-disturbed)
+	$(PY) -m benchmarks.c_level --json build/c_level.json $(if $(RESUME)$(REDO),--resume)
 	$(PY) -m benchmarks.report build/suite.json --c-level build/c_level.json --to benchmarks/RESULTS.md --short README.md
 
 bench-quick: $(VENV)/.installed $(VENV)/.bench-group

@@ -37,6 +37,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--without", nargs="+", default=[], metavar="PEER", help="peers to leave out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures there, row by row, for benchmarks.report")
     parser.add_argument("--resume", action="store_true", help="take over the rows that the JSON has, of a run that was interrupted")
+    parser.add_argument("--redo-disturbed", action="store_true", help="as --resume, but time the disturbed rows again")
     return parser.parse_args(argv)
 
 
@@ -69,6 +70,16 @@ def report_disturbed(found: list[dict[str, Any]]) -> None:
     if hit:
         worst = max(subject["elsewhere"] for row in hit for subject in row["subjects"].values())
         say(f"{len(hit)} of {len(timed)} rows were disturbed (marked ~); other programs used up to {worst:.1f} CPUs")
+
+
+def drop_disturbed(record: Record) -> None:
+    """Forget the rows that other programs disturbed, so that they are timed again."""
+    for part in ("rows", "public", "growth"):
+        found = record.rows(part)
+        kept = [row for row in found if "missing" in row or not disturbed(row, *list(row["subjects"])[:2])]
+        if len(kept) < len(found):
+            say(f"{len(found) - len(kept)} of {len(found)} rows of {part!r} are timed again")
+            found[:] = kept
 
 
 def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: float, attempts: int, record: Record) -> None:
@@ -124,10 +135,12 @@ def main(argv: list[str] | None = None) -> int:
         "skipped": skipped,
     }
     try:
-        record = Record(options.json, common, resume=options.resume)
+        record = Record(options.json, common, resume=options.resume or options.redo_disturbed)
     except OtherRunError as error:
         say(f"error: {error}")
         return 2
+    if options.redo_disturbed:
+        drop_disturbed(record)
     # The peers' modules are very many objects: to look through them before each row would take a tenth of a second.
     gc.collect()
     gc.freeze()

@@ -132,6 +132,23 @@ def test_an_interrupted_suite_is_continued(tiny, tmp_path, monkeypatch, capsys):
     assert "quick: False there, True here" in capsys.readouterr().out
 
 
+def test_disturbed_rows_are_timed_again(tiny, tmp_path, monkeypatch):
+    path, only = tmp_path / "suite.json", ("--only", "l1/mean/float32/16/2")
+    monkeypatch.setattr(Timing, "disturbed", False)
+    assert tiny(path, *only) == 0
+    figures = json.loads(path.read_text())
+    kept = [row["name"] for row in figures["rows"]]
+    assert len(kept) == 2
+    figures["rows"][0]["subjects"]["cylosses"]["disturbed"] = True
+    figures["rows"][1]["subjects"]["numpy"]["disturbed"] = True  # a peer's alone is not what the row is about
+    path.write_text(json.dumps(figures))
+    assert tiny(path, *only, "--redo-disturbed") == 0
+    again = json.loads(path.read_text())["rows"]
+    assert [row["name"] for row in again] == kept[::-1]
+    assert again[0] == figures["rows"][1]
+    assert not again[1]["subjects"]["cylosses"]["disturbed"]
+
+
 def test_a_whole_run_makes_a_report(tiny, tmp_path):
     path = tmp_path / "suite.json"
     assert tiny(path) == 0
