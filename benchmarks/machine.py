@@ -54,8 +54,16 @@ def memory_bytes() -> int | None:
     return None
 
 
+def build_digest() -> str:
+    """Return a number that changes with the compiled modules: figures before and after a change are not of one run."""
+    digest = hashlib.sha256()
+    for path in sorted(path for suffix in EXTENSION_SUFFIXES for path in Path(cylosses.__file__).parent.rglob(f"*{suffix}")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def library_versions() -> dict[str, str]:
-    """Return what `cylosses.show_versions` prints."""
+    """Return what `cylosses.show_versions` prints but the threads, which `describe` has; and the digest of the compiled modules."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         cylosses.show_versions()
@@ -63,15 +71,8 @@ def library_versions() -> dict[str, str]:
     for line in text.getvalue().splitlines():
         name, _, value = line.partition("  ")
         names[name.strip()] = value.strip() or line[len(name) :].strip()
-    return names
-
-
-def build_digest() -> str:
-    """Return a number that changes with the compiled modules: figures before and after a change are not of one run."""
-    digest = hashlib.sha256()
-    for path in sorted(path for suffix in EXTENSION_SUFFIXES for path in Path(cylosses.__file__).parent.rglob(f"*{suffix}")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    names.pop("threads", None)
+    return {**names, "compiled modules": build_digest()}
 
 
 def peer_versions() -> dict[str, str]:
@@ -96,5 +97,5 @@ def describe(threads: int) -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": peer_versions(),
-        "cylosses": {**library_versions(), "compiled modules": build_digest()},
+        "cylosses": library_versions(),
     }

@@ -2,12 +2,23 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 
 class OtherRunError(Exception):
     """The file holds figures of another machine, version or set of options."""
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    """Yield each value, at any depth, in which two dictionaries differ."""
+    for key in sorted({*there, *here}):
+        one, other = there.get(key), here.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from (f"{key}, {text}" for text in _differences(one, other))
+        elif one != other:
+            yield f"{key}: {one!r} there, {other!r} here"
 
 
 class Record:
@@ -35,11 +46,9 @@ class Record:
         self.figures: dict[str, Any] = {"run": run}
         if resume and path is not None and path.exists():
             self.figures = json.loads(path.read_text())
-            before = self.figures.get("run", {})
-            differing = sorted(key for key in {*before, *run} if before.get(key) != run.get(key))
+            differing = "; ".join(_differences(self.figures.get("run", {}), run))
             if differing:
-                each = "; ".join(f"{key}: {before.get(key)!r} there, {run.get(key)!r} here" for key in differing)
-                raise OtherRunError(f"{path} cannot be continued, it is of another run ({each})")
+                raise OtherRunError(f"{path} cannot be continued, it is of another run ({differing})")
         self.seconds_before = self.figures.get("wall_seconds", 0)
         self.figures["pieces"] = self.figures.get("pieces", 0) + 1
 

@@ -10,6 +10,7 @@ import pytest
 
 import cylosses
 from benchmarks import bandwidth, goals, growth, harness, import_time, public_calls, rows, short_table, suite
+from benchmarks.c_level import __main__ as c_level
 from benchmarks.harness import Subject, Timing
 from benchmarks.peers import PEERS
 from benchmarks.peers.plain_numpy import PlainNumPy
@@ -65,6 +66,13 @@ def test_without_resume_a_run_begins_anew(tmp_path):
     path = tmp_path / "run.json"
     Record(path, {}).add("rows", {"name": "first"})
     assert Record(path, {}).rows("rows") == []
+
+
+def test_a_refusal_names_the_value_that_differs(tmp_path):
+    path = tmp_path / "run.json"
+    Record(path, {"machine": {"cpu": "a", "versions": {"numpy": "1", "torch": "2"}}}).save()
+    with pytest.raises(OtherRunError, match=r"another run \(machine, versions, torch: '2' there, '3' here\)$"):
+        Record(path, {"machine": {"cpu": "a", "versions": {"numpy": "1", "torch": "3"}}}, resume=True)
 
 
 @pytest.mark.parametrize("other", [{"machine": "b", "seconds": 1}, {"machine": "a"}, {"machine": "a", "seconds": 2, "new": 1}])
@@ -167,6 +175,28 @@ def test_a_whole_run_makes_a_report(tiny, tmp_path):
     pictures = {picture.name for picture in (tmp_path / "plots").iterdir()}
     assert pictures == {"growth.png", "roofline.png", *(f"smooth_l1_{work}.png" for work in short_table.SHORT_WORKS)}
     assert all(f"(plots/{name})" in text for name in pictures)
+
+
+def test_an_interrupted_run_of_the_loops_is_continued(tmp_path, monkeypatch):
+    path, timed = tmp_path / "c_level.json", []
+
+    def measure(driver, builds, head, subjects, moved, rounds):
+        if len(timed) == 3:
+            raise KeyboardInterrupt
+        timed.append(head)
+        return [{"build": build, **head} for build in builds]
+
+    monkeypatch.setattr(c_level, "jobs", lambda *args: ({}, 0))
+    monkeypatch.setattr(c_level, "print_row", lambda row: None)
+    options = c_level.arguments(["--losses", "l1", "mse", "--sizes", "16", "100000", "--dtypes", "float32", "--threads", "1", "2"])
+    for resume in (False, True):
+        monkeypatch.setattr(c_level, "measure", measure)
+        with pytest.raises(KeyboardInterrupt):
+            c_level.run(options, None, {"v2": None, "capi": None}, Record(path, {}, resume=resume))
+        found = json.loads(path.read_text())["rows"]
+        timed = timed[-1:]  # room for two more
+    assert len(found) == 2 * (3 + 2)
+    assert len({(row["build"], row["loss"], row["work"], row["size"], row["threads"]) for row in found}) == len(found)
 
 
 def test_rows_of_one_size_and_dtype_stand_together():
