@@ -9,11 +9,12 @@ Decisions, with their reasons:
 (d) The waiting threads of the previous subject's runtime spin on our cores for some milliseconds. So before each timing a short
     subject runs untimed for about as long, which also wakes its own threads and fills the cache; before a long one the process
     sleeps.
-(e) A subject that takes far longer than the library and a good part of the row's time gets two rounds, which show that as well as
+(e) A subject that takes far longer than the library and a good part of the row's time gets three rounds, which show that as well as
     thirty would. They come on top: the time of a row is what the others have, so that a slow peer takes no rounds from them.
 (f) With a neighbour on one of the cores, threads that wait for each other lose whole time slices, and a row is off by a factor of
     ten or a hundred. So the load of other programs is watched, and so is the gap between best and median times: such a row is
-    measured again, a little later, and marked as disturbed if that does not help. Calibration and warming up are done once.
+    measured again, a second later, and marked as disturbed if that does not help: the suite's `--redo-disturbed` is for another
+    hour. Calibration and warming up are done once.
 """
 
 import gc
@@ -29,13 +30,13 @@ SHORTEST_TIMING = 1e-3  # seconds; a thousand times the clock's grain and a call
 SETTLE = 4e-3  # seconds; libgomp spins for 300,000 pauses
 DISTURBED = 2.5  # median time over best time
 BUSY_ELSEWHERE = 0.25  # CPUs, on average, that other programs may take from ours
-ATTEMPTS = 3
+ATTEMPTS = 2
 PAUSE = 1.0  # seconds before the next attempt
 FEWEST_ROUNDS = 3
 MOST_ROUNDS = 31
-SLOW_ROUNDS = 2
+SLOW_ROUNDS = 3
 SLOW_RATIO = 4  # over the time of the library: never the fastest peer
-SLOW_SHARE = 1 / 8  # of the seconds of a row, for one timing
+SLOW_SHARE = 1 / 32  # of the seconds of a row, for one timing
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class NumExpr(Peer):
     """The formula with d written out; its sums run on one thread."""
 
     name = "numexpr"
-    what = "the formula as a string, evaluated block by block on all threads; sums one after the other, on one thread, in the working dtype"
+    what = "the formula as a string, evaluated block by block on all threads; sums on one thread, in the working dtype"
 
     def __init__(self) -> None:
         import numexpr
