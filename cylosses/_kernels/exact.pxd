@@ -356,6 +356,7 @@ cdef inline Spread measure(const floating* terms, Py_ssize_t n) noexcept nogil:
         if bottom == 0:
             bottom = smallest_nonzero(terms, n)
         spread = spread_of(greatest(largest), bottom)
+        spread.empty = poison[0] == 0
         spread.binnable = spread.binnable and poison[0] == poison[0]
     return spread
 
