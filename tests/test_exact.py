@@ -246,6 +246,17 @@ def test_infinite_and_nan_losses(dtype, length, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [1, 2, 40, 255, 256, 257, 1300])
+@pytest.mark.parametrize("special", [np.inf, np.nan])
+def test_specials_among_zeros(dtype, length, special, rng):
+    """Nothing but zeros beside it: no measure of size tells that the block is not empty."""
+    inputs, targets, weight = np.zeros(length, dtype), np.zeros(length, dtype), np.ones(length, dtype)
+    inputs[rng.integers(length)] = special
+    for options in ({}, {"weight": weight}, {"where": weight > 0}):
+        assert same_bits(smooth_l1_loss(inputs, targets, reduction="sum", **options), dtype(special))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_difference_of_finite_numbers_that_overflows_is_an_infinite_error(dtype):
     top = np.finfo(dtype).max
     x, t = np.array([top, 1], dtype), np.array([-top, 1], dtype)
@@ -324,10 +335,10 @@ def exact_total(values, weights=None):
 
 
 def wide_values(rng, dtype, spread, blocks):
-    """Full significands, odd in the last place; the largest and the smallest exponent in each block, and all sizes between."""
+    """Full significands, odd in the last place; the largest and the smallest exponent in each part, and all sizes between."""
     digits = np.finfo(dtype).nmant
     exponents = rng.integers(-spread, 1, (blocks, 1024))
-    exponents[:, 0], exponents[:, -1] = 0, -spread
+    exponents[:, ::256], exponents[:, 255::256] = 0, -spread
     significands = rng.integers(2**digits, 2 ** (digits + 1), exponents.shape) | 1
     return np.ldexp(significands.astype(dtype), exponents - digits).astype(dtype).ravel()
 
