@@ -128,7 +128,7 @@ cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
 cdef enum:
     LONG_STEP = 65536       # elements, of a loop that has no buffers to fill
     UNIT = 32               # elements; gcc unrolls loops of 16 early, and then they stay scalar
-    PIECE = 128
+    PIECE = 128             # elements that are computed before they are stored past the cache
 
 cdef struct Pair:
     # A block of both inputs in the working type, and how many bytes ahead of each element to prefetch; 0: not at all.
@@ -194,8 +194,8 @@ cdef void sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, const 
     cdef const floating* input = <const floating*> pair.input
     cdef const floating* target = <const floating*> pair.target
     cdef floating terms[PART]
-    cdef Py_ssize_t k
-    for k in range(n // PART):
+    cdef Py_ssize_t _
+    for _ in range(n // PART):
         if pair.input_ahead or pair.target_ahead:
             prefetch(<const char*> input + pair.input_ahead, PART * sizeof(floating))
             prefetch(<const char*> target + pair.target_ahead, PART * sizeof(floating))
@@ -498,17 +498,23 @@ cdef inline bint is_selective(const Job* job) noexcept nogil:
     return job.weight.data is not NULL or job.where.data is not NULL or job.grad_output.data is not NULL
 
 
-cdef inline floating* place_of(const Job* job, bint straight, char* output, Py_ssize_t start, Py_ssize_t n, floating* buffer) noexcept nogil:
+cdef inline floating* place_of(
+    const Job* job, bint straight, char* output, Py_ssize_t start, Py_ssize_t n, floating* buffer
+) noexcept nogil:
     """Where to compute n results: in the output, if that is possible as such and, past the cache, this block has whole units there."""
-    cdef char* there = output + start * <Py_ssize_t> sizeof(floating)
-    if straight and not (job.bypass_cache and (<size_t> there % CACHE_LINE or n % UNIT)):
-        return <floating*> there
+    cdef char* there
+    if straight:
+        there = output + start * <Py_ssize_t> sizeof(floating)
+        if not (job.bypass_cache and (<size_t> there % CACHE_LINE or n % UNIT)):
+            return <floating*> there
     return buffer
 
 
 cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
     """By how many elements an output that is stored past the cache begins after a line of it: blocks then end where lines do."""
-    cdef const Operand* output = &job.gradient if job.gradient.data is not NULL else &job.value
+    cdef const Operand* output = &job.gradient
+    if output.data is NULL:
+        output = &job.value if job.value.data is not NULL else &job.hessian
     if not (stores_past_cache(job) and job.input.direct and job.target.direct and output.data is not NULL):
         return 0
     return <Py_ssize_t> (<size_t> output.data % CACHE_LINE) * line_of(job) // CACHE_LINE
