@@ -368,3 +368,12 @@ def test_weighted_totals_of_many_blocks_are_exact_to_the_last_place(dtype, rng):
     values, weights = (wide_values(rng, dtype, spread, 9)[:9001] for spread in (20, 3))
     products = (Fraction(float(value)) * Fraction(float(weight)) for value, weight in zip(values, weights, strict=True))
     assert exact_total(values, weights) == sum(products)
+
+
+@pytest.mark.parametrize("least", [-28, -29, -30, -31, -32, -34])
+def test_float64_rests_of_one_sign_stay_exact(least, rng):
+    """What is left of each term after the split is nearly half the grid, always upwards: the sum of rests is as large as it can be."""
+    values = np.full(8192, 1 + 2.0**-41 - 2.0**-52)
+    values[rng.choice(8192, 40, replace=False)] = math.ldexp(1 + 2.0**-52, least)
+    assert exact_total(values) == integers_of(values)
+    assert exact_total(values, np.ones_like(values)) == integers_of(values)

@@ -126,7 +126,7 @@ cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
 # ---- the only loops that depend on the loss --------------------------------------------------------------------------------------
 
 cdef enum:
-    LONG_STEP = 65536       # elements, of a loop that has no buffers to fill
+    WORTH_ALIGNING = 8192   # elements
     UNIT = 32               # elements; gcc unrolls loops of 16 early, and then they stay scalar
     PIECE = 128             # elements that are computed before they are stored past the cache
 
@@ -511,13 +511,26 @@ cdef inline floating* place_of(
 
 
 cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
-    """By how many elements an output that is stored past the cache begins after a line of it: blocks then end where lines do."""
-    cdef const Operand* output = &job.gradient
-    if output.data is NULL:
-        output = &job.value if job.value.data is not NULL else &job.hessian
-    if not (stores_past_cache(job) and job.input.direct and job.target.direct and output.data is not NULL):
+    """By how many elements an output, or without outputs the input, begins after a line of the cache: blocks then end where lines do.
+
+    Past the cache, parts of lines cost more than whole ones; within, what lies across two lines takes as long as two. Large arrays
+    have one alignment as a rule.
+    """
+    cdef const Operand* operand = &job.gradient
+    if operand.data is NULL:
+        operand = &job.value if job.value.data is not NULL else &job.hessian
+    if operand.data is NULL:
+        operand = &job.input
+    if job.size < WORTH_ALIGNING or not (job.input.direct and job.target.direct and operand.direct):
         return 0
-    return <Py_ssize_t> (<size_t> output.data % CACHE_LINE) * line_of(job) // CACHE_LINE
+    return <Py_ssize_t> (<size_t> operand.data % CACHE_LINE) * line_of(job) // CACHE_LINE
+
+
+cdef inline Py_ssize_t first_step(const Job* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step) noexcept nogil:
+    """How many of the elements start .. stop come before a line of the cache begins; if none do, up to a whole step."""
+    cdef Py_ssize_t line = line_of(job), n = (start + elements_past_line(job)) % line
+    n = line - n if n else step
+    return n if n < stop - start else stop - start
 
 
 cdef void walk(
@@ -699,15 +712,15 @@ cdef void sum_values(
     cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef Pair pair
-    cdef Py_ssize_t n, step = LONG_STEP
+    cdef Py_ssize_t n = first_step(job, start, stop, stop - start)
     pair.past_cache = False
     pair.input_ahead = pair.target_ahead = 0        # hardware prefetchers do better here
     part.count += stop - start
     while start < stop:
-        n = stop - start if stop - start < step else step
         pair.input, pair.target = input + start, target + start
         add_values(job, part, &pair, n, <const floating*> NULL)
         start += n
+        n = stop - start
 
 
 cdef void sum_weighted_values(
@@ -721,11 +734,10 @@ cdef void sum_weighted_values(
     cdef const floating* first_weight = <const floating*> slice_start(job, &job.weight, number)
     cdef const floating* weights
     cdef Pair pair
-    cdef Py_ssize_t n, whole, count = 0
+    cdef Py_ssize_t n = first_step(job, start, stop, PART), whole, count = 0
     pair.past_cache = False
     pair.input_ahead = pair.target_ahead = 0        # hardware prefetchers do better here
     while start < stop:
-        n = stop - start if stop - start < PART else PART
         pair.input, pair.target, weights = input + start, target + start, first_weight + start
         if not are_valid(weights, n, &count):
             part.bad_weight = True
@@ -740,6 +752,7 @@ cdef void sum_weighted_values(
             pad(<floating*> values + whole, n - whole)
             add_weighted(job, part, <floating*> values + whole, <floating*> padded_weights, LANES)
         start += n
+        n = stop - start if stop - start < PART else PART
 
 
 # ---- slices and threads ----------------------------------------------------------------------------------------------------------
