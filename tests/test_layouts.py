@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cylosses.losses import LOSSES
+from cylosses.losses import LOSSES, SmoothL1Loss
 
 from .generators import DTYPES, LAYOUTS, SMALL_LENGTHS, SPREADS
 from .reference import reduced, same_bits
@@ -309,3 +309,41 @@ def test_many_dimensions(rng):
         results("smooth_l1", inputs.T, targets.T),
         results("smooth_l1", np.ascontiguousarray(inputs.T), np.ascontiguousarray(targets.T)),
     )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("past_line", [0, 1, 5])
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "mixed"])
+def test_outputs_that_are_stored_past_the_cache(dtype, past_line, layout, rng):
+    """Large outputs go round the cache a line at a time, wherever they and the operands begin: as computed piece by piece."""
+    n = (1 << 24) // np.dtype(dtype).itemsize + 1003
+    step = 1 if layout == "contiguous" else 2
+    inputs = np.resize(rng.standard_normal(100_003).astype(dtype), step * n)[::step]
+    targets = np.resize(rng.standard_normal(50_021).astype(dtype), n)
+    weight = np.resize(rng.random(7001).astype(dtype), n)
+    if layout == "mixed":
+        inputs = inputs.astype(np.float16 if dtype == np.float32 else np.float32)
+    room = np.empty((2, n + 32), dtype)
+    start = -room.ctypes.data % 64 // room.itemsize + past_line
+    first, second = room[0, start : start + n], room[1, start : start + n]
+    loss = SmoothL1Loss(reduction="sum", beta=0.7)
+    each = SmoothL1Loss(reduction="none", beta=0.7)
+    calls = {
+        "none": lambda x, t, w, out: each(x, t, out=out[0]),
+        "gradient": lambda x, t, w, out: loss.grad(x, t, 0.3, out=out[0]),
+        "value and gradient": lambda x, t, w, out: loss.value_and_grad(x, t, out=out[0]),
+        "gradient and Hessian": lambda x, t, w, out: loss.grad_and_hess(x, t, out=out),
+        "weighted": lambda x, t, w, out: loss.grad(x, t, weight=w, out=out[0]),
+        "masked": lambda x, t, w, out: each(x, t, where=w > 0.5, out=out[0]),
+    }
+    for name, call in calls.items():
+        room[:] = 77
+        call(inputs, targets, weight, (first, second))
+        piece = np.empty((2, 200_003), dtype)
+        for k in range(0, n, 200_003):
+            chosen = slice(k, min(k + 200_003, n))
+            parts = tuple(piece[:, : chosen.stop - k])
+            call(inputs[chosen], targets[chosen], weight[chosen], parts)
+            assert same_bits(first[chosen], parts[0]), name
+            assert "Hessian" not in name or same_bits(second[chosen], parts[1])
+        assert (room[:, :start] == 77).all() and (room[:, start + n :] == 77).all()
