@@ -292,6 +292,11 @@ class Loss:
         tuple of (gradient, Hessian)
             Both of the shape of input, with the divisor of ``mean`` and with the weights.
         """
+        pair = dispatch.plain_gradient_and_hessian(
+            self._code, self._parameter, self.reduction, input, target, curvature, weight, where, out, n_threads
+        )
+        if pair is not None:
+            return pair
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be 'exact', 'mm' or 'ones', got {curvature!r}")
         outs: Any = (None, None) if out is None else out

@@ -19,6 +19,7 @@ def general(monkeypatch):
     def close():
         monkeypatch.setattr(dispatch, "plain_loss", lambda *arguments: None)
         monkeypatch.setattr(dispatch, "plain_gradient", lambda *arguments: None)
+        monkeypatch.setattr(dispatch, "plain_gradient_and_hessian", lambda *arguments: None)
 
     return close
 
