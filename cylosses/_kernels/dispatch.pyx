@@ -13,6 +13,7 @@ cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.float cimport FLT_MIN
 from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -21,7 +22,8 @@ from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finis
 from cylosses._kernels.formulas cimport is_costly
 from cylosses._kernels.job cimport (
     BFLOAT16, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, MM_CURVATURE, NOTHING,
-    UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, Run, settle_memory, start_job, want_sum,
+    UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter,
+    enter_mask, settle_memory, start_job, start_plain_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run
@@ -153,9 +155,14 @@ cdef bint is_loss(int loss) noexcept nogil:
 
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
     """Whether the parameter is valid for the loss, also in the working type; NaN never is."""
-    cdef cylosses_mode mode = set_default_mode()        # the least valid number may be subnormal
-    cdef double rounded = <float> parameter if single else parameter
-    cdef bint fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+    cdef cylosses_mode mode
+    cdef double rounded = <float> parameter
+    cdef bint fit
+    if rounded == parameter and rounded >= FLT_MIN:     # then modes make no difference, and setting one takes time
+        return accepted[loss][0] <= parameter <= accepted[loss][1]
+    mode = set_default_mode()           # the least valid number may be subnormal
+    rounded = <float> parameter if single else parameter
+    fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
     restore_mode(mode)
     return fit
 
@@ -180,6 +187,8 @@ cdef int choose_threads(const Job* job) noexcept nogil:
     """Those that the job asks for, or by default as many as may be where the work is worth waking them; at most one for each block."""
     cdef int threads = job.threads
     cdef Py_ssize_t blocks = job.slices * job.size // 1024 + 1
+    if blocks == 1:
+        return 1
     if threads <= 0:
         threads = get_threads() if work_of(job) >= WORTH_THREADS else 1
     return threads if threads < blocks else <int> blocks
@@ -288,22 +297,11 @@ cdef class ExactSum:
 cdef struct Plan:
     # A job with room for its shape and strides.
     Job job
+    int operands
+    Operand* operand[OPERANDS]      # those that are there
+    int order[MAX_DIMS]             # the axis of each dimension at first
     Py_ssize_t shape[MAX_DIMS]
     Py_ssize_t strides[OPERANDS][MAX_DIMS]
-    Operand* operand[OPERANDS]      # those that are there
-    int operands
-    int order[MAX_DIMS]             # the axis of each dimension at first
-    bint flat                       # one dimension holds all axes: the operands are C-contiguous and of one shape
-
-
-cdef void start_plan(Plan* plan, int loss, double parameter, int storage) noexcept:
-    """Begin a plan whose results have this storage, still without shape and operands."""
-    cdef Job* job = &plan.job
-    start_job(job, loss, parameter, storage != FLOAT64)
-    job.narrow = storage if storage == FLOAT16 or storage == BFLOAT16 else -1
-    job.shape = plan.shape
-    plan.operands = 0
-    plan.flat = False
 
 
 cdef int storage_of(cnp.dtype dtype) except -1:
@@ -346,30 +344,16 @@ cdef int set_shape(Plan* plan, tuple shape, list kept) except -1:
 cdef void set_shape_of(Plan* plan, cnp.ndarray array) noexcept:
     """Enter the shape of an array all of whose axes are summed over."""
     cdef int k
-    if plan.flat:
-        plan.job.ndim = 1
-        plan.shape[0] = plan.job.size = cnp.PyArray_SIZE(array)
-        plan.job.slices = 1
-        return
     plan.job.ndim = cnp.PyArray_NDIM(array)
     for k in range(plan.job.ndim):
         plan.order[k] = k
         plan.shape[k] = cnp.PyArray_DIM(array, k)
 
 
-cdef inline void enter_array(const Job* job, Operand* operand, cnp.ndarray array, Py_ssize_t* strides, int storage) noexcept:
-    operand.data = <char*> cnp.PyArray_DATA(array)
-    operand.strides = strides
-    operand.storage = storage
-    operand.swapped = cnp.PyArray_ISBYTESWAPPED(array)
-    operand.readable = (
-        cnp.PyArray_ISALIGNED(array) and not operand.swapped and storage == (FLOAT32 if job.single else FLOAT64)
-    )
-
-
-cdef int add_operand(Plan* plan, Operand* operand, cnp.ndarray array) except -1:
+cdef int add_operand(Plan* plan, Operand* operand, object operand_or_none) except -1:
     """Enter an array that broadcasts to the plan's shape; None leaves the operand out."""
     cdef Py_ssize_t* strides = plan.strides[plan.operands]
+    cdef cnp.ndarray array = operand_or_none
     cdef int k, axis, missing
     if array is None:
         return 0
@@ -379,24 +363,14 @@ cdef int add_operand(Plan* plan, Operand* operand, cnp.ndarray array) except -1:
         strides[k] = 0
         if axis >= 0 and cnp.PyArray_DIM(array, axis) != 1:
             strides[k] = cnp.PyArray_STRIDE(array, axis)
-    enter_array(&plan.job, operand, array, strides, storage_of(array.dtype))
+    operand.data = <char*> cnp.PyArray_DATA(array)
+    operand.strides = strides
+    operand.storage = storage_of(array.dtype)
+    operand.swapped = cnp.PyArray_ISBYTESWAPPED(array)
+    operand.readable = cnp.PyArray_ISALIGNED(array) and not operand.swapped
     plan.operand[plan.operands] = operand
     plan.operands += 1
     return 0
-
-
-cdef inline void add_flat_operand(Plan* plan, Operand* operand, cnp.ndarray array) noexcept:
-    """The same for a flat plan, once and for all: no simplification of it is left."""
-    cdef int number
-    if array is not None:
-        number = cnp.PyArray_TYPE(array)
-        plan.strides[plan.operands][0] = cnp.PyArray_ITEMSIZE(array)
-        enter_array(
-            &plan.job, operand, array, plan.strides[plan.operands],
-            FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64 if number == cnp.NPY_FLOAT64 else UINT8
-        )
-        operand.direct = operand.readable
-        plan.operands += 1
 
 
 cdef void move_dimension(Plan* plan, int source, int to) noexcept:
@@ -525,13 +499,14 @@ cdef void tile(Plan* plan, Plan* rest) noexcept:
 
 
 cdef void settle_access(Plan* plan) noexcept:
-    """Find the operands that are direct, and those that repeat."""
+    """Find the operands that need no staging, and those that repeat."""
     cdef Py_ssize_t expected
     cdef Operand* operand
-    cdef int k, m
+    cdef int k, m, wanted = FLOAT32 if plan.job.single else FLOAT64
     for m in range(plan.operands):
         operand = plan.operand[m]
         expected = 4 if plan.job.single else 8
+        operand.readable = operand.readable and operand.storage == wanted
         operand.direct = operand.readable
         for k in range(plan.job.ndim - 1, plan.job.outer - 1, -1):
             operand.direct = operand.direct and (operand.strides[k] == expected or plan.shape[k] == 1)
@@ -580,35 +555,31 @@ cdef void simplify(Plan* plan) noexcept:
         plan.job.ndim += 1
 
 
-cdef int carry_out(
-    Plan* plan, cnp.ndarray input, cnp.ndarray target, cnp.ndarray value, cnp.ndarray gradient, cnp.ndarray hessian,
-    cnp.ndarray weight, cnp.ndarray where, cnp.ndarray grad_output,
+cdef int run_plan(
+    Plan* plan, object input, object target, object value, object gradient, object hessian, object weight, object where,
+    object grad_output,
 ) except -1:
-    """Run a plan that has its shape on these operands. A bad weight is a ValueError."""
+    """Run a plan that has its shape on these arrays, or None, which broadcast to it."""
     cdef Plan rest
     cdef Job* job = &plan.job
-    if plan.flat:
-        add_flat_operand(plan, &job.input, input)
-        add_flat_operand(plan, &job.target, target)
-        add_flat_operand(plan, &job.value, value)
-        add_flat_operand(plan, &job.gradient, gradient)
-        add_flat_operand(plan, &job.hessian, hessian)
-        add_flat_operand(plan, &job.weight, weight)
-        add_flat_operand(plan, &job.where, where)
-        add_flat_operand(plan, &job.grad_output, grad_output)
-    else:
-        add_operand(plan, &job.input, input)
-        add_operand(plan, &job.target, target)
-        add_operand(plan, &job.value, value)
-        add_operand(plan, &job.gradient, gradient)
-        add_operand(plan, &job.hessian, hessian)
-        add_operand(plan, &job.weight, weight)
-        add_operand(plan, &job.where, where)
-        add_operand(plan, &job.grad_output, grad_output)
-        simplify(plan)
-        tile(plan, &rest)
-        settle_access(plan)
+    job.shape = plan.shape
+    plan.operands = 0
+    add_operand(plan, &job.input, input)
+    add_operand(plan, &job.target, target)
+    add_operand(plan, &job.value, value)
+    add_operand(plan, &job.gradient, gradient)
+    add_operand(plan, &job.hessian, hessian)
+    add_operand(plan, &job.weight, weight)
+    add_operand(plan, &job.where, where)
+    add_operand(plan, &job.grad_output, grad_output)
+    simplify(plan)
+    tile(plan, &rest)
+    settle_access(plan)
     run_from_python(job)
+    return check_weight(job)
+
+
+cdef inline int check_weight(const Job* job) except -1:
     if job.bad_weight:
         raise ValueError("weight must be finite and not negative where it is selected")
     return 0
@@ -648,12 +619,9 @@ cdef bint broadcasts_to(cnp.ndarray x, cnp.ndarray like) noexcept:
     return True
 
 
-cdef inline bint take_operand(Plan* plan, cnp.ndarray x, cnp.ndarray like) noexcept:
-    """Whether x broadcasts to the shape of the other array; the plan then knows if it can still be flat."""
-    if cnp.PyArray_IS_C_CONTIGUOUS(x) and have_one_shape(x, like):
-        return True
-    plan.flat = False
-    return broadcasts_to(x, like)
+cdef inline bint have_one_layout(cnp.ndarray x, cnp.ndarray y) noexcept:
+    """Whether both are C-contiguous, aligned and native, and of one shape."""
+    return cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_ISCARRAY_RO(y) and have_one_shape(x, y)
 
 
 cdef inline double number_of(object value) noexcept:
@@ -699,28 +667,78 @@ cdef inline int curvature_named(object curvature):
 
 
 cdef bint start_plain(
-    Plan* plan, int loss, object parameter, object input, object target, object weight, object where, object axis, object n_threads
+    PlainJob* plain, int loss, object parameter, object input, object target, object weight, object where, object axis,
+    object n_threads
 ) noexcept:
-    """Begin a plan without operands, if this is a plain call as far as the arguments tell that every plain function has."""
+    """Begin a job, if this is a plain call as far as the arguments tell that every plain function has. The operands are entered if
+    all of them can be read as they are; else a plan is to be made of the job.
+    """
     cdef double number = number_of(parameter), threads = 0 if n_threads is None else number_of(n_threads)
-    cdef bint single
-    if axis is not None or not (is_plain(input) and is_plain(target) and have_one_shape(input, target)):
+    cdef bint single, direct
+    if axis is not None or not (is_plain(input) and is_plain(target)):
+        return False
+    direct = have_one_layout(<cnp.ndarray> input, <cnp.ndarray> target)
+    if not (direct or have_one_shape(<cnp.ndarray> input, <cnp.ndarray> target)):
         return False
     if n_threads is not None and not (type(n_threads) is int and 1 <= threads <= MAX_THREADS):
         return False
     single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(<cnp.ndarray> target) == cnp.NPY_FLOAT32
     if not fits(loss, number, single):
         return False
-    start_plan(plan, loss, fabs(number), FLOAT32 if single else FLOAT64)       # -0.0 is 0
-    plan.job.threads = <int> threads
-    plan.flat = cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> input) and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> target)
-    if weight is not None and not (is_plain(weight) and take_operand(plan, weight, input)):
-        return False
-    return where is None or (is_mask(where) and take_operand(plan, where, input))
+    start_plain_job(plain, loss, fabs(number), single, cnp.PyArray_SIZE(<cnp.ndarray> input))       # -0.0 is 0
+    plain.job.threads = <int> threads
+    direct = direct and cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.PyArray_TYPE(<cnp.ndarray> target)
+    if weight is not None:
+        if not (is_plain(weight) and broadcasts_to(<cnp.ndarray> weight, <cnp.ndarray> input)):
+            return False
+        direct = direct and (
+            cnp.PyArray_TYPE(<cnp.ndarray> weight) == type_of_results(plain)
+            and have_one_layout(<cnp.ndarray> weight, <cnp.ndarray> input)
+        )
+    if where is not None:
+        if not (is_mask(where) and broadcasts_to(<cnp.ndarray> where, <cnp.ndarray> input)):
+            return False
+        direct = direct and have_one_layout(<cnp.ndarray> where, <cnp.ndarray> input)
+    if direct:
+        enter(plain, &plain.job.input, cnp.PyArray_DATA(<cnp.ndarray> input))
+        enter(plain, &plain.job.target, cnp.PyArray_DATA(<cnp.ndarray> target))
+        if weight is not None:
+            enter(plain, &plain.job.weight, cnp.PyArray_DATA(<cnp.ndarray> weight))
+        if where is not None:
+            enter_mask(plain, cnp.PyArray_DATA(<cnp.ndarray> where))
+    return True
 
 
-cdef inline int type_of_results(const Plan* plan) noexcept:
-    return cnp.NPY_FLOAT32 if plan.job.single else cnp.NPY_FLOAT64
+cdef inline int type_of_results(const PlainJob* plain) noexcept:
+    return cnp.NPY_FLOAT32 if plain.job.single else cnp.NPY_FLOAT64
+
+
+cdef int run_planned(
+    const PlainJob* plain, object input, object target, object value, object gradient, object hessian, object weight, object where,
+    object grad_output,
+) except -1:
+    """run_plain() where operands are not entered yet."""
+    cdef Plan plan
+    plan.job = plain.job
+    set_shape_of(&plan, <cnp.ndarray> input)
+    return run_plan(&plan, input, target, value, gradient, hessian, weight, where, grad_output)
+
+
+cdef inline int run_plain(
+    PlainJob* plain, object input, object target, object value, object gradient, object hessian, object weight, object where,
+    object grad_output,
+) except -1:
+    """Run a job that start_plain() began, with its operands and the outputs of plain_output(), or None."""
+    if plain.job.input.data is NULL or grad_output is not None:
+        return run_planned(plain, input, target, value, gradient, hessian, weight, where, grad_output)
+    if value is not None:
+        enter(plain, &plain.job.value, cnp.PyArray_DATA(<cnp.ndarray> value))
+    if gradient is not None:
+        enter(plain, &plain.job.gradient, cnp.PyArray_DATA(<cnp.ndarray> gradient))
+    if hessian is not None:
+        enter(plain, &plain.job.hessian, cnp.PyArray_DATA(<cnp.ndarray> hessian))
+    run_from_python(&plain.job)
+    return check_weight(&plain.job)
 
 
 cdef bint overlap(cnp.ndarray operand, cnp.ndarray out) noexcept:
@@ -741,75 +759,69 @@ cdef bint overlap(cnp.ndarray operand, cnp.ndarray out) noexcept:
     return first < start + cnp.PyArray_NBYTES(out) and start < last + cnp.PyArray_ITEMSIZE(operand)
 
 
-cdef bint lies_across(cnp.ndarray operand, cnp.ndarray out) noexcept:
-    """Whether writing to the C-contiguous `out` may change elements of the operand that are still to be read: they overlap, and not
-    element upon element.
+cdef bint lies_across(object operand, cnp.ndarray out) noexcept:
+    """Whether writing to the C-contiguous `out` may change elements of the operand, if there is one, that are still to be read: they
+    overlap, and not element upon element.
     """
-    return overlap(operand, out) and not (
-        cnp.PyArray_DATA(operand) == cnp.PyArray_DATA(out) and cnp.PyArray_TYPE(operand) == cnp.PyArray_TYPE(out)
-        and cnp.PyArray_ISCARRAY_RO(operand) and have_one_shape(operand, out)
+    return operand is not None and overlap(<cnp.ndarray> operand, out) and not (
+        cnp.PyArray_DATA(<cnp.ndarray> operand) == cnp.PyArray_DATA(out)
+        and cnp.PyArray_TYPE(<cnp.ndarray> operand) == cnp.PyArray_TYPE(out)
+        and have_one_layout(<cnp.ndarray> operand, out)
     )
 
 
-cdef object plain_output(const Plan* plan, object out, object input, object target, object weight, object where, object grad_output):
+cdef object plain_output(const PlainJob* plain, object out, object input, object target, object weight, object where, object grad_output):
     """A new array for results, or `out` if it takes them as they are written and lies across no operand; else None."""
     if out is None:
         return cnp.PyArray_EMPTY(
-            cnp.PyArray_NDIM(<cnp.ndarray> input), cnp.PyArray_DIMS(<cnp.ndarray> input), type_of_results(plan), 0
+            cnp.PyArray_NDIM(<cnp.ndarray> input), cnp.PyArray_DIMS(<cnp.ndarray> input), type_of_results(plain), 0
         )
     if not (
-        is_plain(out) and cnp.PyArray_TYPE(<cnp.ndarray> out) == type_of_results(plan) and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
-        and have_one_shape(out, input)
+        is_plain(out) and cnp.PyArray_TYPE(<cnp.ndarray> out) == type_of_results(plain) and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
+        and have_one_shape(<cnp.ndarray> out, <cnp.ndarray> input)
     ):
         return None
-    if lies_across(input, out) or lies_across(target, out):
+    if lies_across(input, <cnp.ndarray> out) or lies_across(target, <cnp.ndarray> out) or lies_across(weight, <cnp.ndarray> out):
         return None
-    if (weight is not None and lies_across(weight, out)) or (where is not None and lies_across(where, out)):
-        return None
-    if grad_output is not None and lies_across(grad_output, out):
-        return None
-    return out
+    return None if lies_across(where, <cnp.ndarray> out) or lies_across(grad_output, <cnp.ndarray> out) else out
 
 
-cdef inline bint takes_sum(const Plan* plan, object out) noexcept:
+cdef inline bint takes_sum(const PlainJob* plain, object out) noexcept:
     """Whether a sum can be written to `out` as it is: a writeable array of no dimensions and the dtype of the results."""
     return (
         type(out) is cnp.ndarray
         and cnp.PyArray_NDIM(<cnp.ndarray> out) == 0
-        and cnp.PyArray_TYPE(<cnp.ndarray> out) == type_of_results(plan)
+        and cnp.PyArray_TYPE(<cnp.ndarray> out) == type_of_results(plain)
         and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
     )
 
 
-cdef object sum_of(const Plan* plan, void* room, object out):
+cdef object sum_of(const PlainJob* plain, void* room, object out):
     """The sum in this room as a scalar; or `out`, if there is one, with the sum in it."""
     if out is None:
-        return scalar_from(room, <cnp.PyArray_Descr*> (SINGLE if plan.job.single else DOUBLE), None)
-    memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), room, 4 if plan.job.single else 8)
+        return scalar_from(room, <cnp.PyArray_Descr*> (SINGLE if plain.job.single else DOUBLE), None)
+    memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), room, plain.stride)
     return out
 
 
-cdef double plain_scale(
-    const Plan* plan, double factor, int reduction, object input, object target, object weight, object where
-) except? -1:
-    """The factor of derivatives: of the mean, over the number of elements or the sum of the weights, which takes a run of its own.
-    It is infinite or NaN for the mean of no elements, which have no gradient.
+cdef int set_plain_scale(
+    PlainJob* plain, double factor, int reduction, object input, object target, object weight, object where
+) except -1:
+    """Multiply derivatives by the factor: for the mean, over the number of elements or the sum of the weights, which takes a run of
+    its own. The quotient is infinite or NaN for the mean of no elements, which have no gradient.
     """
-    cdef Plan counting
-    cdef double divisor
-    if reduction != MEAN:
-        return factor
-    if weight is None and where is None:
-        return factor / <double> cnp.PyArray_SIZE(<cnp.ndarray> input)
-    start_plan(&counting, plan.job.loss, plan.job.parameter, FLOAT32 if plan.job.single else FLOAT64)
-    counting.flat = plan.flat
-    counting.job.threads = plan.job.threads
-    counting.job.term = WEIGHTS
-    counting.job.result = <char*> &divisor
-    counting.job.result_storage = FLOAT64
-    set_shape_of(&counting, input)
-    carry_out(&counting, input, target, None, None, None, weight, where, None)
-    return factor / divisor
+    cdef PlainJob counting
+    cdef double divisor = <double> plain.size
+    if reduction == MEAN:
+        if weight is not None or where is not None:
+            counting = plain[0]
+            counting.job.term = WEIGHTS
+            counting.job.result = <char*> &divisor
+            counting.job.result_storage = FLOAT64
+            run_plain(&counting, input, target, None, None, None, weight, where, None)
+        factor = factor / divisor
+    plain.job.scale = factor
+    return 0
 
 
 @cython.binding(False)      # cheaper to call
@@ -817,24 +829,23 @@ def plain_loss(
     int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads
 ):
     """The loss of a plain call: a NumPy scalar, an array or `out`; None if this is no plain call."""
-    cdef Plan plan
+    cdef PlainJob plain
     cdef double room
     cdef int named = reduction_named(reduction)
     if named == UNKNOWN or keepdims is not False:
         return None
-    if not start_plain(&plan, loss, parameter, input, target, weight, where, axis, n_threads):
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
         return None
-    set_shape_of(&plan, input)
     if named == NONE:
-        out = plain_output(&plan, out, input, target, weight, where, None)
+        out = plain_output(&plain, out, input, target, weight, where, None)
         if out is not None:
-            carry_out(&plan, input, target, out, None, None, weight, where, None)
+            run_plain(&plain, input, target, out, None, None, weight, where, None)
         return out
-    if out is not None and not takes_sum(&plan, out):
+    if out is not None and not takes_sum(&plain, out):
         return None
-    want_sum(&plan.job, named == MEAN, &room)
-    carry_out(&plan, input, target, None, None, None, weight, where, None)
-    return sum_of(&plan, &room, out)
+    want_sum(&plain.job, named == MEAN, &room)
+    run_plain(&plain, input, target, None, None, None, weight, where, None)
+    return sum_of(&plain, &room, out)
 
 
 @cython.binding(False)
@@ -842,26 +853,47 @@ def plain_gradient(
     int loss, parameter, reduction, input, target, grad_output, wrt, bint with_value, weight, where, axis, out, n_threads
 ):
     """The gradient of a plain call, with_value a pair of value and gradient; None if this is no plain call."""
-    cdef Plan plan
-    cdef double room, factor = 1 if grad_output is None else number_of(grad_output)
+    cdef PlainJob plain
+    cdef double room, factor = 1
     cdef int named = reduction_named(reduction)
-    if named == UNKNOWN or (named == NONE and with_value) or factor != factor or type(wrt) is not str:
+    value = factors = None
+    if grad_output is not None:
+        if named == NONE and is_plain(grad_output) and cnp.PyArray_SIZE(<cnp.ndarray> grad_output) != 1:
+            factors = grad_output
+        else:
+            factor = number_of(grad_output)
+    if named == UNKNOWN or factor != factor or type(wrt) is not str:
         return None
     if <str> wrt != "input":
         if <str> wrt != "target":
             return None
         factor = -factor
-    if not start_plain(&plan, loss, parameter, input, target, weight, where, axis, n_threads):
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
         return None
-    out = plain_output(&plan, out, input, target, weight, where, None)
+    if factors is not None and not broadcasts_to(<cnp.ndarray> factors, <cnp.ndarray> input):
+        return None
+    if with_value and type(out) is tuple:
+        if len(<tuple> out) != 2:
+            return None
+        value, out = <tuple> out
+    if with_value and named != NONE and not (value is None or takes_sum(&plain, value)):
+        return None
+    out = plain_output(&plain, out, input, target, weight, where, factors)
     if out is None:
         return None
-    set_shape_of(&plan, input)
-    plan.job.scale = plain_scale(&plan, factor, named, input, target, weight, where)
-    if with_value:
-        want_sum(&plan.job, named == MEAN, &room)
-    carry_out(&plan, input, target, None, out, None, weight, where, None)
-    return (sum_of(&plan, &room, None), out) if with_value else out
+    if with_value and named == NONE:
+        value = plain_output(&plain, value, input, target, weight, where, factors)
+        if value is None:
+            return None
+    if value is not None and overlap(<cnp.ndarray> value, <cnp.ndarray> out):
+        return None
+    set_plain_scale(&plain, factor, named, input, target, weight, where)
+    if with_value and named != NONE:
+        want_sum(&plain.job, named == MEAN, &room)
+        run_plain(&plain, input, target, None, out, None, weight, where, factors)
+        return sum_of(&plain, &room, value), out
+    run_plain(&plain, input, target, value, out, None, weight, where, factors)
+    return (value, out) if with_value else out
 
 
 @cython.binding(False)
@@ -869,25 +901,24 @@ def plain_gradient_and_hessian(
     int loss, parameter, reduction, input, target, curvature, weight, where, out, n_threads
 ):
     """The pair of gradient and Hessian of a plain call; None if this is no plain call."""
-    cdef Plan plan
+    cdef PlainJob plain
     cdef int named = reduction_named(reduction), curved = curvature_named(curvature)
     if named == UNKNOWN or curved < 0:
         return None
-    if not start_plain(&plan, loss, parameter, input, target, weight, where, None, n_threads):
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, None, n_threads):
         return None
     gradient = hessian = None
     if out is not None:
         if type(out) is not tuple or len(<tuple> out) != 2:
             return None
         gradient, hessian = <tuple> out
-    gradient = plain_output(&plan, gradient, input, target, weight, where, None)
-    hessian = plain_output(&plan, hessian, input, target, weight, where, None)
-    if gradient is None or hessian is None or overlap(gradient, hessian):
+    gradient = plain_output(&plain, gradient, input, target, weight, where, None)
+    hessian = plain_output(&plain, hessian, input, target, weight, where, None)
+    if gradient is None or hessian is None or overlap(<cnp.ndarray> gradient, <cnp.ndarray> hessian):
         return None
-    set_shape_of(&plan, input)
-    plan.job.curvature = curved
-    plan.job.scale = plain_scale(&plan, 1, named, input, target, weight, where)
-    carry_out(&plan, input, target, None, gradient, hessian, weight, where, None)
+    plain.job.curvature = curved
+    set_plain_scale(&plain, 1, named, input, target, weight, where)
+    run_plain(&plain, input, target, None, gradient, hessian, weight, where, None)
     return gradient, hessian
 
 
@@ -909,7 +940,8 @@ def execute(
     cdef Plan plan
     cdef Job* job = &plan.job
     cdef int storage = storage_of(dtype)
-    start_plan(&plan, loss, parameter, storage)
+    start_job(job, loss, parameter, storage != FLOAT64)
+    job.narrow = storage if storage == FLOAT16 or storage == BFLOAT16 else -1
     set_shape(&plan, shape, kept)
     job.threads = n_threads
     job.curvature = curvature
@@ -922,7 +954,7 @@ def execute(
     if totals is not None:
         job.total = &(<ExactSum?> totals[0]).exact
         job.weights = &(<ExactSum?> totals[1]).exact
-    carry_out(
+    run_plan(
         &plan, operands["input"], operands["target"], operands.get("value"), operands.get("gradient"), operands.get("hessian"),
         operands.get("weight"), operands.get("where"), operands.get("grad_output"),
     )

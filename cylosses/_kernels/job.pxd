@@ -1,7 +1,6 @@
 # What a pass over the data is told (a Job), and the types of the functions that carry it out.
 
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
 
 from cylosses._kernels.exact cimport Exact
 
@@ -110,7 +109,10 @@ cdef inline void settle_memory(Job* job) noexcept nogil:
 
 cdef inline void start_job(Job* job, int loss, double parameter, bint single) noexcept nogil:
     """Make a job without shape, operands and results."""
-    memset(job, 0, sizeof(Job))
+    cdef char* bytes = <char*> job
+    cdef size_t k
+    for k in range(sizeof(Job)):        # as memset(), of which gcc makes `rep stos`, which takes longer to start
+        bytes[k] = 0
     job.loss = loss
     job.parameter = parameter
     job.single = single
@@ -130,6 +132,7 @@ cdef struct PlainJob:
     Job job
     Py_ssize_t size
     Py_ssize_t stride
+    Py_ssize_t mask_stride
 
 cdef inline void start_plain_job(PlainJob* plain, int loss, double parameter, bint single, Py_ssize_t size) noexcept nogil:
     """Make a job on so many elements, still without operands and results."""
@@ -137,6 +140,7 @@ cdef inline void start_plain_job(PlainJob* plain, int loss, double parameter, bi
     start_job(job, loss, parameter, single)
     plain.size = size
     plain.stride = 4 if single else 8
+    plain.mask_stride = 1
     job.ndim = 1
     job.shape = &plain.size
     job.slices = 1
@@ -149,6 +153,12 @@ cdef inline void enter(PlainJob* plain, Operand* operand, const void* data) noex
     operand.storage = FLOAT32 if plain.job.single else FLOAT64
     operand.readable = True
     operand.direct = True
+
+cdef inline void enter_mask(PlainJob* plain, const void* data) noexcept nogil:
+    """Make an array of bool the mask of the job."""
+    plain.job.where.data = <char*> data
+    plain.job.where.strides = &plain.mask_stride
+    plain.job.where.storage = UINT8
 
 
 ctypedef void (*Run)(Job* job) noexcept nogil
