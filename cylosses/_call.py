@@ -27,6 +27,7 @@ PACKAGE = __file__[: __file__.rindex("_call")]  # without pathlib, whose import 
 NUMBERS = frozenset({bool, int, float})
 ORDINARY = NUMBERS | {list, tuple, np.float32, np.float64}  # numpy.asarray does the right thing with these
 ACCEPTED = "bool, integers, float16, bfloat16, float32 and float64 are accepted"
+ACCEPTED_NUMBERS = frozenset([np.dtype(char).num for char in "?bBhHiIlLqQefd"])  # without long double, whatever its size
 
 
 class BroadcastWarning(UserWarning):
@@ -46,6 +47,8 @@ def warn(message: str, category: type[Warning]) -> None:
 
 def check_reduction(reduction: object) -> Reduction:
     """Return a reduction that is one of the three."""
+    if type(reduction) is str and reduction in REDUCTIONS:
+        return cast(Reduction, reduction)
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
     return cast(Reduction, str(reduction))
@@ -123,7 +126,7 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise TypeError for elements that no kernel reads."""
-    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.char != "g") or dtype.name == "bfloat16":  # g: long double, of any size
+    if dtype.num in ACCEPTED_NUMBERS or dtype.name == "bfloat16":
         return
     hint = {
         "c": "; take the real part or the absolute value first",
@@ -131,6 +134,19 @@ def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
         "f": "; convert it to float64",
     }
     raise TypeError(f"{name} has dtype {dtype}, which is not supported{hint.get(dtype.kind, '')}: {ACCEPTED}")
+
+
+@functools.lru_cache(maxsize=256)
+def broadcast(of_input: tuple[int, ...], of_target: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    """Return the shape that operands of different shapes are broadcast to, and the warning that says so."""
+    try:
+        shape = np.broadcast_shapes(of_input, of_target)
+    except ValueError:
+        raise ValueError(f"input of shape {of_input} and target of shape {of_target} cannot be broadcast together") from None
+    return shape, (
+        f"input has shape {of_input} and target has shape {of_target}; they are broadcast to {shape}. "
+        "Reshape one of them if that is not what you mean."
+    )
 
 
 @functools.cache
@@ -183,17 +199,17 @@ class Call:
         check_dtype("input", first.dtype)
         second = as_array("target", target)
         check_dtype("target", second.dtype)
-        weak = type(input) in NUMBERS, type(target) in NUMBERS
-        self.dtype = result_dtype(None if weak[0] else first.dtype, None if weak[1] else second.dtype)
-        if weak[0] or weak[1]:
-            working = np.float32 if self.dtype.itemsize < 8 else np.float64
-            with np.errstate(over="ignore"):
-                first = first.astype(working) if weak[0] else first
-                second = second.astype(working) if weak[1] else second
+        if type(input) in NUMBERS or type(target) in NUMBERS:
+            first, second = self._weigh_numbers(input, target, first, second)
+        else:
+            self.dtype = result_dtype(first.dtype, second.dtype)
         if self.dtype.itemsize < 8:
             loss._check_rounded()
         self.operands: Arrays = {"input": first, "target": second}
-        self.shape = self._broadcast(first.shape, second.shape)
+        self.shape = first.shape
+        if self.shape != second.shape:
+            self.shape, message = broadcast(self.shape, second.shape)
+            warn(message, BroadcastWarning)
         if weight is not None:
             self.operands["weight"] = self._weight(weight)
         if where is not None:
@@ -203,20 +219,13 @@ class Call:
             self.operands["where"] = array
         self.n_threads = 0 if n_threads is None else check_threads("n_threads", n_threads)
 
-    @staticmethod
-    def _broadcast(of_input: tuple[int, ...], of_target: tuple[int, ...]) -> tuple[int, ...]:
-        if of_input == of_target:
-            return of_input
-        try:
-            shape = np.broadcast_shapes(of_input, of_target)
-        except ValueError:
-            raise ValueError(f"input of shape {of_input} and target of shape {of_target} cannot be broadcast together") from None
-        warn(
-            f"input has shape {of_input} and target has shape {of_target}; they are broadcast to {shape}. "
-            "Reshape one of them if that is not what you mean.",
-            BroadcastWarning,
-        )
-        return shape
+    def _weigh_numbers(self, input: object, target: object, first: Array, second: Array) -> tuple[Array, Array]:
+        """Set the dtype of results where an operand is a Python number, and return both operands in the type it is computed in."""
+        weak = type(input) in NUMBERS, type(target) in NUMBERS
+        self.dtype = result_dtype(None if weak[0] else first.dtype, None if weak[1] else second.dtype)
+        working = np.float32 if self.dtype.itemsize < 8 else np.float64
+        with np.errstate(over="ignore"):
+            return first.astype(working) if weak[0] else first, second.astype(working) if weak[1] else second
 
     def _fitting(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> Array:
         """Return the array if it broadcasts to `shape`, by default that of the call."""
