@@ -119,6 +119,13 @@ def _check_memory(name: str, value: object) -> None:
         raise TypeError(f"{name} is not in the CPU's memory: copy it there first, e.g. {name}.cpu() or {name}.get()")
 
 
+def as_operand(name: str, value: object) -> Array:
+    """Return an array-like of elements that the kernels read as an ndarray."""
+    array = value if type(value) is np.ndarray else as_array(name, value)
+    check_dtype(name, array.dtype)
+    return array
+
+
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Whether elements of an accepted dtype are floating-point numbers."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
@@ -195,10 +202,7 @@ class Call:
         self, loss: Any, input: object, target: object, weight: object = None, where: object = None, n_threads: object = None
     ) -> None:
         self.loss = loss
-        first = as_array("input", input)
-        check_dtype("input", first.dtype)
-        second = as_array("target", target)
-        check_dtype("target", second.dtype)
+        first, second = as_operand("input", input), as_operand("target", target)
         if type(input) in NUMBERS or type(target) in NUMBERS:
             first, second = self._weigh_numbers(input, target, first, second)
         else:
@@ -271,7 +275,7 @@ class Call:
 
     def _with_ones(self, kept: list[int] | None) -> tuple[int, ...]:
         """Return the shape of the call with 1 where it is summed over."""
-        return tuple(n if k in (kept or ()) else 1 for k, n in enumerate(self.shape))
+        return tuple([n if k in kept else 1 for k, n in enumerate(self.shape)]) if kept else (1,) * len(self.shape)
 
     def _left(self, kept: list[int] | None) -> tuple[int, ...]:
         """Return the shape of what is left of the call."""
@@ -363,7 +367,7 @@ class Call:
     def _divisor(self, kept: list[int] | None) -> Array | float:
         """Return what a mean divides by, in float64 and with ones for the axes that are summed over."""
         if "weight" not in self.operands and "where" not in self.operands:
-            return float(math.prod([n for k, n in enumerate(self.shape) if k not in (kept or ())]))
+            return float(math.prod([n for k, n in enumerate(self.shape) if k not in kept] if kept else self.shape))
         divisor = np.empty(self._with_ones(kept) if kept else ())
         self._run(self.operands, kept, summed="weight", result=divisor, result_dtype=divisor.dtype)
         return divisor if kept else float(divisor.item())
@@ -372,8 +376,7 @@ class Call:
         """Return what each derivative is multiplied with, incoming gradient over divisor with its sign: a number and an operand."""
         factor: Any = 1.0
         if grad_output is not None:
-            factor = as_array("grad_output", grad_output)
-            check_dtype("grad_output", factor.dtype)
+            factor = as_operand("grad_output", grad_output)
             if factor.size == 1:
                 factor = float(factor.item())
             elif reduction == "none":
@@ -420,38 +423,44 @@ class Call:
         kept = self.kept_axes(axis)
         scale, extra = self._factor(reduction, kept, grad_output, wrt)
         shape: tuple[int, ...] = self.operands[wrt].shape
-        of_value = self.shape if reduction == "none" else self._left(kept)
+        # What is summed is rounded into arrays of its own: the value, and derivatives over what was broadcast.
+        value_summed, derivatives_summed = reduction != "none", shape != self.shape
+        of_value = self._left(kept) if value_summed else self.shape
         final = {"value": self.output("out for the value", outs[0], of_value)} if value else {}
         final["gradient"] = self.output("out for the gradient", outs[1], shape)
         if hessian:
             final["hessian"] = self.output("out for the hessian", outs[2], shape)
-        summed = {"value"} if reduction != "none" else set()
-        if shape != self.shape:
-            summed |= {"gradient", "hessian"}
         written, given = final, outs[0] is not None or outs[1] is not None or outs[2] is not None
         if given:
             _check_distinct(final)
             written = {
-                name: np.empty(array.shape, self.dtype) if name in summed else self._apart(array, extra)
+                name: np.empty(array.shape, self.dtype)
+                if (value_summed if name == "value" else derivatives_summed)
+                else self._apart(array, extra)
                 for name, array in final.items()
             }
         operands = self.operands | extra
         curvature = CURVATURES.index(hessian) if hessian else 0
-        for name in (written.keys() & summed) - {"value"}:
+        if derivatives_summed:
             axes = self._kept_of(shape)
-            self._run(operands, axes, summed=name, result=written[name], curvature=curvature, scale=scale)
-        elementwise = {name: array for name, array in written.items() if name not in summed}
-        operands |= elementwise
-        if value and "value" in summed:
+            for name in ("gradient", "hessian") if hessian else ("gradient",):
+                self._run(operands, axes, summed=name, result=written[name], curvature=curvature, scale=scale)
+        else:
+            operands["gradient"] = written["gradient"]
+            if hessian:
+                operands["hessian"] = written["hessian"]
+        if value and value_summed:
             divide = reduction == "mean"
             self._run(operands, kept, summed="value", divide=divide, result=written["value"], curvature=curvature, scale=scale)
-        elif elementwise:
+        elif value or not derivatives_summed:
+            if value:
+                operands["value"] = written["value"]
             self._run(operands, curvature=curvature, scale=scale)
         if given:
             for name, array in written.items():
                 _moved(array, final[name])
         of_loss = final.get("value")
-        if of_loss is not None and "value" in summed and not of_value and outs[0] is None:
+        if of_loss is not None and value_summed and not of_value and outs[0] is None:
             of_loss = of_loss[()]
         return of_loss, final["gradient"], final.get("hessian")
 

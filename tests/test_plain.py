@@ -44,6 +44,13 @@ def outcome(call):
         return type(error), str(error)
 
 
+def copied(result):
+    """The result, whose arrays may be written to again."""
+    if isinstance(result, tuple):
+        return tuple(map(copied, result))
+    return result.copy() if isinstance(result, np.ndarray) else result
+
+
 def alike(a, b):
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(alike, a, b))
@@ -207,46 +214,50 @@ def test_both_ways_give_the_same_of_every_loss(name, rng, general):
     assert all(all(map(alike, every_call(*call), before)) for call, before in zip(calls, quick, strict=True))
 
 
-# Two views of one buffer of numbers, and how an output lies to them.
+LONG = 2500  # elements, more than one block of the loops
+# Where an output lies in a buffer of numbers that begins with an operand.
 OVERLAPS = {
-    "upon": slice(0, 8),
-    "one further": slice(1, 9),
-    "one before": slice(4, 12),
-    "backward": slice(7, None, -1),
-    "far": slice(20, 28),
+    "upon": slice(0, LONG),
+    "one further": slice(1, LONG + 1),
+    "backward": slice(LONG - 1, None, -1),
+    "last of the operand": slice(LONG - 1, 2 * LONG - 1),
+    "far": slice(2 * LONG, 3 * LONG),
 }
 
 
 @pytest.mark.parametrize("place", OVERLAPS)
-@pytest.mark.parametrize("which", ["input", "target", "weight", "where", "grad_output"])
+@pytest.mark.parametrize("which", ["input", "target", "weight", "row of weights", "where", "grad_output"])
 @pytest.mark.parametrize("stride", [1, 2, -1])
 def test_both_ways_are_right_where_outputs_overlap_operands(place, which, stride, rng, general):
     def results():
-        buffer = np.arange(1.0, 41.0) / 8
+        buffer = np.arange(5.0 * LONG) % 7
         operands = {"input": numbers[0], "target": numbers[1], "weight": numbers[2], "grad_output": numbers[3], "where": mask}
         out = buffer[OVERLAPS[place]]
         if which == "where":
-            operands["where"] = buffer.view(bool)[40:48]
+            buffer[:LONG].view(bool)[...] = np.resize([True, False, True], 8 * LONG)
+            operands["where"] = buffer.view(bool)[: LONG * abs(stride)][::stride]
+        elif which == "row of weights":
+            operands["weight"] = np.broadcast_to(buffer[:1], (LONG,))
         else:
-            operands[which] = buffer[5:][: 8 * abs(stride)][::stride] if place == "one before" else buffer[: 8 * abs(stride)][::stride]
+            operands[which] = buffer[: LONG * abs(stride)][::stride]
         x, t, weight, where = (operands[name] for name in ("input", "target", "weight", "where"))
         calls = (
             lambda: smooth_l1_loss(x, t, "none", weight=weight, where=where, out=out),
             lambda: smooth_l1_loss_backward(operands["grad_output"], x, t, "none", weight=weight, where=where, out=out),
             lambda: SmoothL1Loss().value_and_grad(x, t, weight=weight, where=where, out=out),
-            lambda: SmoothL1Loss().value_and_grad(x, t, where=where, out=(buffer[10:11].reshape(()), out)),
-            lambda: SmoothL1Loss().grad_and_hess(x, t, weight=weight, where=where, out=(out, buffer[10:18])),
+            lambda: SmoothL1Loss().value_and_grad(x, t, where=where, out=(buffer[LONG : LONG + 1].reshape(()), out)),
+            lambda: SmoothL1Loss().grad_and_hess(x, t, weight=weight, where=where, out=(out, buffer[LONG : 2 * LONG])),
             lambda: SmoothL1Loss().grad_and_hess(x, t, weight=weight, where=where, out=(None, out)),
         )
         found = []
         for call in calls:
             before = buffer.copy()
             result = outcome(call)
-            found += [tuple(map(np.copy, result)) if isinstance(result, tuple) and type(result[0]) is not type else result, buffer.copy()]
+            found += [copied(result), buffer.copy()]
             buffer[...] = before
         return found
 
-    numbers, mask = rng.random((4, 8)), rng.random(8) < 0.7
+    numbers, mask = rng.random((4, LONG)), rng.random(LONG) < 0.7
     quick = results()
     general()
     assert all(map(alike, results(), quick))

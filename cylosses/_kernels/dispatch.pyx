@@ -306,6 +306,7 @@ cdef struct Plan:
 
 cdef int storage_of(cnp.dtype dtype) except -1:
     cdef int number = dtype.type_num
+    cdef Py_ssize_t size = dtype.itemsize
     if number == cnp.NPY_FLOAT32:
         return FLOAT32
     if number == cnp.NPY_FLOAT64:
@@ -315,9 +316,9 @@ cdef int storage_of(cnp.dtype dtype) except -1:
     if number == cnp.NPY_BOOL:
         return UINT8
     if dtype.kind == c"u":
-        return {1: UINT8, 2: UINT16, 4: UINT32, 8: UINT64}[dtype.itemsize]
+        return UINT8 if size == 1 else UINT16 if size == 2 else UINT32 if size == 4 else UINT64
     if dtype.kind == c"i":
-        return {1: INT8, 2: INT16, 4: INT32, 8: INT64}[dtype.itemsize]
+        return INT8 if size == 1 else INT16 if size == 2 else INT32 if size == 4 else INT64
     if dtype.name == "bfloat16":
         return BFLOAT16
     raise TypeError(f"unexpected dtype {dtype}")        # _call.py lets none of these through
