@@ -325,7 +325,7 @@ def _make(cls: type[Loss], reduction: Reduction, parameter: Number) -> Loss:
     return loss
 
 
-_make_once: Callable[[type[Loss], Any, Any], Loss] = functools.lru_cache(maxsize=64)(_make)
+_make_once: Callable[..., Loss] = functools.lru_cache(maxsize=64)(_make)
 
 
 def _rebuild(cls: type[Loss], settings: dict[str, Any]) -> Loss:
