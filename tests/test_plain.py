@@ -193,7 +193,7 @@ def test_both_ways_give_the_same_of_every_layout_and_selection(shape, dtype, red
         for options in selections(shape, dtype, rng)
     ]
     if x.size > 1000:
-        calls = random.sample(calls, 60)
+        calls = random.sample(calls, 15)
     quick = [every_call(loss, *operands) for _, *operands in calls]
     general()
     for (name, *operands), before in zip(calls, quick, strict=True):
@@ -230,7 +230,7 @@ OVERLAPS = {
 @pytest.mark.parametrize("stride", [1, 2, -1])
 def test_both_ways_are_right_where_outputs_overlap_operands(place, which, stride, rng, general):
     def results():
-        buffer = np.arange(5.0 * LONG) % 7
+        buffer = np.arange(5.0 * LONG) % 7 + 1
         operands = {"input": numbers[0], "target": numbers[1], "weight": numbers[2], "grad_output": numbers[3], "where": mask}
         out = buffer[OVERLAPS[place]]
         if which == "where":
