@@ -13,7 +13,6 @@ cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
-from libc.float cimport FLT_MIN
 from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -155,14 +154,9 @@ cdef bint is_loss(int loss) noexcept nogil:
 
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
     """Whether the parameter is valid for the loss, also in the working type; NaN never is."""
-    cdef cylosses_mode mode
-    cdef double rounded = <float> parameter
-    cdef bint fit
-    if rounded == parameter and rounded >= FLT_MIN:     # then modes make no difference, and setting one takes time
-        return accepted[loss][0] <= parameter <= accepted[loss][1]
-    mode = set_default_mode()           # the least valid number may be subnormal
-    rounded = <float> parameter if single else parameter
-    fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+    cdef cylosses_mode mode = set_default_mode()        # the least valid number may be subnormal
+    cdef double rounded = <float> parameter if single else parameter
+    cdef bint fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
     restore_mode(mode)
     return fit
 
