@@ -1,4 +1,4 @@
-"""What small public calls cost through each door (arrays, a list, a strided array, the `options` mapping), beside every peer."""
+"""What small public calls cost through each door (arrays, a list, strides, weights, a mask, `options`), beside every peer."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,9 @@ def _door_row(peers: Sequence[Peer]) -> list[Subject]:
     case, data = Case(MAIN_LOSS), make_data(WORKS["mean"], "float32", DOORS)
     strided_data = make_data(WORKS["strided_mean"], "float32", DOORS)
     x, y = data.input, data.target
-    function = cylosses.smooth_l1_loss
+    weight, where = np.abs(x), x > 0
+    outs = np.empty_like(x), np.empty_like(x)
+    function, loss = cylosses.smooth_l1_loss, cylosses.SmoothL1Loss()
 
     def door(name: str, *args: Any, **kwargs: Any) -> Subject:
         return Subject(name, function, args, kwargs, "cylosses")
@@ -56,6 +58,12 @@ def _door_row(peers: Sequence[Peer]) -> list[Subject]:
         door("float32 with float64", x, y.astype(np.float64)),
         door("reduction none", x, y, reduction="none"),
         door("sum", x, y, reduction="sum"),
+        door("weight", x, y, weight=weight),
+        door("where", x, y, where=where),
+        door("along an axis", x.reshape(4, 4), y.reshape(4, 4), axis=1),
+        Subject("gradient, weight", loss.grad, (x, y), {"weight": weight}, "cylosses"),
+        Subject("gradient and Hessian", loss.grad_and_hess, (x, y), kind="cylosses"),
+        Subject("gradient and Hessian, out", loss.grad_and_hess, (x, y), {"out": outs}, "cylosses"),
     ]
     for peer in peers:
         for subject in peer.subjects(case, WORKS["mean"], data, 1):

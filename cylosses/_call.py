@@ -27,6 +27,7 @@ PACKAGE = __file__[: __file__.rindex("_call")]  # without pathlib, whose import 
 NUMBERS = frozenset({bool, int, float})
 ORDINARY = NUMBERS | {list, tuple, np.float32, np.float64}  # numpy.asarray does the right thing with these
 ACCEPTED = "bool, integers, float16, bfloat16, float32 and float64 are accepted"
+ACCEPTED_NUMBERS = frozenset([np.dtype(char).num for char in "?bBhHiIlLqQefd"])  # without long double, whatever its size
 
 
 class BroadcastWarning(UserWarning):
@@ -46,6 +47,8 @@ def warn(message: str, category: type[Warning]) -> None:
 
 def check_reduction(reduction: object) -> Reduction:
     """Return a reduction that is one of the three."""
+    if type(reduction) is str and reduction in REDUCTIONS:
+        return cast(Reduction, reduction)
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
     return cast(Reduction, str(reduction))
@@ -116,6 +119,13 @@ def _check_memory(name: str, value: object) -> None:
         raise TypeError(f"{name} is not in the CPU's memory: copy it there first, e.g. {name}.cpu() or {name}.get()")
 
 
+def as_operand(name: str, value: object) -> Array:
+    """Return an array-like of elements that the kernels read as an ndarray."""
+    array = value if type(value) is np.ndarray else as_array(name, value)
+    check_dtype(name, array.dtype)
+    return array
+
+
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Whether elements of an accepted dtype are floating-point numbers."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
@@ -123,7 +133,7 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise TypeError for elements that no kernel reads."""
-    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.char != "g") or dtype.name == "bfloat16":  # g: long double, of any size
+    if dtype.num in ACCEPTED_NUMBERS or dtype.name == "bfloat16":
         return
     hint = {
         "c": "; take the real part or the absolute value first",
@@ -131,6 +141,19 @@ def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
         "f": "; convert it to float64",
     }
     raise TypeError(f"{name} has dtype {dtype}, which is not supported{hint.get(dtype.kind, '')}: {ACCEPTED}")
+
+
+@functools.lru_cache(maxsize=256)
+def broadcast(of_input: tuple[int, ...], of_target: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    """Return the shape that operands of different shapes are broadcast to, and the warning that says so."""
+    try:
+        shape = np.broadcast_shapes(of_input, of_target)
+    except ValueError:
+        raise ValueError(f"input of shape {of_input} and target of shape {of_target} cannot be broadcast together") from None
+    return shape, (
+        f"input has shape {of_input} and target has shape {of_target}; they are broadcast to {shape}. "
+        "Reshape one of them if that is not what you mean."
+    )
 
 
 @functools.cache
@@ -179,21 +202,18 @@ class Call:
         self, loss: Any, input: object, target: object, weight: object = None, where: object = None, n_threads: object = None
     ) -> None:
         self.loss = loss
-        first = as_array("input", input)
-        check_dtype("input", first.dtype)
-        second = as_array("target", target)
-        check_dtype("target", second.dtype)
-        weak = type(input) in NUMBERS, type(target) in NUMBERS
-        self.dtype = result_dtype(None if weak[0] else first.dtype, None if weak[1] else second.dtype)
-        if weak[0] or weak[1]:
-            working = np.float32 if self.dtype.itemsize < 8 else np.float64
-            with np.errstate(over="ignore"):
-                first = first.astype(working) if weak[0] else first
-                second = second.astype(working) if weak[1] else second
+        first, second = as_operand("input", input), as_operand("target", target)
+        if type(input) in NUMBERS or type(target) in NUMBERS:
+            first, second = self._weigh_numbers(input, target, first, second)
+        else:
+            self.dtype = result_dtype(first.dtype, second.dtype)
         if self.dtype.itemsize < 8:
             loss._check_rounded()
         self.operands: Arrays = {"input": first, "target": second}
-        self.shape = self._broadcast(first.shape, second.shape)
+        self.shape = first.shape
+        if self.shape != second.shape:
+            self.shape, message = broadcast(self.shape, second.shape)
+            warn(message, BroadcastWarning)
         if weight is not None:
             self.operands["weight"] = self._weight(weight)
         if where is not None:
@@ -203,20 +223,13 @@ class Call:
             self.operands["where"] = array
         self.n_threads = 0 if n_threads is None else check_threads("n_threads", n_threads)
 
-    @staticmethod
-    def _broadcast(of_input: tuple[int, ...], of_target: tuple[int, ...]) -> tuple[int, ...]:
-        if of_input == of_target:
-            return of_input
-        try:
-            shape = np.broadcast_shapes(of_input, of_target)
-        except ValueError:
-            raise ValueError(f"input of shape {of_input} and target of shape {of_target} cannot be broadcast together") from None
-        warn(
-            f"input has shape {of_input} and target has shape {of_target}; they are broadcast to {shape}. "
-            "Reshape one of them if that is not what you mean.",
-            BroadcastWarning,
-        )
-        return shape
+    def _weigh_numbers(self, input: object, target: object, first: Array, second: Array) -> tuple[Array, Array]:
+        """Set the dtype of results where an operand is a Python number, and return both operands in the type it is computed in."""
+        weak = type(input) in NUMBERS, type(target) in NUMBERS
+        self.dtype = result_dtype(None if weak[0] else first.dtype, None if weak[1] else second.dtype)
+        working = np.float32 if self.dtype.itemsize < 8 else np.float64
+        with np.errstate(over="ignore"):
+            return first.astype(working) if weak[0] else first, second.astype(working) if weak[1] else second
 
     def _fitting(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> Array:
         """Return the array if it broadcasts to `shape`, by default that of the call."""
@@ -262,7 +275,7 @@ class Call:
 
     def _with_ones(self, kept: list[int] | None) -> tuple[int, ...]:
         """Return the shape of the call with 1 where it is summed over."""
-        return tuple(n if k in (kept or ()) else 1 for k, n in enumerate(self.shape))
+        return tuple([n if k in kept else 1 for k, n in enumerate(self.shape)]) if kept else (1,) * len(self.shape)
 
     def _left(self, kept: list[int] | None) -> tuple[int, ...]:
         """Return the shape of what is left of the call."""
@@ -354,7 +367,7 @@ class Call:
     def _divisor(self, kept: list[int] | None) -> Array | float:
         """Return what a mean divides by, in float64 and with ones for the axes that are summed over."""
         if "weight" not in self.operands and "where" not in self.operands:
-            return float(math.prod([n for k, n in enumerate(self.shape) if k not in (kept or ())]))
+            return float(math.prod([n for k, n in enumerate(self.shape) if k not in kept] if kept else self.shape))
         divisor = np.empty(self._with_ones(kept) if kept else ())
         self._run(self.operands, kept, summed="weight", result=divisor, result_dtype=divisor.dtype)
         return divisor if kept else float(divisor.item())
@@ -363,8 +376,7 @@ class Call:
         """Return what each derivative is multiplied with, incoming gradient over divisor with its sign: a number and an operand."""
         factor: Any = 1.0
         if grad_output is not None:
-            factor = as_array("grad_output", grad_output)
-            check_dtype("grad_output", factor.dtype)
+            factor = as_operand("grad_output", grad_output)
             if factor.size == 1:
                 factor = float(factor.item())
             elif reduction == "none":
@@ -411,38 +423,44 @@ class Call:
         kept = self.kept_axes(axis)
         scale, extra = self._factor(reduction, kept, grad_output, wrt)
         shape: tuple[int, ...] = self.operands[wrt].shape
-        of_value = self.shape if reduction == "none" else self._left(kept)
+        # What is summed is rounded into arrays of its own: the value, and derivatives over what was broadcast.
+        value_summed, derivatives_summed = reduction != "none", shape != self.shape
+        of_value = self._left(kept) if value_summed else self.shape
         final = {"value": self.output("out for the value", outs[0], of_value)} if value else {}
         final["gradient"] = self.output("out for the gradient", outs[1], shape)
         if hessian:
             final["hessian"] = self.output("out for the hessian", outs[2], shape)
-        summed = {"value"} if reduction != "none" else set()
-        if shape != self.shape:
-            summed |= {"gradient", "hessian"}
         written, given = final, outs[0] is not None or outs[1] is not None or outs[2] is not None
         if given:
             _check_distinct(final)
             written = {
-                name: np.empty(array.shape, self.dtype) if name in summed else self._apart(array, extra)
+                name: np.empty(array.shape, self.dtype)
+                if (value_summed if name == "value" else derivatives_summed)
+                else self._apart(array, extra)
                 for name, array in final.items()
             }
         operands = self.operands | extra
         curvature = CURVATURES.index(hessian) if hessian else 0
-        for name in (written.keys() & summed) - {"value"}:
+        if derivatives_summed:
             axes = self._kept_of(shape)
-            self._run(operands, axes, summed=name, result=written[name], curvature=curvature, scale=scale)
-        elementwise = {name: array for name, array in written.items() if name not in summed}
-        operands |= elementwise
-        if value and "value" in summed:
+            for name in ("gradient", "hessian") if hessian else ("gradient",):
+                self._run(operands, axes, summed=name, result=written[name], curvature=curvature, scale=scale)
+        else:
+            operands["gradient"] = written["gradient"]
+            if hessian:
+                operands["hessian"] = written["hessian"]
+        if value and value_summed:
             divide = reduction == "mean"
             self._run(operands, kept, summed="value", divide=divide, result=written["value"], curvature=curvature, scale=scale)
-        elif elementwise:
+        elif value or not derivatives_summed:
+            if value:
+                operands["value"] = written["value"]
             self._run(operands, curvature=curvature, scale=scale)
         if given:
             for name, array in written.items():
                 _moved(array, final[name])
         of_loss = final.get("value")
-        if of_loss is not None and "value" in summed and not of_value and outs[0] is None:
+        if of_loss is not None and value_summed and not of_value and outs[0] is None:
             of_loss = of_loss[()]
         return of_loss, final["gradient"], final.get("hessian")
 

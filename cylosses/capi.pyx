@@ -42,7 +42,7 @@ from cylosses._kernels.dispatch cimport MAX_THREADS, evaluate_loss, fits, is_los
 from cylosses._kernels.exact cimport Exact, add_count, clear, merge
 from cylosses._kernels.job cimport (
     DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, NOTHING, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
-    start_job, want_sum,
+    start_plain_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 
@@ -125,7 +125,7 @@ cdef inline int start(
         return BAD_THREADS
     if n > 0 and not (is_array(input) and is_array(target) and (weight is NULL or is_array(weight))):
         return BAD_ARRAY
-    start_job(plain, loss, parameter, floating is float, n)
+    start_plain_job(plain, loss, parameter, floating is float, n)
     enter(plain, &plain.job.input, input)
     enter(plain, &plain.job.target, target)
     if weight is not NULL:
@@ -184,7 +184,7 @@ cdef int reduce_values(
         return status
     if not is_array(result):
         return BAD_ARRAY
-    want_sum(&plain, reduction == MEAN, result)
+    want_sum(&plain.job, reduction == MEAN, result)
     return run(&plain)
 
 
@@ -226,7 +226,7 @@ cdef int value_and_each_gradient(
         return status
     if not is_array(result):
         return BAD_ARRAY
-    want_sum(&plain, reduction == MEAN, result)
+    want_sum(&plain.job, reduction == MEAN, result)
     return run(&plain)
 
 

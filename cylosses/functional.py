@@ -38,6 +38,8 @@ def _documented_settings(
     size_average: object, reduce: object, reduction: object, beta: object, options: object
 ) -> tuple[str, object]:
     """Return (reduction, beta) from any of the documented call shapes of smooth_l1_loss."""
+    if type(size_average) is str and reduction is _REDUCTION and beta is _BETA and options is None:
+        return size_average, _BETA if reduce is None else reduce  # (input, target, reduction, beta), nothing given twice
     given: list[tuple[str, object]] = []
     mappings = [] if options is None else [options]
     if isinstance(size_average, str):  # (input, target, reduction, beta)

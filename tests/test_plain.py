@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ def general(monkeypatch):
     def close():
         monkeypatch.setattr(dispatch, "plain_loss", lambda *arguments: None)
         monkeypatch.setattr(dispatch, "plain_gradient", lambda *arguments: None)
+        monkeypatch.setattr(dispatch, "plain_gradient_and_hessian", lambda *arguments: None)
 
     return close
 
@@ -39,6 +42,13 @@ def outcome(call):
         return call()
     except (TypeError, ValueError) as error:
         return type(error), str(error)
+
+
+def copied(result):
+    """The result, whose arrays may be written to again."""
+    if isinstance(result, tuple):
+        return tuple(map(copied, result))
+    return result.copy() if isinstance(result, np.ndarray) else result
 
 
 def alike(a, b):
@@ -80,6 +90,179 @@ def test_both_ways_give_the_same_bits(name, dtype, rng, general):
     quick = [call() for call in calls]
     general()
     assert all(alike(call(), before) for call, before in zip(calls, quick, strict=True))
+
+
+def layouts(x, t):
+    """The same numbers in other arrays: by name, pairs of input and target."""
+    yield "contiguous", x, t
+    for step in (2, -1, -3):
+        wide = [np.repeat(a, abs(step), axis=-1)[..., ::step] if a.ndim else a for a in (x, t)]
+        yield f"every {step}", *wide
+        yield f"every {step}, beside contiguous", x, wide[1]
+    yield "Fortran", np.array(x, order="F"), np.array(t, order="F")
+    yield "C and Fortran", x, np.array(t, order="F")
+    yield "transposed", x.T, t.T
+    if x.ndim:
+        yield "one number everywhere", x, np.broadcast_to(t[(0,) * t.ndim], x.shape) if t.size else t
+    yield "mixed", x, t.astype(np.float32 if t.dtype == np.float64 else np.float64)
+    yield "mixed and strided", np.repeat(x, 2)[::2].reshape(x.shape).T, t.astype(np.float64).T
+    yield "swapped bytes", x.astype(x.dtype.newbyteorder()), t
+    buffer = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    buffer[...] = x
+    yield "unaligned", buffer, t
+
+
+def selections(shape, dtype, rng):
+    """Weights and masks for operands of a shape, good and bad ones."""
+    weight = np.asarray(rng.integers(0, 3, shape) * rng.random(shape)).astype(dtype)
+    mask = np.asarray(rng.random(shape) < 0.6)
+    yield {}
+    yield {"weight": weight}
+    yield {"weight": weight.astype(np.float64)}
+    yield {"weight": weight.astype(np.float32)}
+    yield {"weight": np.array(weight, order="F")}
+    yield {"weight": np.zeros(shape, dtype)}
+    yield {"weight": weight[..., :1] if shape else weight}
+    yield {"weight": np.array(1.5, dtype)}
+    yield {"where": mask}
+    yield {"where": np.array(mask, order="F")}
+    yield {"where": np.zeros(shape, bool)}
+    yield {"where": mask[:1] if shape else mask}
+    yield {"weight": weight, "where": mask}
+    for bad in (-1.0, -np.inf, np.inf, np.nan) if weight.size else ():
+        worse = weight.copy()
+        worse[(-1,) * len(shape)] = bad
+        yield {"weight": worse}
+        yield {"weight": worse, "where": mask}
+    yield {"weight": np.ones((2, *shape), dtype)}
+    yield {"where": np.ones((7, *shape), bool)}
+    yield {"weight": np.ones(shape, np.int32)}
+    yield {"weight": np.ones(shape, np.complex64)}
+    yield {"where": np.ones(shape, np.uint8)}
+    yield {"where": np.ma.masked_array(mask)}
+
+
+SHAPES = [(), (0,), (1,), (17,), (3, 5), (2, 0, 3), (2, 3, 4), (3001,), (70, 130)]
+
+
+def every_call(loss, x, t, options):
+    """What each public function makes of these operands."""
+    name, reduction = loss.name, loss.reduction
+    parameter = {loss.parameter_name: getattr(loss, loss.parameter_name)} if loss.parameter_name else {}
+    function, backward = getattr(cylosses, f"{name}_loss"), getattr(cylosses, f"{name}_loss_backward")
+    dtype, each = np.result_type(x.dtype.type, t.dtype.type), loss.reduction == "none"
+    some = np.arange(x.size, dtype=dtype).reshape(x.shape)
+
+    def room(shape=x.shape):
+        return np.full(shape, 7, dtype)
+
+    value, gradient, hessian = room(x.shape if each else ()), room(), room()
+    found = [
+        outcome(call)
+        for call in (
+            lambda: function(x, t, reduction=reduction, **parameter, **options),
+            lambda: function(x, t, reduction=reduction, **parameter, **options, n_threads=2),
+            lambda: loss(x, t, **options, out=value),
+            lambda: backward(0.3, x, t, reduction, **parameter, **options, wrt="target"),
+            lambda: backward(some, x, t, reduction, **parameter, **options, out=gradient),
+            lambda: backward(some[:1] if x.ndim else some, x, t, reduction, **parameter, **options),
+            lambda: backward(some.astype(np.float64).T, x, t, reduction, **parameter, **options),
+            lambda: loss.value_and_grad(x, t, **options),
+            lambda: loss.value_and_grad(x, t, **options, out=(value, None)),
+            lambda: loss.value_and_grad(x, t, **options, out=(value, gradient)),
+            lambda: loss.value_and_grad(x, t, **options, out=gradient, n_threads=2),
+            lambda: loss.grad_and_hess(x, t, **options),
+            lambda: loss.grad_and_hess(x, t, **options, curvature="mm", n_threads=2),
+            lambda: loss.grad_and_hess(x, t, **options, curvature="ones", out=(None, hessian)),
+            lambda: loss.grad_and_hess(x, t, **options, out=(gradient, hessian)),
+        )
+    ]
+    # What an output holds after a bad weight is not said.
+    return found if any("weight must be" in str(one) for one in found) else [*found, value, gradient, hessian]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_both_ways_give_the_same_of_every_layout_and_selection(shape, dtype, reduction, rng, general):
+    loss = SmoothL1Loss(reduction=reduction, beta=0.7)
+    x, t = (np.asarray(rng.standard_normal(shape)).astype(dtype) for _ in range(2))
+    if x.size > 2:
+        x[(0,) * x.ndim], t[(-1,) * t.ndim] = np.nan, np.inf
+    calls = [
+        (name, a, b, {option: value.T if a.shape != shape else value for option, value in options.items()})
+        for name, a, b in layouts(x, t)
+        for options in selections(shape, dtype, rng)
+    ]
+    if x.size > 1000:
+        calls = random.sample(calls, 15)
+    quick = [every_call(loss, *operands) for _, *operands in calls]
+    general()
+    for (name, *operands), before in zip(calls, quick, strict=True):
+        assert all(map(alike, every_call(loss, *operands), before)), (name, operands[2])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_both_ways_give_the_same_of_every_loss(name, rng, general):
+    x, t = rng.standard_normal((2, 40)).astype(np.float32)
+    calls = [
+        (LOSSES[name](reduction=reduction), x[::2], t[::2].astype(kind), options)
+        for reduction in ("none", "mean", "sum")
+        for kind in (np.float32, np.float64)
+        for options in ({}, {"weight": rng.random(20).astype(np.float32)}, {"where": rng.random(20) < 0.5})
+    ]
+    quick = [every_call(*call) for call in calls]
+    general()
+    assert all(all(map(alike, every_call(*call), before)) for call, before in zip(calls, quick, strict=True))
+
+
+LONG = 2500  # elements, more than one block of the loops
+# Where an output lies in a buffer of numbers that begins with an operand.
+OVERLAPS = {
+    "upon": slice(0, LONG),
+    "one further": slice(1, LONG + 1),
+    "backward": slice(LONG - 1, None, -1),
+    "last of the operand": slice(LONG - 1, 2 * LONG - 1),
+    "far": slice(2 * LONG, 3 * LONG),
+}
+
+
+@pytest.mark.parametrize("place", OVERLAPS)
+@pytest.mark.parametrize("which", ["input", "target", "weight", "row of weights", "where", "grad_output"])
+@pytest.mark.parametrize("stride", [1, 2, -1])
+def test_both_ways_are_right_where_outputs_overlap_operands(place, which, stride, rng, general):
+    def results():
+        buffer = np.arange(5.0 * LONG) % 7 + 1
+        operands = {"input": numbers[0], "target": numbers[1], "weight": numbers[2], "grad_output": numbers[3], "where": mask}
+        out = buffer[OVERLAPS[place]]
+        if which == "where":
+            buffer[:LONG].view(bool)[...] = np.resize([True, False, True], 8 * LONG)
+            operands["where"] = buffer.view(bool)[: LONG * abs(stride)][::stride]
+        elif which == "row of weights":
+            operands["weight"] = np.broadcast_to(buffer[:1], (LONG,))
+        else:
+            operands[which] = buffer[: LONG * abs(stride)][::stride]
+        x, t, weight, where = (operands[name] for name in ("input", "target", "weight", "where"))
+        calls = (
+            lambda: smooth_l1_loss(x, t, "none", weight=weight, where=where, out=out),
+            lambda: smooth_l1_loss_backward(operands["grad_output"], x, t, "none", weight=weight, where=where, out=out),
+            lambda: SmoothL1Loss().value_and_grad(x, t, weight=weight, where=where, out=out),
+            lambda: SmoothL1Loss().value_and_grad(x, t, where=where, out=(buffer[LONG : LONG + 1].reshape(()), out)),
+            lambda: SmoothL1Loss().grad_and_hess(x, t, weight=weight, where=where, out=(out, buffer[LONG : 2 * LONG])),
+            lambda: SmoothL1Loss().grad_and_hess(x, t, weight=weight, where=where, out=(None, out)),
+        )
+        found = []
+        for call in calls:
+            before = buffer.copy()
+            result = outcome(call)
+            found += [copied(result), buffer.copy()]
+            buffer[...] = before
+        return found
+
+    numbers, mask = rng.random((4, LONG)), rng.random(LONG) < 0.7
+    quick = results()
+    general()
+    assert all(map(alike, results(), quick))
 
 
 X, T = np.array([1.0, 2.0, 3.0], np.float32), np.array([1.0, 0.0, 0.0], np.float32)
@@ -151,6 +334,34 @@ def test_plain_calls_take_the_direct_way(dtype, direct):
     assert losses(x, t, out=x) is x  # element upon element
     assert loss.grad(x, t, out=out, n_threads=1) is out
     assert loss.value_and_grad(x, t, out=out)[1] is out
+    assert loss.value_and_grad(x, t, out=(number, out))[0] is number
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["contiguous", "every 2", "every -1", "Fortran", "C and Fortran", "transposed", "mixed"])
+@pytest.mark.parametrize("selection", ["nothing", "weight", "row of weights", "where", "weight and where"])
+def test_other_layouts_and_selections_take_it_too(dtype, layout, selection, rng, direct):
+    x, t = {name: pair for name, *pair in layouts(*rng.random((2, 3, 3)).astype(dtype))}[layout]
+    weight, where = rng.random((3, 3)).astype(dtype), np.eye(3, dtype=bool)
+    options = {
+        "nothing": {},
+        "weight": {"weight": weight},
+        "row of weights": {"weight": weight[0]},
+        "where": {"where": where},
+        "weight and where": {"weight": weight, "where": where},
+    }[selection]
+    first, second = np.empty((2, 3, 3), np.result_type(x, t))
+    for reduction in ("none", "mean", "sum"):
+        loss = SmoothL1Loss(reduction=reduction)
+        loss(x, t, **options)
+        loss.grad(x, t, **options, out=first)
+        loss.value_and_grad(x, t, **options)
+        for curvature in ("exact", "mm", "ones"):
+            loss.grad_and_hess(x, t, curvature=curvature, **options)
+            found = loss.grad_and_hess(x, t, curvature=curvature, **options, out=(first, second))
+            assert found[0] is first
+            assert found[1] is second
+    smooth_l1_loss_backward(first, x, t, "none", **options)
 
 
 def test_an_output_across_an_operand_does_not():

@@ -77,6 +77,18 @@ def plain_gradient(
     out: object,
     n_threads: object,
 ) -> tuple[Any, np.ndarray[Any, Any]] | None: ...
+def plain_gradient_and_hessian(
+    loss: int,
+    parameter: object,
+    reduction: object,
+    input: object,
+    target: object,
+    curvature: object,
+    weight: object,
+    where: object,
+    out: object,
+    n_threads: object,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None: ...
 def execute(
     loss: int,
     parameter: float,

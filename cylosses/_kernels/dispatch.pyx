@@ -15,13 +15,14 @@ from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finish, make_magnitude, merge
 from cylosses._kernels.formulas cimport is_costly
 from cylosses._kernels.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, NOTHING, UINT8, UINT16, UINT32,
-    UINT64, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter, settle_memory, start_job, want_sum,
+    BFLOAT16, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, MM_CURVATURE, NOTHING,
+    UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter,
+    enter_mask, settle_memory, start_job, start_plain_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run
@@ -30,6 +31,9 @@ cdef extern from "numpy/arrayobject.h":
     object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
 
 cnp.import_array()
+
+cdef cnp.dtype SINGLE = cnp.PyArray_DescrFromType(cnp.NPY_FLOAT32)
+cdef cnp.dtype DOUBLE = cnp.PyArray_DescrFromType(cnp.NPY_FLOAT64)
 
 cdef enum:
     WORTH_THREADS = 65536       # units of work, about 20 µs; below, waking a thread costs about what it saves
@@ -177,6 +181,8 @@ cdef int choose_threads(const Job* job) noexcept nogil:
     """Those that the job asks for, or by default as many as may be where the work is worth waking them; at most one for each block."""
     cdef int threads = job.threads
     cdef Py_ssize_t blocks = job.slices * job.size // 1024 + 1
+    if blocks == 1:
+        return 1
     if threads <= 0:
         threads = get_threads() if work_of(job) >= WORTH_THREADS else 1
     return threads if threads < blocks else <int> blocks
@@ -280,186 +286,21 @@ cdef class ExactSum:
         return total
 
 
-# ---- the fast path ---------------------------------------------------------------------------------------------------------------
-
-cdef inline bint is_plain(object x, object y):
-    """Two ndarrays of one shape and one working dtype, C-contiguous, aligned, native."""
-    cdef int k
-    if not (type(x) is cnp.ndarray and type(y) is cnp.ndarray):
-        return False
-    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray> x), ndim = cnp.PyArray_NDIM(<cnp.ndarray> x)
-    if not (
-        (number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64)
-        and number == cnp.PyArray_TYPE(<cnp.ndarray> y)
-        and ndim == cnp.PyArray_NDIM(<cnp.ndarray> y)
-        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> x)
-        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> y)
-    ):
-        return False
-    for k in range(ndim):
-        if cnp.PyArray_DIM(<cnp.ndarray> x, k) != cnp.PyArray_DIM(<cnp.ndarray> y, k):
-            return False
-    return True
-
-
-cdef inline double number_of(object value) noexcept:
-    """A float, or an int that is one exactly; NaN for anything else."""
-    cdef double n
-    cdef int overflow = 0
-    if isinstance(value, float):
-        return PyFloat_AS_DOUBLE(value)
-    if type(value) is int:
-        n = <double> PyLong_AsLongAndOverflow(value, &overflow)
-        if overflow == 0 and fabs(n) < 9007199254740992.0:      # 2**53
-            return n
-    return NAN
-
-
-cdef enum Reduction:
-    UNKNOWN
-    NONE
-    MEAN
-    SUM
-
-
-cdef inline int reduction_named(object reduction):
-    """The reduction of this name, the most usual first; UNKNOWN also for objects that only compare equal."""
-    if type(reduction) is not str:
-        return UNKNOWN
-    if <str> reduction == "mean":
-        return MEAN
-    if <str> reduction == "none":
-        return NONE
-    return SUM if <str> reduction == "sum" else UNKNOWN
-
-
-cdef bint start_plain(
-    PlainJob* plain, int loss, object parameter, object input, object target, object weight, object where, object axis, object n_threads
-) noexcept:
-    """Fill in a job without outputs, if this is a plain call as far as the arguments tell that every plain function has."""
-    cdef double number = number_of(parameter), threads = 0 if n_threads is None else number_of(n_threads)
-    cdef bint single
-    if not (weight is None and where is None and axis is None and is_plain(input, target)):
-        return False
-    if n_threads is not None and not (type(n_threads) is int and 1 <= threads <= MAX_THREADS):
-        return False
-    single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32
-    if not fits(loss, number, single):
-        return False
-    start_job(plain, loss, fabs(number), single, cnp.PyArray_SIZE(<cnp.ndarray> input))     # -0.0 is 0
-    enter(plain, &plain.job.input, cnp.PyArray_DATA(<cnp.ndarray> input))
-    enter(plain, &plain.job.target, cnp.PyArray_DATA(<cnp.ndarray> target))
-    plain.job.threads = <int> threads
-    return True
-
-
-cdef inline object sum_of(PlainJob* plain, object like):
-    return scalar_from(&plain.room, cnp.PyArray_DESCR(<cnp.ndarray> like), None)
-
-
-cdef object plain_output(PlainJob* plain, Operand* operand, object out, object input, object target):
-    """Enter a new array like input, or `out` if it is plain too and no operand lies across it, and return it; else None."""
-    cdef char* start
-    cdef char* other
-    cdef Py_ssize_t size
-    if out is None:
-        out = cnp.PyArray_EMPTY(
-            cnp.PyArray_NDIM(<cnp.ndarray> input), cnp.PyArray_DIMS(<cnp.ndarray> input), cnp.PyArray_TYPE(<cnp.ndarray> input), 0
-        )
-    else:
-        if not (is_plain(out, input) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)):
-            return None
-        start = <char*> cnp.PyArray_DATA(<cnp.ndarray> out)
-        size = cnp.PyArray_NBYTES(<cnp.ndarray> out)
-        for array in (input, target):
-            other = <char*> cnp.PyArray_DATA(<cnp.ndarray> array)
-            if other != start and other < start + size and start < other + size:
-                return None
-    enter(plain, operand, cnp.PyArray_DATA(<cnp.ndarray> out))
-    return out
-
-
-cdef inline bint takes_sum(object out, object like) noexcept:
-    """Whether a sum can be written to `out` as it is: a writeable array of no dimensions and the dtype of `like`."""
-    return (
-        type(out) is cnp.ndarray
-        and cnp.PyArray_NDIM(<cnp.ndarray> out) == 0
-        and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.PyArray_TYPE(<cnp.ndarray> like)
-        and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
-    )
-
-
-@cython.binding(False)      # cheaper to call
-def plain_loss(
-    int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads
-):
-    """The loss of a plain call: a NumPy scalar, an array or `out`; None if this is no plain call."""
-    cdef PlainJob plain
-    cdef int named = reduction_named(reduction)
-    if named == UNKNOWN or keepdims is not False:
-        return None
-    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
-        return None
-    if named == NONE:
-        out = plain_output(&plain, &plain.job.value, out, input, target)
-        if out is not None:
-            run_from_python(&plain.job)
-        return out
-    if out is not None and not takes_sum(out, input):
-        return None
-    want_sum(&plain, named == MEAN, &plain.room)
-    run_from_python(&plain.job)
-    if out is None:
-        return sum_of(&plain, input)
-    memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), &plain.room, plain.stride)
-    return out
-
-
-@cython.binding(False)
-def plain_gradient(
-    int loss, parameter, reduction, input, target, grad_output, wrt, bint with_value, weight, where, axis, out, n_threads
-):
-    """The gradient of a plain call, with_value a pair of value and gradient; None if this is no plain call."""
-    cdef PlainJob plain
-    cdef double factor = 1 if grad_output is None else number_of(grad_output)
-    cdef int named = reduction_named(reduction)
-    if named == UNKNOWN or (named == NONE and with_value) or factor != factor or type(wrt) is not str:
-        return None
-    if <str> wrt != "input":
-        if <str> wrt != "target":
-            return None
-        factor = -factor
-    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
-        return None
-    out = plain_output(&plain, &plain.job.gradient, out, input, target)
-    if out is None:
-        return None
-    # Infinite or NaN for the mean of no elements, which have no gradient.
-    plain.job.scale = factor / <double> plain.size if named == MEAN else factor
-    if with_value:
-        want_sum(&plain, named == MEAN, &plain.room)
-    run_from_python(&plain.job)
-    if with_value:
-        return sum_of(&plain, input), out
-    return out
-
-
-# ---- the general path ------------------------------------------------------------------------------------------------------------
-
-TERMS = {"": NOTHING, "value": VALUES, "gradient": GRADIENTS, "hessian": HESSIANS, "weight": WEIGHTS}
-
+# ---- plans: jobs on arrays of any layout -----------------------------------------------------------------------------------------
 
 cdef struct Plan:
     # A job with room for its shape and strides.
     Job job
+    int operands
+    Operand* operand[OPERANDS]      # those that are there
+    int order[MAX_DIMS]             # the axis of each dimension at first
     Py_ssize_t shape[MAX_DIMS]
     Py_ssize_t strides[OPERANDS][MAX_DIMS]
-    Operand* operand[OPERANDS]      # those that are there
-    int operands
 
 
 cdef int storage_of(cnp.dtype dtype) except -1:
     cdef int number = dtype.type_num
+    cdef Py_ssize_t size = dtype.itemsize
     if number == cnp.NPY_FLOAT32:
         return FLOAT32
     if number == cnp.NPY_FLOAT64:
@@ -469,42 +310,51 @@ cdef int storage_of(cnp.dtype dtype) except -1:
     if number == cnp.NPY_BOOL:
         return UINT8
     if dtype.kind == c"u":
-        return {1: UINT8, 2: UINT16, 4: UINT32, 8: UINT64}[dtype.itemsize]
+        return UINT8 if size == 1 else UINT16 if size == 2 else UINT32 if size == 4 else UINT64
     if dtype.kind == c"i":
-        return {1: INT8, 2: INT16, 4: INT32, 8: INT64}[dtype.itemsize]
+        return INT8 if size == 1 else INT16 if size == 2 else INT32 if size == 4 else INT64
     if dtype.name == "bfloat16":
         return BFLOAT16
     raise TypeError(f"unexpected dtype {dtype}")        # _call.py lets none of these through
 
 
-cdef int set_shape(Plan* plan, int* order, tuple shape, list kept) except -1:
-    """Enter the shape with the kept axes first; order takes the axis of each dimension."""
+cdef int set_shape(Plan* plan, tuple shape, list kept) except -1:
+    """Enter the shape with the kept axes first."""
     cdef int axis, k = 0
-    plan.job.shape = plan.shape
     plan.job.ndim = len(shape)
     plan.job.outer = 0 if kept is None else len(kept)
     if kept is not None:
         for axis in kept:
-            order[k] = axis
+            plan.order[k] = axis
             k += 1
     for axis in range(plan.job.ndim):
         if kept is None or axis not in kept:
-            order[k] = axis
+            plan.order[k] = axis
             k += 1
     for k in range(plan.job.ndim):
-        plan.shape[k] = shape[order[k]]
+        plan.shape[k] = shape[plan.order[k]]
     return 0
 
 
-cdef int add_operand(Plan* plan, Operand* operand, int* order, cnp.ndarray array) except -1:
+cdef void set_shape_of(Plan* plan, cnp.ndarray array) noexcept:
+    """Enter the shape of an array all of whose axes are summed over."""
+    cdef int k
+    plan.job.ndim = cnp.PyArray_NDIM(array)
+    for k in range(plan.job.ndim):
+        plan.order[k] = k
+        plan.shape[k] = cnp.PyArray_DIM(array, k)
+
+
+cdef int add_operand(Plan* plan, Operand* operand, object operand_or_none) except -1:
     """Enter an array that broadcasts to the plan's shape; None leaves the operand out."""
     cdef Py_ssize_t* strides = plan.strides[plan.operands]
+    cdef cnp.ndarray array = operand_or_none
     cdef int k, axis, missing
     if array is None:
         return 0
     missing = plan.job.ndim - cnp.PyArray_NDIM(array)
     for k in range(plan.job.ndim):
-        axis = order[k] - missing
+        axis = plan.order[k] - missing
         strides[k] = 0
         if axis >= 0 and cnp.PyArray_DIM(array, axis) != 1:
             strides[k] = cnp.PyArray_STRIDE(array, axis)
@@ -700,6 +550,378 @@ cdef void simplify(Plan* plan) noexcept:
         plan.job.ndim += 1
 
 
+cdef int run_plan(
+    Plan* plan, object input, object target, object value, object gradient, object hessian, object weight, object where,
+    object grad_output,
+) except -1:
+    """Run a plan that has its shape on these arrays, or None, which broadcast to it."""
+    cdef Plan rest
+    cdef Job* job = &plan.job
+    job.shape = plan.shape
+    plan.operands = 0
+    add_operand(plan, &job.input, input)
+    add_operand(plan, &job.target, target)
+    add_operand(plan, &job.value, value)
+    add_operand(plan, &job.gradient, gradient)
+    add_operand(plan, &job.hessian, hessian)
+    add_operand(plan, &job.weight, weight)
+    add_operand(plan, &job.where, where)
+    add_operand(plan, &job.grad_output, grad_output)
+    simplify(plan)
+    tile(plan, &rest)
+    settle_access(plan)
+    run_from_python(job)
+    return check_weight(job)
+
+
+cdef inline int check_weight(const Job* job) except -1:
+    if job.bad_weight:
+        raise ValueError("weight must be finite and not negative where it is selected")
+    return 0
+
+
+# ---- the fast path ---------------------------------------------------------------------------------------------------------------
+
+cdef inline bint is_plain(object x) noexcept:
+    """An ndarray of a working type, in any layout."""
+    return type(x) is cnp.ndarray and (
+        cnp.PyArray_TYPE(<cnp.ndarray> x) == cnp.NPY_FLOAT32 or cnp.PyArray_TYPE(<cnp.ndarray> x) == cnp.NPY_FLOAT64
+    )
+
+
+cdef inline bint is_mask(object x) noexcept:
+    return type(x) is cnp.ndarray and cnp.PyArray_TYPE(<cnp.ndarray> x) == cnp.NPY_BOOL
+
+
+cdef inline bint have_one_shape(cnp.ndarray x, cnp.ndarray y) noexcept:
+    cdef int k, ndim = cnp.PyArray_NDIM(x)
+    if ndim != cnp.PyArray_NDIM(y):
+        return False
+    for k in range(ndim):
+        if cnp.PyArray_DIM(x, k) != cnp.PyArray_DIM(y, k):
+            return False
+    return True
+
+
+cdef bint broadcasts_to(cnp.ndarray x, cnp.ndarray like) noexcept:
+    """Whether x broadcasts to the shape of the other array."""
+    cdef int k, missing = cnp.PyArray_NDIM(like) - cnp.PyArray_NDIM(x)
+    if missing < 0:
+        return False
+    for k in range(cnp.PyArray_NDIM(x)):
+        if cnp.PyArray_DIM(x, k) != 1 and cnp.PyArray_DIM(x, k) != cnp.PyArray_DIM(like, k + missing):
+            return False
+    return True
+
+
+cdef inline bint have_one_layout(cnp.ndarray x, cnp.ndarray y) noexcept:
+    """Whether both are C-contiguous, aligned and native, and of one shape."""
+    return cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_ISCARRAY_RO(y) and have_one_shape(x, y)
+
+
+cdef inline double number_of(object value) noexcept:
+    """A float, or an int that is one exactly; NaN for anything else."""
+    cdef double n
+    cdef int overflow = 0
+    if isinstance(value, float):
+        return PyFloat_AS_DOUBLE(value)
+    if type(value) is int:
+        n = <double> PyLong_AsLongAndOverflow(value, &overflow)
+        if overflow == 0 and fabs(n) < 9007199254740992.0:      # 2**53
+            return n
+    return NAN
+
+
+cdef enum Reduction:
+    UNKNOWN
+    NONE
+    MEAN
+    SUM
+
+
+cdef inline int reduction_named(object reduction):
+    """The reduction of this name, the most usual first; UNKNOWN also for objects that only compare equal."""
+    if type(reduction) is not str:
+        return UNKNOWN
+    if <str> reduction == "mean":
+        return MEAN
+    if <str> reduction == "none":
+        return NONE
+    return SUM if <str> reduction == "sum" else UNKNOWN
+
+
+cdef inline int curvature_named(object curvature):
+    """The curvature of this name; -1 also for objects that only compare equal."""
+    if type(curvature) is not str:
+        return -1
+    if <str> curvature == "exact":
+        return EXACT_CURVATURE
+    if <str> curvature == "mm":
+        return MM_CURVATURE
+    return UNIT_CURVATURE if <str> curvature == "ones" else -1
+
+
+cdef bint start_plain(
+    PlainJob* plain, int loss, object parameter, object input, object target, object weight, object where, object axis,
+    object n_threads
+) noexcept:
+    """Begin a job, if this is a plain call as far as the arguments tell that every plain function has. The operands are entered if
+    all of them can be read as they are; else a plan is to be made of the job.
+    """
+    cdef double number = number_of(parameter), threads = 0 if n_threads is None else number_of(n_threads)
+    cdef bint single, direct
+    if axis is not None or not (is_plain(input) and is_plain(target)):
+        return False
+    direct = have_one_layout(<cnp.ndarray> input, <cnp.ndarray> target)
+    if not (direct or have_one_shape(<cnp.ndarray> input, <cnp.ndarray> target)):
+        return False
+    if n_threads is not None and not (type(n_threads) is int and 1 <= threads <= MAX_THREADS):
+        return False
+    single = cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(<cnp.ndarray> target) == cnp.NPY_FLOAT32
+    if not fits(loss, number, single):
+        return False
+    start_plain_job(plain, loss, fabs(number), single, cnp.PyArray_SIZE(<cnp.ndarray> input))       # -0.0 is 0
+    plain.job.threads = <int> threads
+    direct = direct and cnp.PyArray_TYPE(<cnp.ndarray> input) == cnp.PyArray_TYPE(<cnp.ndarray> target)
+    if weight is not None:
+        if not (is_plain(weight) and broadcasts_to(<cnp.ndarray> weight, <cnp.ndarray> input)):
+            return False
+        direct = direct and (
+            cnp.PyArray_TYPE(<cnp.ndarray> weight) == type_of_results(plain)
+            and have_one_layout(<cnp.ndarray> weight, <cnp.ndarray> input)
+        )
+    if where is not None:
+        if not (is_mask(where) and broadcasts_to(<cnp.ndarray> where, <cnp.ndarray> input)):
+            return False
+        direct = direct and have_one_layout(<cnp.ndarray> where, <cnp.ndarray> input)
+    if direct:
+        enter(plain, &plain.job.input, cnp.PyArray_DATA(<cnp.ndarray> input))
+        enter(plain, &plain.job.target, cnp.PyArray_DATA(<cnp.ndarray> target))
+        if weight is not None:
+            enter(plain, &plain.job.weight, cnp.PyArray_DATA(<cnp.ndarray> weight))
+        if where is not None:
+            enter_mask(plain, cnp.PyArray_DATA(<cnp.ndarray> where))
+    return True
+
+
+cdef inline int type_of_results(const PlainJob* plain) noexcept:
+    return cnp.NPY_FLOAT32 if plain.job.single else cnp.NPY_FLOAT64
+
+
+cdef int run_planned(
+    const PlainJob* plain, object input, object target, object value, object gradient, object hessian, object weight, object where,
+    object grad_output,
+) except -1:
+    """run_plain() where operands are not entered yet."""
+    cdef Plan plan
+    plan.job = plain.job
+    set_shape_of(&plan, <cnp.ndarray> input)
+    return run_plan(&plan, input, target, value, gradient, hessian, weight, where, grad_output)
+
+
+cdef inline int run_plain(
+    PlainJob* plain, object input, object target, object value, object gradient, object hessian, object weight, object where,
+    object grad_output,
+) except -1:
+    """Run a job that start_plain() began, with its operands and the outputs of plain_output(), or None."""
+    if plain.job.input.data is NULL or grad_output is not None:
+        return run_planned(plain, input, target, value, gradient, hessian, weight, where, grad_output)
+    if value is not None:
+        enter(plain, &plain.job.value, cnp.PyArray_DATA(<cnp.ndarray> value))
+    if gradient is not None:
+        enter(plain, &plain.job.gradient, cnp.PyArray_DATA(<cnp.ndarray> gradient))
+    if hessian is not None:
+        enter(plain, &plain.job.hessian, cnp.PyArray_DATA(<cnp.ndarray> hessian))
+    run_from_python(&plain.job)
+    return check_weight(&plain.job)
+
+
+cdef bint overlap(cnp.ndarray operand, cnp.ndarray out) noexcept:
+    """Whether the memory from the first to the last element of the operand meets that of the C-contiguous `out`."""
+    cdef char* start = <char*> cnp.PyArray_DATA(out)
+    cdef char* first = <char*> cnp.PyArray_DATA(operand)
+    cdef char* last = first
+    cdef Py_ssize_t reach
+    cdef int k
+    for k in range(cnp.PyArray_NDIM(operand)):
+        if cnp.PyArray_DIM(operand, k) == 0:
+            return False
+        reach = cnp.PyArray_STRIDE(operand, k) * (cnp.PyArray_DIM(operand, k) - 1)
+        if reach < 0:
+            first += reach
+        else:
+            last += reach
+    return first < start + cnp.PyArray_NBYTES(out) and start < last + cnp.PyArray_ITEMSIZE(operand)
+
+
+cdef bint lies_across(object operand, cnp.ndarray out) noexcept:
+    """Whether writing to the C-contiguous `out` may change elements of the operand, if there is one, that are still to be read: they
+    overlap, and not element upon element.
+    """
+    return operand is not None and overlap(<cnp.ndarray> operand, out) and not (
+        cnp.PyArray_DATA(<cnp.ndarray> operand) == cnp.PyArray_DATA(out)
+        and cnp.PyArray_TYPE(<cnp.ndarray> operand) == cnp.PyArray_TYPE(out)
+        and have_one_layout(<cnp.ndarray> operand, out)
+    )
+
+
+cdef object plain_output(const PlainJob* plain, object out, object input, object target, object weight, object where, object grad_output):
+    """A new array for results, or `out` if it takes them as they are written and lies across no operand; else None."""
+    if out is None:
+        return cnp.PyArray_EMPTY(
+            cnp.PyArray_NDIM(<cnp.ndarray> input), cnp.PyArray_DIMS(<cnp.ndarray> input), type_of_results(plain), 0
+        )
+    if not (
+        is_plain(out) and cnp.PyArray_TYPE(<cnp.ndarray> out) == type_of_results(plain) and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
+        and have_one_shape(<cnp.ndarray> out, <cnp.ndarray> input)
+    ):
+        return None
+    if lies_across(input, <cnp.ndarray> out) or lies_across(target, <cnp.ndarray> out) or lies_across(weight, <cnp.ndarray> out):
+        return None
+    return None if lies_across(where, <cnp.ndarray> out) or lies_across(grad_output, <cnp.ndarray> out) else out
+
+
+cdef inline bint takes_sum(const PlainJob* plain, object out) noexcept:
+    """Whether a sum can be written to `out` as it is: a writeable array of no dimensions and the dtype of the results."""
+    return (
+        type(out) is cnp.ndarray
+        and cnp.PyArray_NDIM(<cnp.ndarray> out) == 0
+        and cnp.PyArray_TYPE(<cnp.ndarray> out) == type_of_results(plain)
+        and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
+    )
+
+
+cdef object sum_of(const PlainJob* plain, void* room, object out):
+    """The sum in this room as a scalar; or `out`, if there is one, with the sum in it."""
+    if out is None:
+        return scalar_from(room, <cnp.PyArray_Descr*> (SINGLE if plain.job.single else DOUBLE), None)
+    memcpy(cnp.PyArray_DATA(<cnp.ndarray> out), room, plain.stride)
+    return out
+
+
+cdef int set_plain_scale(
+    PlainJob* plain, double factor, int reduction, object input, object target, object weight, object where
+) except -1:
+    """Multiply derivatives by the factor: for the mean, over the number of elements or the sum of the weights, which takes a run of
+    its own. The quotient is infinite or NaN for the mean of no elements, which have no gradient.
+    """
+    cdef PlainJob counting
+    cdef double divisor = <double> plain.size
+    if reduction == MEAN:
+        if weight is not None or where is not None:
+            counting = plain[0]
+            counting.job.term = WEIGHTS
+            counting.job.result = <char*> &divisor
+            counting.job.result_storage = FLOAT64
+            run_plain(&counting, input, target, None, None, None, weight, where, None)
+        factor = factor / divisor
+    plain.job.scale = factor
+    return 0
+
+
+@cython.binding(False)      # cheaper to call
+def plain_loss(
+    int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads
+):
+    """The loss of a plain call: a NumPy scalar, an array or `out`; None if this is no plain call."""
+    cdef PlainJob plain
+    cdef double room
+    cdef int named = reduction_named(reduction)
+    if named == UNKNOWN or keepdims is not False:
+        return None
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
+        return None
+    if named == NONE:
+        out = plain_output(&plain, out, input, target, weight, where, None)
+        if out is not None:
+            run_plain(&plain, input, target, out, None, None, weight, where, None)
+        return out
+    if out is not None and not takes_sum(&plain, out):
+        return None
+    want_sum(&plain.job, named == MEAN, &room)
+    run_plain(&plain, input, target, None, None, None, weight, where, None)
+    return sum_of(&plain, &room, out)
+
+
+@cython.binding(False)
+def plain_gradient(
+    int loss, parameter, reduction, input, target, grad_output, wrt, bint with_value, weight, where, axis, out, n_threads
+):
+    """The gradient of a plain call, with_value a pair of value and gradient; None if this is no plain call."""
+    cdef PlainJob plain
+    cdef double room, factor = 1
+    cdef int named = reduction_named(reduction)
+    value = factors = None
+    if grad_output is not None:
+        if named == NONE and is_plain(grad_output) and cnp.PyArray_SIZE(<cnp.ndarray> grad_output) != 1:
+            factors = grad_output
+        else:
+            factor = number_of(grad_output)
+    if named == UNKNOWN or factor != factor or type(wrt) is not str:
+        return None
+    if <str> wrt != "input":
+        if <str> wrt != "target":
+            return None
+        factor = -factor
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, axis, n_threads):
+        return None
+    if factors is not None and not broadcasts_to(<cnp.ndarray> factors, <cnp.ndarray> input):
+        return None
+    if with_value and type(out) is tuple:
+        if len(<tuple> out) != 2:
+            return None
+        value, out = <tuple> out
+    if with_value and named != NONE and not (value is None or takes_sum(&plain, value)):
+        return None
+    out = plain_output(&plain, out, input, target, weight, where, factors)
+    if out is None:
+        return None
+    if with_value and named == NONE:
+        value = plain_output(&plain, value, input, target, weight, where, factors)
+        if value is None:
+            return None
+    if value is not None and overlap(<cnp.ndarray> value, <cnp.ndarray> out):
+        return None
+    set_plain_scale(&plain, factor, named, input, target, weight, where)
+    if with_value and named != NONE:
+        want_sum(&plain.job, named == MEAN, &room)
+        run_plain(&plain, input, target, None, out, None, weight, where, factors)
+        return sum_of(&plain, &room, value), out
+    run_plain(&plain, input, target, value, out, None, weight, where, factors)
+    return (value, out) if with_value else out
+
+
+@cython.binding(False)
+def plain_gradient_and_hessian(
+    int loss, parameter, reduction, input, target, curvature, weight, where, out, n_threads
+):
+    """The pair of gradient and Hessian of a plain call; None if this is no plain call."""
+    cdef PlainJob plain
+    cdef int named = reduction_named(reduction), curved = curvature_named(curvature)
+    if named == UNKNOWN or curved < 0:
+        return None
+    if not start_plain(&plain, loss, parameter, input, target, weight, where, None, n_threads):
+        return None
+    gradient = hessian = None
+    if out is not None:
+        if type(out) is not tuple or len(<tuple> out) != 2:
+            return None
+        gradient, hessian = <tuple> out
+    gradient = plain_output(&plain, gradient, input, target, weight, where, None)
+    hessian = plain_output(&plain, hessian, input, target, weight, where, None)
+    if gradient is None or hessian is None or overlap(<cnp.ndarray> gradient, <cnp.ndarray> hessian):
+        return None
+    plain.job.curvature = curved
+    set_plain_scale(&plain, 1, named, input, target, weight, where)
+    run_plain(&plain, input, target, None, gradient, hessian, weight, where, None)
+    return gradient, hessian
+
+
+# ---- the general path ------------------------------------------------------------------------------------------------------------
+
+TERMS = {"": NOTHING, "value": VALUES, "gradient": GRADIENTS, "hessian": HESSIANS, "weight": WEIGHTS}
+
+
 def execute(
     int loss, double parameter, cnp.dtype dtype, int n_threads, tuple shape, list kept, dict operands,
     str summed, bint divide, cnp.ndarray result, cnp.dtype result_dtype, int curvature, double scale, tuple totals,
@@ -710,27 +932,14 @@ def execute(
     `summed` names, which goes to `result`; or to `totals`, two ExactSum for it and for the weights. `dtype` is that of the results;
     result_dtype, if given, that of the sums. A bad weight is a ValueError.
     """
-    cdef Plan plan, rest
+    cdef Plan plan
     cdef Job* job = &plan.job
-    cdef int order[MAX_DIMS]
     cdef int storage = storage_of(dtype)
-    memset(job, 0, sizeof(Job))
-    plan.operands = 0
-    set_shape(&plan, order, shape, kept)
-    job.loss = loss
-    job.single = storage != FLOAT64
-    job.parameter = parameter
-    job.narrow = storage if storage in (FLOAT16, BFLOAT16) else -1
+    start_job(job, loss, parameter, storage != FLOAT64)
+    job.narrow = storage if storage == FLOAT16 or storage == BFLOAT16 else -1
+    set_shape(&plan, shape, kept)
+    job.threads = n_threads
     job.curvature = curvature
-    add_operand(&plan, &job.input, order, operands["input"])
-    add_operand(&plan, &job.target, order, operands["target"])
-    add_operand(&plan, &job.value, order, operands.get("value"))
-    add_operand(&plan, &job.gradient, order, operands.get("gradient"))
-    add_operand(&plan, &job.hessian, order, operands.get("hessian"))
-    add_operand(&plan, &job.weight, order, operands.get("weight"))
-    add_operand(&plan, &job.where, order, operands.get("where"))
-    add_operand(&plan, &job.grad_output, order, operands.get("grad_output"))
-    simplify(&plan)
     job.scale = scale
     job.term = TERMS[summed]
     job.divide = divide
@@ -740,10 +949,8 @@ def execute(
     if totals is not None:
         job.total = &(<ExactSum?> totals[0]).exact
         job.weights = &(<ExactSum?> totals[1]).exact
-    job.threads = n_threads
-    tile(&plan, &rest)
-    settle_access(&plan)
-    run_from_python(job)
-    if job.bad_weight:
-        raise ValueError("weight must be finite and not negative where it is selected")
+    run_plan(
+        &plan, operands["input"], operands["target"], operands.get("value"), operands.get("gradient"), operands.get("hessian"),
+        operands.get("weight"), operands.get("where"), operands.get("grad_output"),
+    )
     return job.count

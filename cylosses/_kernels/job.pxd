@@ -1,7 +1,6 @@
 # What a pass over the data is told (a Job), and the types of the functions that carry it out.
 
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
 
 from cylosses._kernels.exact cimport Exact
 
@@ -108,28 +107,44 @@ cdef inline void settle_memory(Job* job) noexcept nogil:
         job.rest.prefetch = job.prefetch
 
 
+cdef inline void start_job(Job* job, int loss, double parameter, bint single) noexcept nogil:
+    """Make a job without shape, operands and results."""
+    cdef char* bytes = <char*> job
+    cdef size_t k
+    for k in range(sizeof(Job)):        # as memset(), of which gcc makes `rep stos`, which takes longer to start
+        bytes[k] = 0
+    job.loss = loss
+    job.parameter = parameter
+    job.single = single
+    job.narrow = -1
+    job.scale = 1
+
+cdef inline void want_sum(Job* job, bint divide, void* result) noexcept nogil:
+    """Have the sum or mean of the values written to `result`, in the working type."""
+    job.term = VALUES
+    job.divide = divide
+    job.result_storage = FLOAT32 if job.single else FLOAT64
+    job.result = <char*> result
+
+
 cdef struct PlainJob:
     # A job on contiguous arrays of the working type, with room for its shape and strides.
     Job job
     Py_ssize_t size
     Py_ssize_t stride
-    double room             # for the sum, of either type
+    Py_ssize_t mask_stride
 
-cdef inline void start_job(PlainJob* plain, int loss, double parameter, bint single, Py_ssize_t size) noexcept nogil:
+cdef inline void start_plain_job(PlainJob* plain, int loss, double parameter, bint single, Py_ssize_t size) noexcept nogil:
     """Make a job on so many elements, still without operands and results."""
     cdef Job* job = &plain.job
-    memset(job, 0, sizeof(Job))
+    start_job(job, loss, parameter, single)
     plain.size = size
     plain.stride = 4 if single else 8
-    job.loss = loss
-    job.parameter = parameter
-    job.single = single
-    job.narrow = -1
+    plain.mask_stride = 1
     job.ndim = 1
     job.shape = &plain.size
     job.slices = 1
     job.size = size
-    job.scale = 1
 
 cdef inline void enter(PlainJob* plain, Operand* operand, const void* data) noexcept nogil:
     """Make an array an operand of the job."""
@@ -139,12 +154,11 @@ cdef inline void enter(PlainJob* plain, Operand* operand, const void* data) noex
     operand.readable = True
     operand.direct = True
 
-cdef inline void want_sum(PlainJob* plain, bint divide, void* result) noexcept nogil:
-    """Have the sum or mean of the values written to `result`."""
-    plain.job.term = VALUES
-    plain.job.divide = divide
-    plain.job.result_storage = FLOAT32 if plain.job.single else FLOAT64
-    plain.job.result = <char*> result
+cdef inline void enter_mask(PlainJob* plain, const void* data) noexcept nogil:
+    """Make an array of bool the mask of the job."""
+    plain.job.where.data = <char*> data
+    plain.job.where.strides = &plain.mask_stride
+    plain.job.where.storage = UINT8
 
 
 ctypedef void (*Run)(Job* job) noexcept nogil
