@@ -379,3 +379,17 @@ def test_float64_rests_of_one_sign_stay_exact(least, zeros, rng):
     values[rng.choice(8192, 40, replace=False)] = math.ldexp(1 + 2.0**-52, least)
     assert exact_total(values) == integers_of(values)
     assert exact_total(values, np.ones_like(values)) == integers_of(values)
+
+
+# The first digit of the sum of weights says little about the rest: the estimates of a long division are too large, by 1 or 2.
+@pytest.mark.parametrize("weights", [[2.0**95, 2.0**64 - 2.0**33], [2.0**63, 2.0**32 - 2.0**5], [2.0**31, 1 - 2.0**-53], [3.0]])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_means_are_quotients_rounded_once(weights, dtype, rng):
+    weights = np.array([*weights, 1.0, 2.0**-40])
+    for _ in range(200):
+        values = np.zeros(len(weights), dtype)
+        values[-2:] = np.ldexp(rng.random(2), rng.integers(-30, 30, 2))
+        values[0] = rng.choice([0, rng.random()])
+        exact = sum(Fraction(float(value)) * Fraction(weight) for value, weight in zip(values, weights, strict=True))
+        expected = round_fraction(exact / sum(map(Fraction, weights)), dtype)
+        assert same_bits(L1Loss()(values, np.zeros_like(values), weight=weights), expected)

@@ -896,56 +896,84 @@ cdef inline int leading_zeros(int64_t digit) noexcept nogil:
 
 
 cdef inline int align(const Exact* total, int64_t* digits, int n) noexcept nogil:
-    """Write |total| into n digits, the top bit of digits[n - 1] set, and a zero above them; return the shift that this took."""
+    """Write |total| into n digits, the top bit of digits[n - 1] set; return the shift that this took."""
     cdef int shift = leading_zeros(total.limb[total.high]), source = total.high - n + 1, k
     cdef int64_t wide, above = 0
     for k in range(n):
         wide = (total.limb[source + k] if source + k >= total.low else 0) << shift
         digits[k] = (wide & LOW_32) | above
         above = wide >> 32
-    digits[n] = 0
     return shift
 
 
-cdef inline uint64_t divide_large(const Exact* total, const Exact* divisor, int* unit, bint* sticky) noexcept nogil:
-    """The leading 64 bits of |total| / |divisor|, bit by bit; both as make_magnitude leaves them, not zero."""
-    cdef int64_t a[LIMBS + 1]
-    cdef int64_t b[LIMBS + 1]
-    cdef int64_t t, carry
-    cdef int n = total.high - total.low + 1, k, weight
-    cdef uint64_t q = 0
-    cdef bint fits
-    if divisor.high - divisor.low + 1 > n:
-        n = divisor.high - divisor.low + 1
-    weight = 32 * (total.high - divisor.high) + 1
-    weight -= align(total, a, n)
-    weight += align(divisor, b, n)
-    while not q & TOP_BIT:          # invariant: a < 2 b
-        weight -= 1
-        fits = True
-        for k in range(n, -1, -1):
-            if a[k] != b[k]:
-                fits = a[k] > b[k]
-                break
-        q <<= 1
+cdef inline bint take_away(int64_t* a, const int64_t* b, int n) noexcept nogil:
+    """Whether a >= b, both of n digits; then b is taken away from a."""
+    cdef int64_t t, carry = 0
+    cdef int k
+    for k in range(n - 1, -1, -1):
+        if a[k] != b[k]:
+            if a[k] < b[k]:
+                return False
+            break
+    for k in range(n):
+        t = a[k] - b[k] + carry
+        carry = t >> 32
+        a[k] = t & LOW_32
+    return True
+
+
+cdef inline uint64_t next_digit(int64_t* a, const int64_t* b, int n) noexcept nogil:
+    """The digit a * 2**32 // b of n >= 2 digits a < b, the top bit of b set; the remainder stays in a.
+
+    Knuth, The Art of Computer Programming, volume 2, 4.3.1, algorithm D: what the leading digits promise is at most 2 too much.
+    """
+    cdef uint64_t digit = ((<uint64_t> a[n - 1] << 32) | <uint64_t> a[n - 2]) // <uint64_t> b[n - 1], product, above = 0
+    cdef int64_t t, carry = 0, top = a[n - 1]
+    cdef int k
+    if digit > 0xffffffffu:
+        digit = 0xffffffffu
+    for k in range(n - 1, 0, -1):
+        a[k] = a[k - 1]
+    a[0] = 0
+    for k in range(n):
+        product = digit * <uint64_t> b[k] + above
+        above = product >> 32
+        t = a[k] - <int64_t> (product & 0xffffffffu) + carry
+        carry = t >> 32
+        a[k] = t & LOW_32
+    top += carry - <int64_t> above
+    while top < 0:
+        digit -= 1
         carry = 0
-        if fits:
-            q |= 1
-            for k in range(n + 1):
-                t = a[k] - b[k] + carry
-                carry = t >> 32
-                a[k] = t & LOW_32
-        carry = 0
-        for k in range(n + 1):
-            t = (a[k] << 1) | carry
+        for k in range(n):
+            t = a[k] + b[k] + carry
             carry = t >> 32
             a[k] = t & LOW_32
-    unit[0] = weight
-    sticky[0] = False
-    for k in range(n + 1):
+        top += carry
+    return digit
+
+
+cdef inline uint64_t divide_large(const Exact* total, const Exact* divisor, int* unit, bint* sticky) noexcept nogil:
+    """The leading 64 bits of |total| / |divisor|; both as make_magnitude leaves them, not zero."""
+    cdef int64_t a[LIMBS + 1]
+    cdef int64_t b[LIMBS + 1]
+    cdef int n = max(total.high - total.low + 1, divisor.high - divisor.low + 1, 2), k
+    cdef uint64_t high, low
+    cdef bint whole
+    unit[0] = 32 * (total.high - divisor.high) - align(total, a, n)
+    unit[0] += align(divisor, b, n)
+    whole = take_away(a, b, n)          # the quotient lies between 1/2 and 2, in units of 2**unit
+    high = next_digit(a, b, n)
+    low = next_digit(a, b, n)
+    sticky[0] = whole and low & 1
+    for k in range(n):
         if a[k]:
             sticky[0] = True
-    return q
+    if whole:
+        unit[0] -= 63
+        return TOP_BIT | (high << 31) | (low >> 1)
+    unit[0] -= 64
+    return (high << 32) | low
 
 
 cdef inline double finish(Exact* total, uint64_t count, Exact* weights, Format target) noexcept nogil:
