@@ -461,7 +461,7 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)
     cdef floating p, t
     if Loss is SmoothL1PowerOfTwo:
-        return clipped(over_beta(loss, d), <floating> 1)
+        return over_beta(loss, clipped(d, <floating> loss.beta))        # at a constant, gcc 12 would compare and blend
     elif Loss is SmoothL1:          # an infinite error over an infinite beta is NaN, but has the sign as its limit
         p = <floating> loss.beta
         return <floating> 1 if d >= p else (<floating> -1 if d <= -p else over_beta(loss, d))
