@@ -6,7 +6,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython cimport floating
 from libc.stdint cimport uint64_t
 
-from cylosses._kernels.job cimport Operand, PlainJob, Run, enter, settle_memory, start_job, want_sum
+from cylosses._kernels.job cimport Operand, PlainJob, Run, enter, settle_memory, start_plain_job, want_sum
 from cylosses.capi cimport (
     MEAN, OK, SUM, elementwise_value_float32, elementwise_value_float64, gradient_float32, gradient_float64, import_cylosses,
     value_and_gradient_float32, value_and_gradient_float64, value_float32, value_float64,
@@ -84,14 +84,14 @@ cdef class Pass:
         cdef bint single = x.dtype.itemsize == 4
         self.kept = (capsule, x, y, value, gradient)
         self.run = <Run> PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
-        start_job(&self.plain, loss, parameter, single, x.size)
+        start_plain_job(&self.plain, loss, parameter, single, x.size)
         settle_memory(&self.plain.job)
         self.take(&self.plain.job.input, x)
         self.take(&self.plain.job.target, y)
         self.take(&self.plain.job.value, value)
         self.take(&self.plain.job.gradient, gradient)
         if reduction:
-            want_sum(&self.plain, reduction == "mean", <void*> &self.narrow if single else <void*> &self.wide)
+            want_sum(&self.plain.job, reduction == "mean", <void*> &self.narrow if single else <void*> &self.wide)
         if reduction == "mean":
             self.plain.job.scale = 1.0 / x.size
 

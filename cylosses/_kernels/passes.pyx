@@ -422,6 +422,7 @@ cdef void add_values(const Job* job, Part* part, const Pair* pair, Py_ssize_t n,
     cdef floating values[PART]
     cdef Pair rest = pair[0]
     cdef Py_ssize_t whole = n // PART * PART
+    rest.past_cache = False
     if whole:
         for_loss(job, SUM_OF_VALUES, pair, <floating*> NULL, whole, part)
     if whole < n:
@@ -579,6 +580,7 @@ cdef void walk(
         job.term != HESSIANS and job.curvature != UNIT_CURVATURE and job.scale == 1 and can_fill(job, &job.hessian)
     )
     pair.scale = job.scale
+    pair.past_cache = False
     if start < stop:
         seek(&here, job, start)
     while start < stop:
