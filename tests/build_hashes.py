@@ -132,6 +132,9 @@ WORKS: dict[str, Work] = {
     "gradient": lambda cls, setting, case, n: (
         cls("mean", **setting).grad(case.input, case.target, out=case.place(), n_threads=n),
     ),
+    "value and gradient": lambda cls, setting, case, n: cls("mean", **setting).value_and_grad(
+        case.input, case.target, out=case.place(), n_threads=n
+    ),
     "exact Hessian": derivatives("exact"),
     "mm Hessian": derivatives("mm"),
     "weighted mean": lambda cls, setting, case, n: (
@@ -144,7 +147,7 @@ WORKS: dict[str, Work] = {
     "strided": strided,
     "float16": half_precision,
 }
-LARGE_WORKS = ("value", "gradient")  # what has outputs
+LARGE_WORKS = ("value", "gradient", "value and gradient")  # what has outputs
 
 
 @dataclass(frozen=True)

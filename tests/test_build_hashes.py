@@ -7,14 +7,20 @@ import pytest
 from cylosses._kernels import dispatch
 from cylosses.losses import LOSSES
 
-from .build_hashes import WORKS, Selection, compare, run_build
+from .build_hashes import BEYOND_CACHE, LARGE_WORKS, WORKS, Selection, compare, run_build
 
 # Every loss and work on a block and a tail; long arrays and all thread counts for one loss.
 SHORT = Selection(sizes=(1025,), threads=(1,), data=("ordinary", "special"))
-LONG = Selection(losses=("smooth_l1",), works=("value", "mean", "weighted mean", "axis"), sizes=(70_003,), data=("whole range",))
+LONG = Selection(
+    losses=("smooth_l1",),
+    works=("value", "mean", "value and gradient", "weighted mean", "axis"),
+    sizes=(70_003,),
+    data=("whole range",),
+)
+LARGE = Selection(losses=("huber",), works=LARGE_WORKS, sizes=(BEYOND_CACHE,), threads=(2,), data=("ordinary",))
 
 
-@pytest.mark.parametrize("selection", [SHORT, LONG], ids=["every loss", "long arrays"])
+@pytest.mark.parametrize("selection", [SHORT, LONG, LARGE], ids=["every loss", "long arrays", "past the cache"])
 def test_every_build_gives_the_same_bits(selection):
     builds = dispatch.available_builds()
     rows = compare({build: run_build(build, selection) for build in builds})
