@@ -47,8 +47,6 @@ def warn(message: str, category: type[Warning]) -> None:
 
 def check_reduction(reduction: object) -> Reduction:
     """Return a reduction that is one of the three."""
-    if type(reduction) is str and reduction in REDUCTIONS:
-        return cast(Reduction, reduction)
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
     return cast(Reduction, str(reduction))

@@ -1,8 +1,8 @@
 """From checked Python objects to the loops and back: the build that runs, the number of threads, plans for any layout, fork.
 
-`plain_loss` and `plain_gradient` are the fast path of a plain call: two C-contiguous arrays of one shape and working dtype, settings of
-the plain types, no weight, where or axis. They alone decide what a plain call is, and return None for anything else, right or wrong,
-which then takes the general path: _call.py and `execute`.
+`plain_loss`, `plain_gradient` and `plain_gradient_and_hessian` are the fast path of a plain call: two arrays of one shape, each float32
+or float64 in any layout, a weight and a mask that broadcast to it, settings of the plain types, no axis. They alone decide what a plain
+call is, and return None for anything else, right or wrong, which then takes the general path: _call.py and `execute`.
 """
 import os
 from importlib import import_module

@@ -7,7 +7,7 @@ from cylosses._kernels.exact cimport Exact
 cdef enum:
     MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension
     WORTH_PREFETCH = 524288     # bytes of one array of the working type; smaller ones are in a cache or soon done
-    BEYOND_CACHE = 16777216     # bytes, too; larger outputs are not read back from a cache anyway
+    BEYOND_CACHE = 16777216     # bytes, too; larger arrays are not read back from a cache anyway
 
 cdef enum Storage:
     # How elements lie in memory; _call.py maps dtypes to these.
@@ -93,7 +93,7 @@ cdef struct Job:
 
     int threads
     bint prefetch           # the inputs come from memory, not from a cache
-    bint bypass_cache       # the outputs are larger than the caches: store past them
+    bint bypass_cache       # arrays are larger than the caches: store past them, and read sums ahead
     bint bad_weight         # out: a selected weight was negative, NaN or infinite
 
     Job* rest               # more elements of the same slices, in another shape; or NULL

@@ -3,7 +3,8 @@
 Decisions, with their reasons:
 
 (a) Work goes in blocks of up to 1024 elements whose intermediate arrays (differences' losses, gradients, weights) stay in the L1 cache.
-    The loops over a block are short and plain, so that compilers vectorise them; only the first of them depends on the loss.
+    The loops over a block are short and plain, so that compilers vectorise them; only the first of them depends on the loss. It goes
+    in whole units, without code for what is left over, which `fill` pads: that keeps the loops small, and inlining in its budget.
 (b) The loss is picked once a block, by one row of a table (`fill`), never per element.
 (c) Results are elementwise or exact sums, so they do not depend on where blocks end: neither on threads nor on layout.
 (d) Layouts and dtypes other than the direct one are staged through buffers of one block; runs that are contiguous are read in place.
