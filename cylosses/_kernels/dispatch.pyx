@@ -126,6 +126,16 @@ def build_info():
     return passes.build_info()
 
 
+def enter_default_mode():
+    """Set the default floating-point mode of this thread; return what restore_caller_mode() takes to put the old one back."""
+    return set_default_mode()
+
+
+def restore_caller_mode(unsigned long mode):
+    """Put back the mode and the status flags that enter_default_mode() found."""
+    restore_mode(<cylosses_mode> mode)
+
+
 cpdef double round_to_single(double parameter) noexcept nogil:
     """The parameter rounded to float32, subnormals included, whatever the floating-point mode of the caller."""
     cdef cylosses_mode mode = set_default_mode()

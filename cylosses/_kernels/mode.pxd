@@ -1,5 +1,6 @@
 # The floating-point mode of a thread: round to nearest, keep subnormals, trap nothing. Another package may have switched on flushing
-# of subnormals (FTZ, DAZ), and worker threads inherit it; results must not depend on that. Status flags are left alone.
+# of subnormals (FTZ, DAZ), and worker threads inherit it; results must not depend on that. Mode and status flags of the caller come
+# back afterwards: what is computed here is none of the caller's operations.
 
 cdef extern from *:
     """
@@ -12,19 +13,20 @@ cdef extern from *:
         return old;
     }
     static inline void cylosses_restore_mode(cylosses_mode old) {
-        cylosses_mode now = _mm_getcsr();
-        if ((now ^ old) & ~0x3fu) _mm_setcsr((old & ~0x3fu) | (now & 0x3fu));
+        if (_mm_getcsr() != old) _mm_setcsr(old);
     }
     #elif defined(__aarch64__) && defined(__GNUC__)
-    typedef unsigned long cylosses_mode;
+    typedef unsigned long cylosses_mode;                /* the control register above, the status register in the low half */
     static inline cylosses_mode cylosses_set_default_mode(void) {
-        cylosses_mode old, mode = 0;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-        if (old != mode) __asm__ volatile("msr fpcr, %0" : : "r"(mode));
-        return old;
+        cylosses_mode control, status;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+        __asm__ volatile("mrs %0, fpsr" : "=r"(status));
+        if (control) __asm__ volatile("msr fpcr, %0" : : "r"(0ul));
+        return control << 32 | (status & 0xfffffffful);
     }
     static inline void cylosses_restore_mode(cylosses_mode old) {
-        if (old) __asm__ volatile("msr fpcr, %0" : : "r"(old));
+        if (old >> 32) __asm__ volatile("msr fpcr, %0" : : "r"(old >> 32));
+        __asm__ volatile("msr fpsr, %0" : : "r"(old & 0xfffffffful));
     }
     #else
     typedef int cylosses_mode;
