@@ -7,10 +7,11 @@ Everything public comes through `Call`; what a row of the semantics table says i
 import functools
 import itertools
 import math
+import numbers
 import operator
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -20,8 +21,10 @@ from cylosses._threads import check_threads
 from cylosses._types import Array, Reduction
 
 Arrays: TypeAlias = dict[str, Array]
+Scale: TypeAlias = tuple[float, float, int]  # what derivatives are multiplied with: (high + low) * 2**exponent
 
 REDUCTIONS = ("none", "mean", "sum")
+ONE: Scale = (1.0, 0.0, 0)
 CURVATURES = ("exact", "mm", "ones")  # in the order of Curvature in job.pxd
 PACKAGE = __file__[: __file__.rindex("_call")]  # without pathlib, whose import takes as long as that of this package
 NUMBERS = frozenset({bool, int, float})
@@ -82,11 +85,14 @@ def as_float(name: str, value: object) -> float:
     """Return a parameter given as a number, a NumPy scalar or an array of one element."""
     if type(value) is float:
         return value
+    mode = dispatch.enter_default_mode()  # in others, NumPy may flush a subnormal number to zero
     try:
         if not isinstance(value, str | bytes):
             return float(np.asarray(value).item())
     except (TypeError, ValueError):
         pass
+    finally:
+        dispatch.restore_caller_mode(mode)
     raise TypeError(f"{name} must be one real number, got {value!r}")
 
 
@@ -158,7 +164,7 @@ def broadcast(of_input: tuple[int, ...], of_target: tuple[int, ...]) -> tuple[tu
 def result_dtype(*dtypes: np.dtype[Any] | None) -> np.dtype[Any]:
     """Return the dtype of results: the widest float among accepted dtypes; float64 for integers alone.
 
-    None stands for a Python number, which has no width of its own, as in NumPy 2.
+    None stands for a Python number.
     """
     floats = [np.dtype(dtype.type) for dtype in dtypes if dtype is not None and is_float(dtype)]  # in the machine's byte order
     if not floats:
@@ -201,10 +207,10 @@ class Call:
     ) -> None:
         self.loss = loss
         first, second = as_operand("input", input), as_operand("target", target)
-        if type(input) in NUMBERS or type(target) in NUMBERS:
-            first, second = self._weigh_numbers(input, target, first, second)
-        else:
-            self.dtype = result_dtype(first.dtype, second.dtype)
+        # A Python number has no width of its own, as in NumPy 2; the kernels round it as they read it.
+        self.dtype = result_dtype(
+            None if type(input) in NUMBERS else first.dtype, None if type(target) in NUMBERS else second.dtype
+        )
         if self.dtype.itemsize < 8:
             loss._check_rounded()
         self.operands: Arrays = {"input": first, "target": second}
@@ -220,14 +226,6 @@ class Call:
                 raise TypeError(f"where has dtype {array.dtype}; it must be bool, True where an element counts")
             self.operands["where"] = array
         self.n_threads = 0 if n_threads is None else check_threads("n_threads", n_threads)
-
-    def _weigh_numbers(self, input: object, target: object, first: Array, second: Array) -> tuple[Array, Array]:
-        """Set the dtype of results where an operand is a Python number, and return both operands in the type it is computed in."""
-        weak = type(input) in NUMBERS, type(target) in NUMBERS
-        self.dtype = result_dtype(None if weak[0] else first.dtype, None if weak[1] else second.dtype)
-        working = np.float32 if self.dtype.itemsize < 8 else np.float64
-        with np.errstate(over="ignore"):
-            return first.astype(working) if weak[0] else first, second.astype(working) if weak[1] else second
 
     def _fitting(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> Array:
         """Return the array if it broadcasts to `shape`, by default that of the call."""
@@ -302,6 +300,13 @@ class Call:
                 return np.empty(out.shape, self.dtype)
         return out
 
+    def _check_weight_first(self, outputs: Iterable[Array], extra: Arrays) -> None:
+        """Refuse bad weights before anything is written to an output that overlaps an operand, which then stays as it is."""
+        if "weight" in self.operands:
+            operands = (*self.operands.values(), *extra.values())
+            if any(np.may_share_memory(operand, out) for out in outputs for operand in operands):
+                self._run(self.operands, summed="weight")
+
     # -- jobs --
 
     def _run(
@@ -312,9 +317,9 @@ class Call:
         summed: str = "",
         divide: bool = False,
         result: Array | None = None,
-        result_dtype: np.dtype[Any] | None = None,
+        factors: Array | None = None,
         curvature: int = 0,
-        scale: float = 1.0,
+        scale: Scale = ONE,
         totals: tuple[dispatch.ExactSum, dispatch.ExactSum] | None = None,
     ) -> int:
         """Run one job on operands and outputs that broadcast to the call's shape; the elements of `kept` axes have a sum each."""
@@ -331,7 +336,7 @@ class Call:
             summed,
             divide,
             result,
-            result_dtype,
+            factors,
             curvature,
             scale,
             totals,
@@ -341,6 +346,7 @@ class Call:
         """Return weight times loss of each element."""
         final = self.output("out", out, self.shape)
         written = final if out is None else self._apart(final, {})
+        self._check_weight_first(() if out is None else (written,), {})
         self._run(self.operands | {"value": written})
         return _moved(written, final)
 
@@ -362,34 +368,44 @@ class Call:
             weights.add_count(count)
         return count
 
-    def _divisor(self, kept: list[int] | None) -> Array | float:
-        """Return what a mean divides by, in float64 and with ones for the axes that are summed over."""
-        if "weight" not in self.operands and "where" not in self.operands:
-            return float(math.prod([n for k, n in enumerate(self.shape) if k not in kept] if kept else self.shape))
-        divisor = np.empty(self._with_ones(kept) if kept else ())
-        self._run(self.operands, kept, summed="weight", result=divisor, result_dtype=divisor.dtype)
-        return divisor if kept else float(divisor.item())
+    def _factor(self, reduction: str, kept: list[int] | None, grad_output: object, wrt: str) -> tuple[Scale, Arrays]:
+        """Return what each derivative is multiplied with, incoming gradient over divisor: a number for all, and operands."""
+        if isinstance(grad_output, numbers.Rational) and not isinstance(grad_output, int | np.generic):  # a fraction
+            if reduction != "mean":
+                return _signed(dispatch.factor_of_fraction(grad_output.numerator, grad_output.denominator), wrt), {}
+            grad_output = as_float("grad_output", grad_output)
+        incoming = None if grad_output is None else self._incoming(reduction, kept, as_operand("grad_output", grad_output))
+        for_each = incoming is not None and incoming.size != 1
+        selective = "weight" in self.operands or "where" in self.operands
+        if reduction != "mean" or not (selective or for_each):
+            count = 1
+            if reduction == "mean":
+                count = math.prod([n for k, n in enumerate(self.shape) if k not in kept] if kept else self.shape)
+            if for_each:
+                return _signed(ONE, wrt), {"grad_output": cast(Array, incoming)}
+            return _signed(dispatch.factor(incoming, count), wrt), {}
+        factors = np.empty((*(self._with_ones(kept) if kept else ()), 3))
+        dividend = {} if incoming is None else {"dividend": incoming}
+        self._run(self.operands | dividend, kept, summed="weight", factors=factors)
+        if not kept:
+            return _signed(tuple(factors.tolist()), wrt), {}
+        operands = {"grad_output": factors[..., 0], "grad_low": factors[..., 1], "grad_exponent": factors[..., 2]}
+        if not operands["grad_exponent"].any():
+            del operands["grad_exponent"]
+        if self.dtype.itemsize < 8 or "weight" not in self.operands:
+            del operands["grad_low"]  # too little to count
+        return _signed(ONE, wrt), operands
 
-    def _factor(self, reduction: str, kept: list[int] | None, grad_output: object, wrt: str) -> tuple[float, Arrays]:
-        """Return what each derivative is multiplied with, incoming gradient over divisor with its sign: a number and an operand."""
-        factor: Any = 1.0
-        if grad_output is not None:
-            factor = as_operand("grad_output", grad_output)
-            if factor.size == 1:
-                factor = float(factor.item())
-            elif reduction == "none":
-                factor = self._fitting("grad_output", factor)
-            elif kept:
-                factor = factor.reshape(self._with_ones(kept)) if factor.shape == self._left(kept) else factor
-                factor = self._fitting("grad_output", factor, self._with_ones(kept))
-            else:
-                raise ValueError(f"grad_output must be one number for reduction={reduction!r}, got shape {factor.shape}")
-        if reduction == "mean":
-            factor = _quotient(factor, self._divisor(kept))
-        sign = -1.0 if wrt == "target" else 1.0
-        if isinstance(factor, float):
-            return sign * factor, {}
-        return sign, {"grad_output": factor}
+    def _incoming(self, reduction: str, kept: list[int] | None, incoming: Array) -> Array:
+        """Return an incoming gradient that broadcasts to the shape of the call."""
+        if incoming.size == 1:
+            return incoming.reshape(())
+        if reduction == "none":
+            return self._fitting("grad_output", incoming)
+        if not kept:
+            raise ValueError(f"grad_output must be one number for reduction={reduction!r}, got shape {incoming.shape}")
+        incoming = incoming.reshape(self._with_ones(kept)) if incoming.shape == self._left(kept) else incoming
+        return self._fitting("grad_output", incoming, self._with_ones(kept))
 
     def derivatives(
         self,
@@ -437,6 +453,8 @@ class Call:
                 else self._apart(array, extra)
                 for name, array in final.items()
             }
+            if reduction != "mean":  # whose divisor is the sum of the weights
+                self._check_weight_first(written.values(), extra)
         operands = self.operands | extra
         curvature = CURVATURES.index(hessian) if hessian else 0
         if derivatives_summed:
@@ -470,13 +488,10 @@ def _moved(written: Array, final: Array) -> Array:
     return final
 
 
-def _quotient(a: Array | float, b: Array | float) -> Array | float:
-    """Return the quotient of numbers or arrays in float64; what is divided by 0 is infinite or NaN."""
-    if isinstance(a, float) and isinstance(b, float) and b:
-        return a / b
-    with np.errstate(all="ignore"):
-        quotient = np.asarray(a, np.float64) / b
-    return float(quotient.item()) if quotient.size == 1 else quotient
+def _signed(scale: Scale, wrt: str) -> Scale:
+    """Return the scale of derivatives by input or target."""
+    high, low, exponent = scale
+    return (-high, -low, exponent) if wrt == "target" else scale
 
 
 def _same_elements(a: Array, b: Array) -> bool:

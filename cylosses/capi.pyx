@@ -38,10 +38,11 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from cylosses._kernels.dispatch cimport MAX_THREADS, evaluate_loss, fits, is_loss, round_into, run_job
+from cylosses._kernels.dispatch cimport MAX_THREADS, evaluate_loss, factor_by_count, fits, is_loss, round_into, run_job
 from cylosses._kernels.exact cimport Exact, add_count, clear, merge
+from cylosses._kernels.factor cimport set_factor
 from cylosses._kernels.job cimport (
-    DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, NOTHING, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
+    DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
     start_plain_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
@@ -134,10 +135,25 @@ cdef inline int start(
     return OK
 
 
+cdef inline int run(PlainJob* plain) noexcept nogil:
+    run_job(&plain.job)
+    return BAD_WEIGHT if plain.job.bad_weight else OK
+
+
+cdef inline int run_over_weights(const PlainJob* plain, double* factors) noexcept nogil:
+    """Check the weights of a job; if factors are not NULL, write the three numbers that 1 / sum of the weights consists of."""
+    cdef PlainJob weights = plain[0]
+    weights.job.gradient.data = NULL
+    weights.job.term = WEIGHTS
+    weights.job.factors = factors
+    return run(&weights)
+
+
 cdef inline int add_output(PlainJob* plain, Operand* operand, floating* data) noexcept nogil:
-    """Enter an array for results. It may be an input, but no other output."""
+    """Enter an array for results. It may be an input, which stays as it is if a weight is bad, but no other output."""
     cdef size_t size = plain.size * sizeof(floating)
     cdef char* out = <char*> data
+    cdef int status = OK
     if plain.size == 0:
         return OK
     if not is_array(data):
@@ -146,31 +162,25 @@ cdef inline int add_output(PlainJob* plain, Operand* operand, floating* data) no
         return BAD_ARRAY
     if overlap(out, plain.job.weight.data, size) or overlap(out, plain.job.gradient.data, size) or out == plain.job.gradient.data:
         return BAD_ARRAY
-    enter(plain, operand, data)
-    return OK
-
-
-cdef inline int run(PlainJob* plain) noexcept nogil:
-    run_job(&plain.job)
-    return BAD_WEIGHT if plain.job.bad_weight else OK
+    if plain.job.weight.data is not NULL and (
+        out == plain.job.input.data or out == plain.job.target.data or out == plain.job.weight.data
+    ):
+        status = run_over_weights(plain, NULL)
+    if status == OK:
+        enter(plain, operand, data)
+    return status
 
 
 cdef inline int set_scale(PlainJob* plain, int reduction) noexcept nogil:
     """Have derivatives be those of the sum or mean, before there are outputs: the sum of the weights takes a pass of its own."""
-    cdef cylosses_mode mode
+    cdef double factors[3]
     cdef int status = OK
-    cdef double divisor = <double> plain.size
-    if reduction == MEAN:
-        if plain.job.weight.data is not NULL:
-            plain.job.term = WEIGHTS
-            plain.job.result = <char*> &divisor
-            plain.job.result_storage = FLOAT64
-            status = run(plain)
-            plain.job.term = NOTHING
-            plain.job.result = NULL
-        mode = set_default_mode()
-        plain.job.scale = 1 / divisor
-        restore_mode(mode)
+    if reduction == MEAN and plain.job.weight.data is not NULL:
+        status = run_over_weights(plain, factors)
+        if status == OK:
+            plain.job.scale, plain.job.scale_low, plain.job.scale_exponent = factors[0], factors[1], <int> factors[2]
+    elif reduction == MEAN:
+        set_factor(&plain.job, factor_by_count(1, plain.size))
     return status
 
 

@@ -3,7 +3,6 @@
 import functools
 import math
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cylosses._call import CURVATURES, Call, as_float, check_reduction, reduction_of
@@ -28,6 +27,7 @@ __all__ = [
 ]
 
 _set = object.__setattr__  # for the constructor; there is no other way into an immutable object
+_OF_A_ROW = ("_code", "accepted", "parameter_name")
 
 
 class Loss:
@@ -74,19 +74,31 @@ class Loss:
         _set(self, "_parameter", self._check_parameter(parameter))
 
     def __init_subclass__(cls) -> None:
-        dispatch.set_accepted(cls._code, *cls.accepted)
+        """Give the class its row of the kernels' table. A subclass of a loss has the row of that loss."""
+        for name in _OF_A_ROW:
+            if cls.__mro__[1] is not Loss and name in cls.__dict__:
+                raise TypeError(f"{cls.__name__} cannot have {name} of its own: a subclass of {cls.__mro__[1].__name__} inherits it")
+        if cls.__mro__[1] is Loss:
+            try:
+                dispatch.register_loss(cls._code, *cls.accepted, f"{cls.__module__}.{cls.__qualname__}")
+            except (AttributeError, ValueError) as error:
+                raise TypeError(
+                    f"{cls.__name__} is no loss that the kernels know, and none can be added from Python: derive from one of the "
+                    f"classes of cylosses.LOSSES instead ({error})"
+                ) from None
 
     @classmethod
     def _of(cls, reduction: Any, parameter: Any) -> "Loss":
         """Return the loss of this class that has no legacy flags; objects that are immutable can serve many calls."""
-        make = _make_once if type(reduction) is str and type(parameter) is float else _make
-        return make(cls, reduction, parameter)
+        if type(reduction) is str and type(parameter) is float:
+            return _make_once(cls, reduction, dispatch.bits_of(parameter))
+        return _make(cls, reduction, parameter)
 
     @classmethod
     def _check_parameter(cls, value: object) -> float:
         """Return a valid parameter; raise TypeError or ValueError for others."""
         number = as_float(cls.parameter_name or "parameter", value)
-        if not cls.accepted[0] <= number <= cls.accepted[1]:
+        if not dispatch.fits(cls._code, number, False):
             raise ValueError(f"{cls.parameter_name} must be {cls.rule}, got {number!r}")
         return abs(number)  # -0.0 is 0
 
@@ -119,10 +131,10 @@ class Loss:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._settings() == other._settings()
+        return self.reduction == other.reduction and dispatch.bits_of(self._parameter) == dispatch.bits_of(other._parameter)
 
     def __hash__(self) -> int:
-        return hash((type(self), *self._settings().values()))
+        return hash((type(self), self.reduction, dispatch.bits_of(self._parameter)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._settings())
@@ -155,7 +167,8 @@ class Loss:
         keepdims : bool
             Whether reduced axes stay, with length 1.
         out : numpy.ndarray, optional
-            Takes the result: of its exact shape and dtype. It may overlap the inputs.
+            Takes the result: of its exact shape and dtype. It may overlap the inputs. After an error, an `out` that overlaps an
+            input is as it was; another one may be partly written.
         n_threads : int, optional
             At most so many threads; None leaves it to `set_num_threads`.
 
@@ -197,12 +210,17 @@ class Loss:
     ) -> Array:
         """Return the gradient of the reduced loss with respect to input or target.
 
+        What the derivative is multiplied with, weight · grad_output / divisor, is computed without a limit of range and rounded once,
+        and the product once more: also where the weights, or their sum, are tiny or huge.
+
         Parameters
         ----------
         input, target, weight, where, axis, n_threads
             As in the call.
         grad_output : array_like, optional
-            Factor of the gradient: one number, or an array that broadcasts to the result of the call. 1 by default.
+            Factor of the gradient: one number, or an array that broadcasts to the result of the call. 1 by default. For the
+            reductions ``sum`` and ``none``, a `fractions.Fraction` counts exactly, also where it is too small or too large for a
+            float.
         wrt : {'input', 'target'}
             The operand to derive by.
         out : numpy.ndarray, optional
@@ -325,7 +343,10 @@ def _make(cls: type[Loss], reduction: Reduction, parameter: Number) -> Loss:
     return loss
 
 
-_make_once: Callable[..., Loss] = functools.lru_cache(maxsize=64)(_make)
+@functools.lru_cache(maxsize=64)
+def _make_once(cls: type[Loss], reduction: Reduction, bits: int) -> Loss:
+    """Return the loss of a parameter that has these bits: the cache compares integers, since floats compare as the mode says."""
+    return _make(cls, reduction, dispatch.from_bits(bits))
 
 
 def _rebuild(cls: type[Loss], settings: dict[str, Any]) -> Loss:
@@ -597,12 +618,12 @@ class QuantileLoss(Loss):
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
     q : float
-        The quantile, between 0 and 1. Rounded to the working dtype of the call.
+        The quantile, from 0 to 1. Rounded to the working dtype of the call.
 
     Raises
     ------
     ValueError
-        If `q` does not lie between 0 and 1, or `reduction` is none of the three.
+        If `q` is less than 0 or greater than 1, or `reduction` is none of the three.
 
     Notes
     -----
@@ -627,7 +648,7 @@ class QuantileLoss(Loss):
     name = "quantile"
     parameter_name = "q"
     default = 0.5
-    accepted = (LEAST, math.nextafter(1, 0))
+    accepted = (0.0, 1.0)
     rule = "between 0 and 1"
     _code = 5
 

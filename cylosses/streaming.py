@@ -8,27 +8,50 @@ b. Equal content has equal bytes: numbers are stored as odd significand and expo
    they came from. Reading ends with writing again: whatever would come out different is refused.
 c. What cannot have come from data is refused even if the checksum fits: a checksum finds accidents, not the mistakes of whoever
    wrote it. The limits also keep every state inside the range of the accumulator.
+d. The content of a total never changes: an update makes a new one and puts it in the place of the old one, in a single compiled step
+   which does nothing if another thread was faster; then it begins again. So there is no half of an update, whatever a signal handler
+   raises, and no lock that a forked child could find taken for ever.
 """
 
 import struct
-from _thread import allocate_lock  # threading.Lock without the import of all of threading
 from importlib import import_module
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from cylosses._call import Call, result_dtype
-from cylosses._kernels.dispatch import ExactSum
+from cylosses._kernels.dispatch import Cell, ExactSum
 from cylosses._types import Numbers
 from cylosses.losses import LOSSES, Loss
 
-__all__ = ["StreamingLoss"]
+if TYPE_CHECKING:
+    from fractions import Fraction
 
-# Sum of weight times loss, sum of weights, number of elements that count, dtype of the result.
-_Content: TypeAlias = tuple[ExactSum, ExactSum, int, np.dtype[Any] | None]
+__all__ = ["StreamingLoss"]
 
 # The accumulator has room for so many of the largest products.
 _MOST = 2**63 - 1
+
+
+class _Content(NamedTuple):
+    """What a total holds: neither the tuple nor its sums ever change."""
+
+    total: ExactSum  # of weight times loss
+    weights: ExactSum
+    count: int  # of elements that count
+    dtype: np.dtype[Any] | None  # of the result; None before the first element
+
+    def plus(self, other: "_Content") -> "_Content":
+        """Return the content of both together."""
+        if self.count + other.count > _MOST:
+            raise OverflowError(f"a total holds at most 2**63 - 1 elements; {self.count} and {other.count} are more")
+        dtype = self.dtype or other.dtype
+        if dtype is not None and other.dtype is not None and dtype != other.dtype:
+            dtype = result_dtype(dtype, other.dtype)
+        return _Content(self.total.plus(other.total), self.weights.plus(other.weights), self.count + other.count, dtype)
+
+
+_NOTHING = _Content(ExactSum(), ExactSum(), 0, None)
 
 
 class StreamingLoss:
@@ -52,7 +75,8 @@ class StreamingLoss:
     result has the widest dtype that any piece had; float64 before the first.
 
     Totals are equal (``==``) if they hold the same: loss, exact sums, count and dtype. They can be pickled, and `to_bytes` gives
-    some sixty bytes that are the same wherever the same data was summed. Threads may update one total at the same time.
+    some sixty bytes that are the same wherever the same data was summed. Threads may update one total at the same time, and processes
+    may fork meanwhile. An exception that a signal handler raises during `update` or `merge` finds all of the piece added, or nothing.
 
     Examples
     --------
@@ -66,7 +90,7 @@ class StreamingLoss:
     <StreamingLoss of SmoothL1Loss(reduction='mean', beta=1.0): count 3, value 2.5416666666666665>
     """
 
-    __slots__ = ("_count", "_dtype", "_lock", "_loss", "_total", "_weights")
+    __slots__ = ("_cell", "_loss")
 
     def __init__(self, loss: Loss) -> None:
         if not isinstance(loss, Loss):
@@ -74,8 +98,7 @@ class StreamingLoss:
         if loss.reduction == "none":
             raise ValueError("a loss with reduction='none' has no total: use 'mean' or 'sum'")
         self._loss = loss
-        self._lock = allocate_lock()
-        self.reset()
+        self._cell = Cell(_NOTHING)
 
     @property
     def loss(self) -> Loss:
@@ -85,7 +108,7 @@ class StreamingLoss:
     @property
     def count(self) -> int:
         """Number of elements so far that count: selected by `where`, and with a weight other than 0."""
-        return self._count
+        return self._content.count
 
     def reset(self) -> None:
         """Forget all data.
@@ -99,11 +122,8 @@ class StreamingLoss:
         >>> total.count
         0
         """
-        with self._lock:
-            self._total = ExactSum()
-            self._weights = ExactSum()
-            self._dtype: np.dtype[Any] | None = None
-            self._count = 0
+        while not self._cell.replace(self._content, _NOTHING):
+            pass
 
     def update(
         self,
@@ -139,10 +159,9 @@ class StreamingLoss:
         4.0
         """
         call = Call(self._loss, input, target, weight, where, n_threads)
-        # Sums of their own: the loops run without the GIL, while other threads may add to this total.
         total, weights = ExactSum(), ExactSum()
         count = call.add_to(total, weights)
-        self._add((total, weights, count, call.dtype))
+        self._add(_Content(total, weights, count, call.dtype))
 
     def merge(self, other: "StreamingLoss") -> None:
         """Add what another total of the same loss holds; it stays as it is.
@@ -175,7 +194,7 @@ class StreamingLoss:
             raise TypeError(f"other must be a StreamingLoss, got {type(other).__name__}")
         if other._loss != self._loss:
             raise ValueError(f"a total of {other._loss!r} cannot be merged into one of {self._loss!r}")
-        self._add(other._snapshot())
+        self._add(other._content)
 
     def compute(self) -> Any:
         """Return the mean or sum of all data so far.
@@ -193,8 +212,42 @@ class StreamingLoss:
         >>> float(total.compute())
         13.0
         """
-        total, weights, _, dtype = self._snapshot()
+        total, weights, _, dtype = self._content
         return total.round_quotient(weights if self._loss.reduction == "mean" else None, dtype or np.dtype(np.float64))
+
+    def exact(self) -> "Fraction":
+        """Return the mean or sum of all data so far as it is, not rounded.
+
+        Returns
+        -------
+        fractions.Fraction
+            Which `compute` rounds to the dtype of the data.
+
+        Raises
+        ------
+        ValueError
+            For a total that is infinite or NaN, and for the mean of nothing.
+
+        Examples
+        --------
+        >>> from cylosses import L1Loss
+        >>> total = L1Loss().streaming()
+        >>> total.update([1.0, 2.0, 4.0], [2.0, 2.0, 2.0])
+        >>> total.exact()
+        Fraction(1, 1)
+        >>> total.update([0.0], [0.0])
+        >>> total.exact(), float(total.compute())
+        (Fraction(3, 4), 0.75)
+        """
+        from fractions import Fraction  # here, because its import takes longer than that of all of this package
+
+        total, weights, _, _ = self._content
+        n, exponent, special = total.parts()
+        m, exponent_of_weights, _ = weights.parts()
+        if special or (m == 0 and self._loss.reduction == "mean"):
+            raise ValueError(f"the {self._loss.reduction} is {self.compute()}, which is no fraction")
+        value = n * Fraction(2) ** exponent
+        return value / (m * Fraction(2) ** exponent_of_weights) if self._loss.reduction == "mean" else value
 
     def to_bytes(self) -> bytes:
         """Return the state as bytes, to be stored or sent, and read by `from_bytes` on any machine.
@@ -223,7 +276,7 @@ class StreamingLoss:
         """
         if LOSSES.get(self._loss.name) is not type(self._loss):
             raise TypeError(f"only losses of LOSSES have bytes, got {type(self._loss).__name__}")
-        return _encode(self._loss, self._snapshot())
+        return _encode(self._loss, self._content)
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> "StreamingLoss":
@@ -263,31 +316,20 @@ class StreamingLoss:
         state._add(content)
         return state
 
-    def _snapshot(self) -> _Content:
-        """Return copies of the content, all of one moment."""
-        total, weights = ExactSum(), ExactSum()
-        with self._lock:
-            total.merge(self._total)
-            weights.merge(self._weights)
-            return total, weights, self._count, self._dtype
+    @property
+    def _content(self) -> _Content:
+        content: _Content = self._cell.content
+        return content
 
     def _add(self, content: _Content) -> None:
-        total, weights, count, dtype = content
-        with self._lock:
-            if self._count + count > _MOST:
-                raise OverflowError(f"a total holds at most 2**63 - 1 elements; {self._count} and {count} are more")
-            self._total.merge(total)
-            self._weights.merge(weights)
-            self._count += count
-            if self._dtype is None:
-                self._dtype = dtype
-            elif dtype is not None and dtype != self._dtype:
-                self._dtype = result_dtype(self._dtype, dtype)
+        held = self._content
+        while not self._cell.replace(held, held.plus(content)):
+            held = self._content
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StreamingLoss):
             return NotImplemented
-        return self._loss == other._loss and _comparable(self._snapshot()) == _comparable(other._snapshot())
+        return self._loss == other._loss and _comparable(self._content) == _comparable(other._content)
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every update
 
@@ -295,7 +337,7 @@ class StreamingLoss:
         return type(self).from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._loss!r}: count {self._count}, value {self.compute()!s}>"
+        return f"<{type(self).__name__} of {self._loss!r}: count {self.count}, value {self.compute()!s}>"
 
 
 def _comparable(content: _Content) -> tuple[Any, ...]:
@@ -371,7 +413,7 @@ def _decode(blob: bytes) -> tuple[Loss, _Content]:
     _check_numbers(dtype_code, flags, count, (n, exponent), (n_weights, exponent_weights))
     _check_parameter(loss, dtype_code)
     dtype = _read_dtype(dtype_code)
-    content = ExactSum.from_parts(n, exponent, flags), ExactSum.from_parts(n_weights, exponent_weights, 0), count, dtype
+    content = _Content(ExactSum.from_parts(n, exponent, flags), ExactSum.from_parts(n_weights, exponent_weights, 0), count, dtype)
     if _encode(loss, content) != blob:
         _refuse("it is not in normal form")
     return loss, content

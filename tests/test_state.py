@@ -316,7 +316,7 @@ def test_bytes_round_trip(name, data):
 def test_exact_sums_and_their_parts(n, exponent, m, other_exponent):
     total = ExactSum.from_parts(n, exponent, 0)
     assert total.parts() == (n, exponent, 0)
-    total.merge(ExactSum.from_parts(m, other_exponent, 5))
+    total = total.plus(ExactSum.from_parts(m, other_exponent, 5))
     exact = n * Fraction(2) ** exponent + m * Fraction(2) ** other_exponent
     found, found_exponent, special = total.parts()
     assert found * Fraction(2) ** found_exponent == exact

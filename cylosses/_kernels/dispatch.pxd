@@ -1,6 +1,9 @@
 # What the C level (capi.pyx) calls.
 
+from libc.stdint cimport uint64_t
+
 from cylosses._kernels.exact cimport Exact
+from cylosses._kernels.factor cimport Factor
 from cylosses._kernels.job cimport Job, Quantity
 
 cdef enum:
@@ -9,5 +12,6 @@ cdef enum:
 cdef bint is_loss(int loss) noexcept nogil
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil
 cdef double evaluate_loss(int loss, double parameter, bint single, Quantity quantity, double residual) noexcept nogil
+cdef Factor factor_by_count(double dividend, uint64_t count) noexcept nogil
 cdef void run_job(Job* job) noexcept nogil
 cdef void round_into(const Exact* total, const Exact* divisor, int storage, char* result) noexcept nogil

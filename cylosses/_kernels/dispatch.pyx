@@ -14,18 +14,19 @@ from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.math cimport NAN, fabs
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from cylosses._kernels.exact cimport BIAS, LIMBS, Exact, add_count, clear, finish, make_magnitude, merge
-from cylosses._kernels.formulas cimport is_costly
+from cylosses._kernels.exact cimport BIAS, LIMBS, Bits64, Exact, add_count, clear, finish, make_magnitude, merge
+from cylosses._kernels.factor cimport Factor, factor_of_digits, factor_over, factor_over_count, moderated, set_factor
+from cylosses._kernels.formulas cimport is_costly, is_known
 from cylosses._kernels.job cimport (
     BFLOAT16, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, MM_CURVATURE, NOTHING,
     UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter,
     enter_mask, settle_memory, start_job, start_plain_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
-from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run
+from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run, take_run
 
 cdef extern from "numpy/arrayobject.h":
     object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
@@ -38,7 +39,7 @@ cdef cnp.dtype DOUBLE = cnp.PyArray_DescrFromType(cnp.NPY_FLOAT64)
 cdef enum:
     WORTH_THREADS = 65536       # units of work, about 20 µs; below, waking a thread costs about what it saves
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
-    OPERANDS = 8
+    OPERANDS = 11
     LEAST_ROWS = 32             # of a tile
     MOST_ROWS = 64              # more rows make longer pieces for the memory, but a block must hold whole cache lines of each
     MAX_LOSSES = 64
@@ -145,16 +146,21 @@ cpdef double round_to_single(double parameter) noexcept nogil:
 
 
 cdef double accepted[MAX_LOSSES][2]     # an empty interval where there is no loss
+cdef dict owner = {}                    # of each row, the full name of its class
+
+for _row in range(MAX_LOSSES):
+    accepted[_row][0], accepted[_row][1] = 1, 0
 
 
-def set_accepted(int loss, double least, double greatest):
-    """The valid parameters of a loss: what the fast path and the C level ask before they compute."""
+def register_loss(int loss, double least, double greatest, str name):
+    """Give a row of the kernels' table to the class of this full name, with the parameters that are valid for it.
+
+    ValueError if there is no such row, or it is another class's.
+    """
+    if not is_known(loss) or owner.setdefault(loss, name) != name:
+        raise ValueError(f"row {loss} of the kernels' table is not free: {owner.get(loss, 'no loss')} has it")
     accepted[loss][0] = least
     accepted[loss][1] = greatest
-
-
-for _code in range(MAX_LOSSES):
-    set_accepted(_code, 1, 0)
 
 
 cdef bint is_loss(int loss) noexcept nogil:
@@ -163,12 +169,48 @@ cdef bint is_loss(int loss) noexcept nogil:
 
 
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
-    """Whether the parameter is valid for the loss, also in the working type; NaN never is."""
-    cdef cylosses_mode mode = set_default_mode()        # the least valid number may be subnormal
-    cdef double rounded = <float> parameter if single else parameter
-    cdef bint fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+    """Whether there is such a loss and the parameter is valid for it, also in the working type; NaN never is."""
+    cdef cylosses_mode mode
+    cdef double rounded
+    cdef bint fit
+    if not 0 <= loss < MAX_LOSSES:
+        return False
+    mode = set_default_mode()           # the least valid number may be subnormal
+    rounded = <float> parameter if single else parameter
+    fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
     restore_mode(mode)
     return fit
+
+
+def bits_of(double parameter):
+    """The bits of a parameter as an int: comparisons of floats depend on the floating-point mode."""
+    cdef Bits64 bits
+    bits.f = parameter
+    return bits.i
+
+
+def from_bits(int64_t bits):
+    """The parameter that has these bits."""
+    cdef Bits64 parameter
+    parameter.i = bits
+    return parameter.f
+
+
+cdef Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
+    """What derivatives are multiplied with: dividend / count, in the default floating-point mode; 0 for no elements."""
+    cdef cylosses_mode mode = set_default_mode()
+    cdef Factor factor
+    cdef Exact divisor
+    if count == 0:
+        factor = moderated(0, 0, 0)
+    elif count >> 53 == 0:          # a float64 number
+        factor = factor_over_count(dividend, count)
+    else:
+        clear(&divisor)
+        add_count(&divisor, count)
+        factor = factor_over(dividend, &divisor)
+    restore_mode(mode)
+    return factor
 
 
 cdef Py_ssize_t work_of(const Job* job) noexcept nogil:
@@ -241,16 +283,19 @@ cdef void round_into(const Exact* total, const Exact* divisor, int storage, char
 
 
 cdef class ExactSum:
-    """An exact sum that grows by jobs and by merging: the integer state behind `StreamingLoss`."""
+    """An exact sum, the integer state behind `StreamingLoss`. Jobs add to it; who shares one with others changes it no more."""
     cdef Exact exact
 
     def __cinit__(self):
         clear(&self.exact)
 
-    def merge(self, ExactSum other):
-        """Add the other sum; it keeps its value."""
+    def plus(self, ExactSum other):
+        """The sum of both, which keep their values."""
+        cdef ExactSum total = ExactSum()
         cdef Exact copy = other.exact
-        merge(&self.exact, &copy)
+        total.exact = self.exact
+        merge(&total.exact, &copy)
+        return total
 
     def add_count(self, unsigned long long n):
         """Add an integer."""
@@ -294,6 +339,22 @@ cdef class ExactSum:
             magnitude >>= 32
             k += 1
         return total
+
+
+cdef class Cell:
+    """A place for one object that several threads replace, each by what it makes of the one before."""
+    cdef readonly object content
+
+    def __init__(self, content):
+        self.content = content
+
+    def replace(self, old, new):
+        """Put `new` in the place of `old`; false, and nothing done, if that is not there any more. No signal handler runs meanwhile."""
+        with cython.critical_section(self):     # nothing with a GIL, which suffices
+            if self.content is not old:
+                return False
+            self.content = new
+            return True
 
 
 # ---- plans: jobs on arrays of any layout -----------------------------------------------------------------------------------------
@@ -562,7 +623,7 @@ cdef void simplify(Plan* plan) noexcept:
 
 cdef int run_plan(
     Plan* plan, object input, object target, object value, object gradient, object hessian, object weight, object where,
-    object grad_output,
+    object grad_output, object grad_low=None, object grad_exponent=None, object dividend=None
 ) except -1:
     """Run a plan that has its shape on these arrays, or None, which broadcast to it."""
     cdef Plan rest
@@ -577,6 +638,9 @@ cdef int run_plan(
     add_operand(plan, &job.weight, weight)
     add_operand(plan, &job.where, where)
     add_operand(plan, &job.grad_output, grad_output)
+    add_operand(plan, &job.grad_low, grad_low)
+    add_operand(plan, &job.grad_exponent, grad_exponent)
+    add_operand(plan, &job.dividend, dividend)
     simplify(plan)
     tile(plan, &rest)
     settle_access(plan)
@@ -809,23 +873,44 @@ cdef object sum_of(const PlainJob* plain, void* room, object out):
     return out
 
 
-cdef int set_plain_scale(
+cdef int set_plain_factor(
     PlainJob* plain, double factor, int reduction, object input, object target, object weight, object where
 ) except -1:
     """Multiply derivatives by the factor: for the mean, over the number of elements or the sum of the weights, which takes a run of
-    its own. The quotient is infinite or NaN for the mean of no elements, which have no gradient.
+    its own.
     """
+    cdef double factors[3]
     cdef PlainJob counting
-    cdef double divisor = <double> plain.size
-    if reduction == MEAN:
-        if weight is not None or where is not None:
-            counting = plain[0]
-            counting.job.term = WEIGHTS
-            counting.job.result = <char*> &divisor
-            counting.job.result_storage = FLOAT64
-            run_plain(&counting, input, target, None, None, None, weight, where, None)
-        factor = factor / divisor
-    plain.job.scale = factor
+    if reduction != MEAN:
+        set_factor(&plain.job, factor_by_count(factor, 1))
+    elif weight is None and where is None:
+        set_factor(&plain.job, factor_by_count(factor, plain.size))
+    else:
+        counting = plain[0]
+        counting.job.term = WEIGHTS
+        counting.job.factors = factors
+        counting.job.dividend.data = <char*> &factor
+        counting.job.dividend.storage = FLOAT64
+        run_plain(&counting, input, target, None, None, None, weight, where, None)
+        plain.job.scale, plain.job.scale_low, plain.job.scale_exponent = factors[0], factors[1], <int> factors[2]
+    return 0
+
+
+cdef inline bint overlaps(object operand, cnp.ndarray out) noexcept:
+    return operand is not None and overlap(<cnp.ndarray> operand, out)
+
+
+cdef int check_weight_first(
+    PlainJob* plain, cnp.ndarray out, object input, object target, object weight, object where, object grad_output
+) except -1:
+    """Refuse bad weights before anything is written to an output that overlaps an operand, which then stays as it is."""
+    cdef PlainJob counting
+    if weight is not None and (
+        overlaps(input, out) or overlaps(target, out) or overlaps(weight, out) or overlaps(where, out) or overlaps(grad_output, out)
+    ):
+        counting = plain[0]
+        counting.job.term = WEIGHTS
+        run_plain(&counting, input, target, None, None, None, weight, where, None)
     return 0
 
 
@@ -844,6 +929,7 @@ def plain_loss(
     if named == NONE:
         out = plain_output(&plain, out, input, target, weight, where, None)
         if out is not None:
+            check_weight_first(&plain, out, input, target, weight, where, None)
             run_plain(&plain, input, target, out, None, None, weight, where, None)
         return out
     if out is not None and not takes_sum(&plain, out):
@@ -892,7 +978,11 @@ def plain_gradient(
             return None
     if value is not None and overlap(<cnp.ndarray> value, <cnp.ndarray> out):
         return None
-    set_plain_scale(&plain, factor, named, input, target, weight, where)
+    set_plain_factor(&plain, factor, named, input, target, weight, where)
+    if named != MEAN:           # whose divisor has been summed
+        check_weight_first(&plain, out, input, target, weight, where, factors)
+        if with_value and named == NONE:
+            check_weight_first(&plain, value, input, target, weight, where, factors)
     if with_value and named != NONE:
         want_sum(&plain.job, named == MEAN, &room)
         run_plain(&plain, input, target, None, out, None, weight, where, factors)
@@ -922,45 +1012,86 @@ def plain_gradient_and_hessian(
     if gradient is None or hessian is None or overlap(<cnp.ndarray> gradient, <cnp.ndarray> hessian):
         return None
     plain.job.curvature = curved
-    set_plain_scale(&plain, 1, named, input, target, weight, where)
+    set_plain_factor(&plain, 1, named, input, target, weight, where)
+    if named != MEAN:
+        check_weight_first(&plain, gradient, input, target, weight, where, None)
+        check_weight_first(&plain, hessian, input, target, weight, where, None)
     run_plain(&plain, input, target, None, gradient, hessian, weight, where, None)
     return gradient, hessian
 
 
 # ---- the general path ------------------------------------------------------------------------------------------------------------
 
+def factor(cnp.ndarray grad_output, unsigned long long count):
+    """What derivatives are multiplied with, as a Job takes it: the one element of grad_output, None for 1, over the count."""
+    cdef double dividend = 1
+    cdef Factor found
+    cdef cylosses_mode mode
+    if grad_output is not None:
+        mode = set_default_mode()
+        take_run(
+            storage_of(grad_output.dtype), <char*> cnp.PyArray_DATA(grad_output), 0, cnp.PyArray_ISBYTESWAPPED(grad_output), 1, &dividend
+        )
+        restore_mode(mode)
+    found = factor_by_count(dividend, count)
+    return found.high, found.low, found.exponent
+
+
+def factor_of_fraction(numerator, denominator):
+    """factor() of a fraction, whose denominator is positive: to 64 bits, as the quotients of exact sums."""
+    cdef Factor found
+    cdef bint negative = numerator < 0
+    cdef int unit
+    if numerator == 0:
+        return 0.0, 0.0, 0
+    numerator = abs(numerator)
+    shift = 64 - numerator.bit_length() + denominator.bit_length()
+    digits, rest = divmod(numerator << shift if shift > 0 else numerator, denominator << -shift if shift < 0 else denominator)
+    if digits >> 64:                # the quotient has 64 or 65 digits
+        digits, rest, shift = digits >> 1, rest or digits & 1, shift - 1
+    unit = max(-100000, min(100000, -shift))
+    found = factor_of_digits(digits, unit, rest != 0, negative)
+    return found.high, found.low, found.exponent
+
+
 TERMS = {"": NOTHING, "value": VALUES, "gradient": GRADIENTS, "hessian": HESSIANS, "weight": WEIGHTS}
 
 
 def execute(
     int loss, double parameter, cnp.dtype dtype, int n_threads, tuple shape, list kept, dict operands,
-    str summed, bint divide, cnp.ndarray result, cnp.dtype result_dtype, int curvature, double scale, tuple totals,
+    str summed, bint divide, cnp.ndarray result, cnp.ndarray factors, int curvature, tuple scale, tuple totals,
 ):
     """Run one job on checked arrays that broadcast to `shape`, and return the number of selected elements.
 
     `operands` are the arrays of a Job by name. Each element of the `kept` axes, if there are any, has a sum of its own, of what
-    `summed` names, which goes to `result`; or to `totals`, two ExactSum for it and for the weights. `dtype` is that of the results;
-    result_dtype, if given, that of the sums. A bad weight is a ValueError.
+    `summed` names, which goes to `result`; or to `totals`, two ExactSum for it and for the weights; or to `factors`, as three float64
+    numbers that make up the quotient of `dividend` and the sum. `dtype` is that of the results, and `scale` what factor() returns.
+    A bad weight is a ValueError.
     """
     cdef Plan plan
     cdef Job* job = &plan.job
     cdef int storage = storage_of(dtype)
+    if not fits(loss, parameter, storage != FLOAT64):
+        raise ValueError(f"row {loss} of the kernels' table does not take the parameter {parameter!r}")     # losses.py has seen to it
     start_job(job, loss, parameter, storage != FLOAT64)
     job.narrow = storage if storage == FLOAT16 or storage == BFLOAT16 else -1
     set_shape(&plan, shape, kept)
     job.threads = n_threads
     job.curvature = curvature
-    job.scale = scale
+    job.scale, job.scale_low, job.scale_exponent = scale
     job.term = TERMS[summed]
     job.divide = divide
     if result is not None:
         job.result = <char*> cnp.PyArray_DATA(result)
-        job.result_storage = storage if result_dtype is None else storage_of(result_dtype)
+        job.result_storage = storage
+    if factors is not None:
+        job.factors = <double*> cnp.PyArray_DATA(factors)
     if totals is not None:
         job.total = &(<ExactSum?> totals[0]).exact
         job.weights = &(<ExactSum?> totals[1]).exact
     run_plan(
         &plan, operands["input"], operands["target"], operands.get("value"), operands.get("gradient"), operands.get("hessian"),
-        operands.get("weight"), operands.get("where"), operands.get("grad_output"),
+        operands.get("weight"), operands.get("where"), operands.get("grad_output"), operands.get("grad_low"),
+        operands.get("grad_exponent"), operands.get("dividend"),
     )
     return job.count

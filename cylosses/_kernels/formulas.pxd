@@ -11,14 +11,14 @@
 #     functions into vector code.
 # (d) Comparisons are written so that NaN falls through to an expression that keeps it.
 # (e) No square of a residual is formed where it could underflow or overflow although the loss does not.
-# (f) Parameters are held in double, already rounded to the working type (passes.pyx does that), so the casts below are exact. What is
+# (f) Parameters are held in double, already rounded to the working type (start_job() does that), so the casts below are exact. What is
 #     subtracted from an infinite error is 0 where the parameter is infinite too, so that the loss is infinite and not NaN.
 # (g) Roundings add up in powers, and c² - 5z² cancels near Tukey's inflection point. There, squares are exact: a product and what its
 #     rounding lost, by Dekker's splitting of the factors (fma is slow below x86-64-v3). Error and parameter are scaled by a power of
 #     two first, so that no square or its last place leaves the range.
 
 from cython cimport floating
-from libc.math cimport fabs, fabsf, sqrt, sqrtf
+from libc.math cimport HUGE_VAL, fabs, fabsf, sqrt, sqrtf
 
 from cylosses._kernels.exact cimport FRACTION, Bits64, exponent, power_of_two
 
@@ -52,6 +52,11 @@ cdef extern from "cylosses.h":
         EPSILON_INSENSITIVE "CYLOSSES_EPSILON_INSENSITIVE"
         PSEUDO_HUBER "CYLOSSES_PSEUDO_HUBER"
         CHARBONNIER "CYLOSSES_CHARBONNIER"
+
+cdef inline bint is_known(int loss) noexcept nogil:
+    """Whether there are formulas for a loss of this number."""
+    return SMOOTH_L1 <= loss <= CHARBONNIER
+
 
 cdef inline bint is_costly(int loss) noexcept nogil:
     """Whether divisions or roots make a loss take twice as long as the others: what the choice of threads asks."""
@@ -95,6 +100,8 @@ cdef struct Tukey:
 cdef struct Quantile:
     double below            # factor of |d| where the prediction is too low: q
     double above            # where it is too high: 1 - q
+    double most_below       # the loss of an infinite error: 0 where the factor is
+    double most_above
 
 cdef struct EpsilonInsensitive:
     double epsilon
@@ -234,6 +241,8 @@ cdef inline Quantile make_quantile(double q) noexcept nogil:
     cdef Quantile loss
     loss.below = q
     loss.above = 1 - q
+    loss.most_below = HUGE_VAL if loss.below > 0 else 0
+    loss.most_above = HUGE_VAL if loss.above > 0 else 0
     return loss
 
 
@@ -297,6 +306,14 @@ cdef inline floating far(floating d) noexcept nogil:
         return 4096
     else:
         return 67108864
+
+
+cdef inline floating largest(floating d) noexcept nogil:
+    """The largest number of the type."""
+    if floating is float:
+        return <floating> 3.4028234663852886e38
+    else:
+        return <floating> 1.7976931348623157e308
 
 
 cdef inline floating sign(floating d) noexcept nogil:
@@ -444,7 +461,10 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         w = p * (sixth - (sixth * (w * w * w) - <floating> ((loss.sixth - sixth) + loss.sixth_rest)))
         return <floating> loss.saturation if z >= p else (t if z < <floating> 0.645 * p else w)
     elif Loss is Quantile:
-        return z * (<floating> loss.below if d < 0 else <floating> loss.above)
+        # Where the factor is 0, its product with an infinite error is NaN, but the limit of the loss is 0.
+        t = z * (<floating> loss.below if d < 0 else <floating> loss.above)
+        p = <floating> loss.most_below if d < 0 else <floating> loss.most_above
+        return p if z > largest(d) else t
     elif Loss is EpsilonInsensitive:
         return <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
     elif Loss is Charbonnier:
@@ -475,7 +495,7 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
         t = <floating> (d * tukey_weight(loss, z))
         return <floating> 0 if z >= <floating> loss.c else t
     elif Loss is Quantile:
-        return <floating> loss.above if d > 0 else (-<floating> loss.below if d < 0 else d)
+        return <floating> loss.above if d > 0 else (<floating> 0 - <floating> loss.below if d < 0 else d)   # -q, and 0 of 0
     elif Loss is EpsilonInsensitive:
         t = sign(d)                 # named, and two comparisons: else gcc 12 makes branches of it, and no vector code
         return <floating> 0 if z < <floating> loss.epsilon else (<floating> 0 if z <= <floating> loss.subtracted else t)

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from cylosses._kernels.exact cimport Exact
+from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 
 cdef enum:
     MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension
@@ -58,7 +59,7 @@ cdef struct Operand:
 
 cdef struct Job:
     int loss                # LossCode
-    double parameter        # of the loss; run() rounds it to the working type
+    double parameter        # of the loss, rounded to the working type
     bint single             # the working type is float32, else float64
     int narrow              # FLOAT16 or BFLOAT16: terms are rounded to it before they are summed; else -1
     int curvature
@@ -74,19 +75,30 @@ cdef struct Job:
     Operand target
     Operand weight
     Operand where           # UINT8; nonzero: selected
-    Operand grad_output     # per element; or no data, and `scale` says it all
+
+    # What derivatives are multiplied with, beside the weights: scale_low and grad_low are what rounding took from a quotient, and
+    # count for weighted float64 only. Exponents other than 0 are for factors that float64 does not hold, or not safely.
+    #     (scale + scale_low) * 2**scale_exponent, or where there is grad_output, which may be of any dtype,
+    #     scale * (grad_output + grad_low) * 2**grad_exponent; then scale is 1 or -1.
+    double scale
+    double scale_low
+    int scale_exponent
+    Operand grad_output
+    Operand grad_low        # FLOAT64, as is the next; or no data: 0
+    Operand grad_exponent
 
     # Elementwise results; those with no data are not computed.
     Operand value
     Operand gradient
     Operand hessian
-    double scale            # factor of gradient and Hessian
 
     # Sums.
     int term
     bint divide             # by the number of elements, or by the sum of the weights
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
+    double* factors         # if not NULL: three numbers a slice, those of grad_output above, for `dividend` over the sum
+    Operand dividend        # one element a slice, seen at the job's shape; or no data: 1
     Exact* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
     Exact* weights
     uint64_t count          # out: elements selected
@@ -108,14 +120,19 @@ cdef inline void settle_memory(Job* job) noexcept nogil:
 
 
 cdef inline void start_job(Job* job, int loss, double parameter, bint single) noexcept nogil:
-    """Make a job without shape, operands and results."""
+    """Make a job without shape, operands and results. Its parameter is rounded here, before anything can be copied from it."""
     cdef char* bytes = <char*> job
     cdef size_t k
     for k in range(sizeof(Job)):        # as memset(), of which gcc makes `rep stos`, which takes longer to start
         bytes[k] = 0
+    cdef cylosses_mode mode
     job.loss = loss
     job.parameter = parameter
     job.single = single
+    if single:
+        mode = set_default_mode()
+        job.parameter = <float> parameter
+        restore_mode(mode)
     job.narrow = -1
     job.scale = 1
 

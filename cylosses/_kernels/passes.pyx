@@ -14,14 +14,17 @@ Decisions, with their reasons:
 """
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.math cimport fma
+from libc.math cimport fabs, fma
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cylosses._kernels.exact cimport (
     BLOCK, LANES, PART, Bins, Bits32, Exact, Spread, Tally, add_block, add_count, add_part, add_to_bins, clear, clear_bins, clear_tally,
-    close_bins, close_tally, deposit_product, finish, measure, merge,
+    close_bins, close_tally, deposit_product, finish, measure, merge, power_of_two,
+)
+from cylosses._kernels.factor cimport (
+    MODERATE, Factor, factor_over, factor_over_count, lost_by_product, significand_of, times_factor, times_weight,
 )
 from cylosses._kernels.formulas cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
@@ -34,8 +37,9 @@ from cylosses._kernels.job cimport (
 )
 from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport (
-    CACHE_LINE, SHORT_RUN, Place, copy_lines_past_cache, copy_place, finish_stores, float_to_odd, format_of, gather, has_direct_runs, has_far_runs,
-    has_turned_rows, locate, narrowed, prefetch, product_to_odd, put_run, run_length, scatter, seek, size_of, skip, slice_start,
+    CACHE_LINE, SHORT_RUN, Place, copy_lines_past_cache, copy_place, finish_stores, float_to_odd, format_of, gather,
+    gather_differences, has_direct_runs, has_far_runs, has_turned_rows, has_wide_integers, locate, narrowed, prefetch, product_to_odd,
+    put_run, run_length, scatter, seek, size_of, skip, slice_start, take_run,
 )
 
 cdef extern from *:
@@ -469,11 +473,82 @@ cdef inline void weigh_values(const Job* job, floating* values, const double* we
             values[i] = values[i] * weights[i]
 
 
-cdef inline void scale_by(const Job* job, floating* values, const double* factors, Py_ssize_t n) noexcept nogil:
-    """values * scale, or values * factors if there are any; float32 values are multiplied in float64 and rounded once."""
+cdef inline bint set_factors(
+    const Job* job, const double* weights, const double* lows, double* factors, Py_ssize_t n, const floating* working_type
+) noexcept nogil:
+    """Make factors[:n], those of grad_output if there are any, what each derivative is multiplied with. False, and factors are then
+    undefined, if one of the numbers is not moderate. `weights` and `lows` may be NULL.
+    """
+    cdef double least = power_of_two(-MODERATE), most = power_of_two(MODERATE), scale = job.scale, low = job.scale_low, size
+    cdef bint each = job.grad_output.data is not NULL
+    cdef Py_ssize_t i
+    cdef int extreme = 0
+    if job.scale_exponent != 0:
+        return False
+    if each:
+        for i in range(n):
+            size = fabs(factors[i])
+            extreme |= (size > most) | ((size < least) & (size != 0)) | (size != size)
+            factors[i] = factors[i] * scale
+    elif weights is NULL:
+        for i in range(n):
+            factors[i] = scale
+    elif scale == 1 and low == 0:
+        memcpy(factors, weights, n * sizeof(double))
+        return True
+    if weights is not NULL:
+        for i in range(n):
+            extreme |= (weights[i] > most) | ((weights[i] < least) & (weights[i] != 0))
+        if floating is float:
+            for i in range(n):
+                factors[i] = (factors[i] if each else scale) * weights[i]
+        elif lows is not NULL:
+            for i in range(n):
+                factors[i] = times_weight(factors[i], lows[i] * scale, weights[i])
+        else:
+            for i in range(n):
+                factors[i] = times_weight(factors[i] if each else scale, low, weights[i])
+    return not extreme
+
+
+cdef void set_extreme_factors(
+    const Job* job, const double* weights, const double* lows, const double* exponents, double* factors, double* shifts, Py_ssize_t n,
+    const floating* working_type
+) noexcept nogil:
+    """set_factors() of any numbers: the factors are factors * 2**shifts."""
+    cdef bint each = job.grad_output.data is not NULL
+    cdef double factor, weight, low
+    cdef Py_ssize_t i
+    cdef int exponent, shift
+    for i in range(n):
+        factor = significand_of(factors[i] * job.scale if each else job.scale, &exponent)
+        low = lows[i] * job.scale if lows is not NULL else job.scale_low
+        if exponent != 0 and low != 0:
+            low = low * power_of_two(-exponent)     # it is of a moderate number, or the exponent is 0
+        exponent += job.scale_exponent
+        if exponents is not NULL:
+            exponent += <int> exponents[i]
+        if weights is not NULL:
+            weight = significand_of(weights[i], &shift)
+            exponent += shift
+            if floating is float or not factor - factor == 0:
+                factor = factor * weight
+            else:
+                factor = times_weight(factor, low, weight)
+        factors[i] = factor
+        shifts[i] = exponent
+
+
+cdef inline void scale_by(const Job* job, floating* values, const double* factors, const double* shifts, Py_ssize_t n) noexcept nogil:
+    """values * scale, or values * factors if there are any, or values * factors * 2**shifts; float32 values are multiplied in float64
+    and rounded once.
+    """
     cdef Py_ssize_t i
     cdef double scale = job.scale
-    if factors is not NULL:
+    if shifts is not NULL:
+        for i in range(n):
+            values[i] = <floating> times_factor(values[i], factors[i], <int> shifts[i])
+    elif factors is not NULL:
         for i in range(n):
             values[i] = <floating> (values[i] * factors[i])
     elif scale != 1:
@@ -500,7 +575,7 @@ cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
 
 cdef inline bint is_selective(const Job* job) noexcept nogil:
     """Whether elements have factors of their own, or are left out."""
-    return job.weight.data is not NULL or job.where.data is not NULL or job.grad_output.data is not NULL
+    return job.weight.data is not NULL or job.where.data is not NULL or job.grad_output.data is not NULL or job.scale_exponent != 0
 
 
 cdef inline floating* place_of(
@@ -550,13 +625,18 @@ cdef void walk(
     cdef floating hessian_buffer[BLOCK]
     cdef double weights[BLOCK]
     cdef double factors[BLOCK]
+    cdef double lows[BLOCK]
+    cdef double shifts[BLOCK]
     cdef floating* values
     cdef floating* gradients
     cdef floating* hessians
     cdef Pair pair
     cdef const double* factor
+    cdef const double* weight
+    cdef const double* low
+    cdef const double* shift
     cdef bint weighted = job.weight.data is not NULL, masked = job.where.data is not NULL
-    cdef bint scaled_each = weighted or job.grad_output.data is not NULL
+    cdef bint scaled_each = weighted or job.grad_output.data is not NULL or job.scale_exponent != 0
     cdef bint scaled_at_once = not scaled_each and job.scale != 1
     cdef bint want_gradient = job.gradient.data is not NULL or job.term == GRADIENTS
     cdef bint want_hessian = job.hessian.data is not NULL or job.term == HESSIANS
@@ -565,7 +645,7 @@ cdef void walk(
     # Values that are only summed need not be stored.
     cdef bint sum_apart = job.term == VALUES and job.value.data is NULL and job.narrow < 0 and not weighted and not masked
     cdef Py_ssize_t n, i, padded, count, step = step_of(job), first = start, run = job.shape[job.ndim - 1]
-    cdef bint end_with_runs = stop_at_runs(job)
+    cdef bint end_with_runs = stop_at_runs(job), whole_numbers = has_wide_integers(job)
     cdef Place here, next
     cdef const Place* following
     cdef char* input_data = slice_start(job, &job.input, number)
@@ -573,6 +653,8 @@ cdef void walk(
     cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
     cdef char* where_data = slice_start(job, &job.where, number) if masked else NULL
     cdef char* grad_output_data = slice_start(job, &job.grad_output, number) if job.grad_output.data is not NULL else NULL
+    cdef char* low_data = slice_start(job, &job.grad_low, number) if job.grad_low.data is not NULL else NULL
+    cdef char* exponent_data = slice_start(job, &job.grad_exponent, number) if job.grad_exponent.data is not NULL else NULL
     cdef char* value_data = slice_start(job, &job.value, number) if job.value.data is not NULL else NULL
     cdef char* gradient_data = slice_start(job, &job.gradient, number) if job.gradient.data is not NULL else NULL
     cdef char* hessian_data = slice_start(job, &job.hessian, number) if job.hessian.data is not NULL else NULL
@@ -600,11 +682,15 @@ cdef void walk(
         skip(&next, job, n)
         following = &next if job.prefetch and start + n < job.size else NULL
         if want_value or want_gradient or want_hessian:
-            if start < first + step or end_with_runs or not repeats(&job.input, step):
+            if whole_numbers:
+                gather_differences(job, input_data, target_data, &here, following, n, <floating*> input_buffer, <floating*> target_buffer)
+                pair.input, pair.target = <floating*> input_buffer, <floating*> target_buffer
+                pair.input_ahead = pair.target_ahead = 0
+            elif start < first + step or end_with_runs or not repeats(&job.input, step):
                 pair.input = stage(
                     job, &job.input, input_data, start, &here, following, n, <floating*> input_buffer, &pair.input_ahead
                 )
-            if start < first + step or end_with_runs or not repeats(&job.target, step):
+            if not whole_numbers and (start < first + step or end_with_runs or not repeats(&job.target, step)):
                 pair.target = stage(
                     job, &job.target, target_data, start, &here, following, n, <floating*> target_buffer, &pair.target_ahead
                 )
@@ -648,24 +734,32 @@ cdef void walk(
                 selected[i] = weights[i] != 0
         part.count += count
 
-        if scaled_each:
+        factor = shift = NULL
+        if scaled_each and (want_gradient or want_hessian):
+            factor = <const double*> factors
+            weight = <const double*> weights if weighted else NULL
+            low = NULL
             if grad_output_data is not NULL:
                 gather(job, &job.grad_output, grad_output_data, &here, following, n, <double*> factors)
-                for i in range(n):
-                    factors[i] = factors[i] * job.scale
-            else:
-                for i in range(n):
-                    factors[i] = job.scale
-            if weighted:
-                for i in range(n):
-                    factors[i] = factors[i] * weights[i]
-        factor = <const double*> factors if scaled_each else NULL
+            if low_data is not NULL:
+                low = <const double*> lows
+                gather(job, &job.grad_low, low_data, &here, NULL, n, <double*> lows)
+            if exponent_data is not NULL or not set_factors(job, weight, low, <double*> factors, n, <const floating*> NULL):
+                shift = <const double*> shifts
+                if grad_output_data is not NULL:
+                    gather(job, &job.grad_output, grad_output_data, &here, NULL, n, <double*> factors)
+                if exponent_data is not NULL:
+                    gather(job, &job.grad_exponent, exponent_data, &here, NULL, n, <double*> shifts)
+                set_extreme_factors(
+                    job, weight, low, <const double*> shifts if exponent_data is not NULL else NULL, <double*> factors, <double*> shifts,
+                    n, <const floating*> NULL
+                )
         if want_gradient:
             if not scaled_at_once:
-                scale_by(job, gradients, factor, n)
+                scale_by(job, gradients, factor, shift, n)
             narrow_block(job, gradients, n)
         if want_hessian:
-            scale_by(job, hessians, factor, n)
+            scale_by(job, hessians, factor, shift, n)
             narrow_block(job, hessians, n)
         if masked or weighted:
             if want_value:
@@ -799,10 +893,27 @@ cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t s
         finish_stores()             # before another thread reads the outputs
 
 
+cdef void finish_factor(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
+    """Write the factor that a slice's incoming gradient makes with its sum of weights."""
+    cdef double dividend = 1
+    cdef Factor factor
+    if job.dividend.data is not NULL:
+        take_run(job.dividend.storage, slice_start(job, &job.dividend, number), 0, job.dividend.swapped, 1, &dividend)
+    if job.weight.data is NULL and part.count and part.count >> 53 == 0:
+        factor = factor_over_count(dividend, part.count)
+    else:
+        factor = factor_over(dividend, &part.total)
+    job.factors[3 * number] = factor.high
+    job.factors[3 * number + 1] = factor.low
+    job.factors[3 * number + 2] = factor.exponent
+
+
 cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
     """Round the sum of a slice into its place of the result."""
     cdef double v
     cdef Exact* divisor = &part.weights if job.divide and job.weight.data is not NULL else NULL
+    if job.factors is not NULL:
+        finish_factor(job, number, part)
     if job.result is NULL:          # then run() hands the sums over unrounded
         return
     v = finish(&part.total, part.count if job.divide else 1, divisor, format_of(job.result_storage))
@@ -866,8 +977,6 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
     cdef Part* parts = &single
     cdef Py_ssize_t number, chunk
     cdef int bad_weight = 0, threads = job.threads
-    if job.single:
-        job.parameter = <float> job.parameter
     job.bad_weight = False
     job.count = 0
     if job.slices > 1 and (threads == 1 or job.slices >= 4 * threads):

@@ -13,7 +13,7 @@ from libc.math cimport fma
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from cylosses._kernels.exact cimport Bits32, Bits64, Format
+from cylosses._kernels.exact cimport LOW_32, Bits32, Bits64, Format
 from cylosses._kernels.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, MAX_DIMS, UINT8, UINT16, UINT32, UINT64, Job, Operand,
 )
@@ -699,6 +699,74 @@ cdef inline void gather(
             advance(&cursor, job, operand, run)
         to += run
         n -= run
+
+
+# ---- differences of integers -----------------------------------------------------------------------------------------------------
+
+cdef inline bint is_integer(int storage) noexcept nogil:
+    return storage not in (FLOAT32, FLOAT64, FLOAT16, BFLOAT16)
+
+
+cdef inline bint is_wide_integer(int storage) noexcept nogil:
+    """Whether not all such integers are float64 numbers."""
+    return storage in (INT64, UINT64)
+
+
+cdef inline bint has_wide_integers(const Job* job) noexcept nogil:
+    """Whether the inputs are to be subtracted as integers: both are, and as float64 they may be rounded."""
+    return (
+        is_integer(job.input.storage) and is_integer(job.target.storage)
+        and (is_wide_integer(job.input.storage) or is_wide_integer(job.target.storage))
+    )
+
+
+cdef inline void gather_words(
+    const Job* job, const Operand* operand, char* data, const Place* here, const Place* next, Py_ssize_t n, double* to
+) noexcept nogil:
+    """gather() of integers as words of 64 bits, which lie in `to` as if they were float64."""
+    cdef Operand words = operand[0]
+    cdef Bits64 word
+    cdef Py_ssize_t i
+    if is_wide_integer(operand.storage):
+        words.storage = FLOAT64         # moved, not converted
+        gather(job, &words, data, here, next, n, to)
+    else:
+        gather(job, operand, data, here, next, n, to)
+        for i in range(n):
+            word.i = <int64_t> to[i]
+            to[i] = word.f
+
+
+cdef inline double high_half(double bits, bint is_signed) noexcept nogil:
+    cdef Bits64 word
+    word.f = bits
+    return <double> (word.i >> 32) if is_signed else <double> <int64_t> (<uint64_t> word.i >> 32)
+
+
+cdef inline double low_half(double bits) noexcept nogil:
+    cdef Bits64 word
+    word.f = bits
+    return <double> (word.i & LOW_32)
+
+
+cdef inline void gather_differences(
+    const Job* job, char* input_data, char* target_data, const Place* here, const Place* next, Py_ssize_t n, floating* differences,
+    floating* zeros
+) noexcept nogil:
+    """Input - target of integers, rounded once, and zeros, from which loops over a loss make the same differences again.
+
+    The differences of the upper and of the lower halves of two words are exact, and so is 2**32 times the former.
+    """
+    cdef Py_ssize_t i
+    cdef bint input_signed = job.input.storage != UINT64, target_signed = job.target.storage != UINT64
+    cdef double high
+    if floating is double:              # integers alone are never computed in float32
+        gather_words(job, &job.input, input_data, here, next, n, differences)
+        gather_words(job, &job.target, target_data, here, next, n, zeros)
+        for i in range(n):
+            high = high_half(differences[i], input_signed) - high_half(zeros[i], target_signed)
+            differences[i] = high * 4294967296.0 + (low_half(differences[i]) - low_half(zeros[i]))
+            zeros[i] = 0
 
 
 cdef inline bint has_direct_runs(const Job* job, const Operand* operand) noexcept nogil:
