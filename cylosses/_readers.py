@@ -55,6 +55,10 @@ class Source(Protocol):
         """Type of the elements."""
 
     @property
+    def is_text(self) -> bool:
+        """Whether the elements were text."""
+
+    @property
     def orders(self) -> frozenset[str]:
         """Memory orders, of "C" and "F", in which the elements are one contiguous run."""
 
@@ -67,6 +71,9 @@ class Source(Protocol):
 
 class ArraySource:
     """A source that is already in memory."""
+
+    is_text = False
+    """Whether the elements were text, which has no width of its own: integers may as well be float64."""
 
     def __init__(self, label: str, values: Array) -> None:
         self.label = label
@@ -84,8 +91,16 @@ class ArraySource:
         """Do nothing: there is no file."""
 
 
+class TextSource(ArraySource):
+    """A column of a text file."""
+
+    is_text = True
+
+
 class NpySource:
     """A `.npy` file of which only one window is mapped at any time."""
+
+    is_text = False
 
     def __init__(self, label: str, path: Path) -> None:
         self.label = label
@@ -131,6 +146,8 @@ class NpySource:
 
 class ParquetSource:
     """One column of a `.parquet` file, read in batches."""
+
+    is_text = False
 
     def __init__(self, label: str, path: Path, column: str | None, batch: int = 1 << 18) -> None:
         try:
@@ -221,11 +238,18 @@ def open_source(label: str) -> Source:
             return ArraySource(label, _read_npz(label, path, name))
         if suffix == ".parquet":
             return ParquetSource(label, path, name)
-        return ArraySource(label, _read_text(label, path, name, "\t" if suffix == ".tsv" else ","))
+        return TextSource(label, _read_text(label, path, name, "\t" if suffix == ".tsv" else ","))
     except OSError as error:
         # By number, because pyarrow has words of its own for it.
         reason = os.strerror(error.errno) if error.errno else one_line(error)
         raise InputError(f"{label}: cannot read: {reason}") from None
+
+
+def with_floats(source: Source) -> Source:
+    """Return a source whose elements, if they were text, are float64; of any other, itself."""
+    if not source.is_text or source.dtype == np.float64:
+        return source
+    return TextSource(source.label, source.read(slice(0, source.shape[0])).astype(np.float64))
 
 
 def read_state(text: str) -> StreamingLoss:
@@ -364,8 +388,8 @@ def _read_npz(label: str, path: Path, name: str | None) -> Array:
 
 
 def _read_text(label: str, path: Path, column: str | None, delimiter: str) -> Array:
-    """Read one column of a text file that begins with a header line."""
-    values = array("d")
+    """Read one column of a text file that begins with a header line: int64 or uint64 if all of its cells are such, else float64."""
+    values = _Numbers()
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=delimiter)
         try:
@@ -378,10 +402,31 @@ def _read_text(label: str, path: Path, column: str | None, delimiter: str) -> Ar
             raise InputError(f"{label}: not UTF-8 text after line {rows.line_num}: {one_line(error)}") from None
         except csv.Error as error:
             raise InputError(f"{label}: line {rows.line_num}: {one_line(error)}") from None
-    return np.frombuffer(values, np.float64) if values else np.empty(0)
+    return values.as_array()
 
 
-def _append_column(label: str, rows: Any, header: list[str], position: int, values: "array[float]") -> None:
+class _Numbers:
+    """Numbers that are written without a point are kept as integers as long as all of them are."""
+
+    def __init__(self) -> None:
+        self._values: array[Any] = array("q")
+
+    def append(self, number: float) -> None:
+        while True:
+            try:
+                self._values.append(number)  # type: ignore[arg-type]  # TypeError for a float among integers
+                return
+            except OverflowError:
+                unsigned = self._values.typecode == "q" and number > 0 and min(self._values, default=0) >= 0
+                self._values = array("Q" if unsigned else "d", self._values)
+            except TypeError:
+                self._values = array("d", self._values)
+
+    def as_array(self) -> Array:
+        return np.frombuffer(self._values, self._values.typecode) if self._values else np.empty(0)
+
+
+def _append_column(label: str, rows: Any, header: list[str], position: int, values: _Numbers) -> None:
     blank = 0
     for row in rows:
         if not row:  # blank lines may end a file; anywhere else one is a missing observation
@@ -403,8 +448,13 @@ def _bad_cell(label: str, line: int, column: str, cell: str) -> NoReturn:
 
 
 def _number(cell: str) -> float | None:
+    """Return the number that a cell holds, an int if it is one of at most 20 digits; None if it holds none."""
     if "_" in cell:  # digit grouping is Python source, not data
         return None
+    try:
+        return int(cell) if len(cell) <= 20 else float(cell)
+    except ValueError:
+        pass
     try:
         return float(cell)
     except ValueError:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cylosses import LOSSES, StreamingLoss
-from cylosses._readers import Array, InputError, Source, Window, one_line, open_source, read_state
+from cylosses._readers import Array, InputError, Source, Window, one_line, open_source, read_state, with_floats
 from cylosses._writers import NpyWriter, output_path, replacing, write_whole
 
 # Elements per window: 8 MB of float64, enough to keep every thread busy and little enough to stay constant memory.
@@ -122,6 +123,8 @@ def score(
     with ExitStack() as stack:
         predictions = _open(stack, request.predictions)
         targets = _open(stack, request.targets)
+        if not {predictions.dtype.kind, targets.dtype.kind} <= set("biu"):  # integers are subtracted as such beside integers only
+            predictions, targets = with_floats(predictions), with_floats(targets)
         _check_shapes(predictions, targets)
         job = _Job(request, loss, predictions, targets, _open_selection(stack, request, predictions))
         windows, order = job.plan(in_c_order=on_losses is not None)
@@ -214,7 +217,7 @@ def _open_selection(stack: ExitStack, request: Request, predictions: Source) -> 
     sources = {}
     for name, label in (("weight", request.weight), ("where", request.where)):
         if label is not None:
-            sources[name] = _open(stack, label)
+            sources[name] = with_floats(_open(stack, label))
             _check_shapes(predictions, sources[name])
     return _Selection(sources)
 
@@ -230,7 +233,7 @@ def _as_mask(label: str, values: Array) -> Array:
     return mask
 
 
-def _total_weight(request: Request, predictions: Source) -> Any:
+def _total_weight(request: Request, predictions: Source) -> Fraction:
     """Return the divisor of a weighted or masked mean, in a pass over weights and mask alone."""
     # A weight is the absolute error of itself against 0, so an exact sum of losses is one of weights.
     total = LOSSES["l1"](reduction="sum").streaming()
@@ -240,7 +243,7 @@ def _total_weight(request: Request, predictions: Source) -> Any:
             found = selection.read(window)
             weight = np.asarray(found["weight"] if "weight" in found else np.ones(found["where"].shape), np.float64)
             total.update(weight, np.zeros(weight.shape), where=found.get("where"), n_threads=request.threads)
-    return total.compute()
+    return total.exact()
 
 
 class _Job:
@@ -256,15 +259,14 @@ class _Job:
         self._count = 0
         # The gradient of one window of a mean is that of its sum, with the divisor of the whole.
         self._summed = type(loss)(reduction="sum", **request.parameters)
-        self._factor = 1.0
+        self._factor = Fraction(1)
         self._out: NpyWriter | None = None
         self._grad: NpyWriter | None = None
         self._write_state: Callable[[bytes], None] | None = None
         self.dtype = self._result_dtype()
         if request.reduction == "mean" and request.grad is not None:
-            divisor = _total_weight(request, predictions) if selection else max(math.prod(self.shape), 1)
-            with np.errstate(divide="ignore"):  # nothing counts: the gradient is 0 everywhere, whatever the factor
-                self._factor = float(np.float64(1) / divisor)
+            divisor = _total_weight(request, predictions) if selection else Fraction(math.prod(self.shape))
+            self._factor = 1 / divisor if divisor else Fraction(0)  # if nothing counts, the gradient is 0 everywhere
 
     def _result_dtype(self) -> np.dtype[Any]:
         """Ask the library itself, on nothing: it also checks the number of threads before any file is written."""

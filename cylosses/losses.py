@@ -77,7 +77,9 @@ class Loss:
         """Give the class its row of the kernels' table. A subclass of a loss has the row of that loss."""
         for name in _OF_A_ROW:
             if cls.__mro__[1] is not Loss and name in cls.__dict__:
-                raise TypeError(f"{cls.__name__} cannot have {name} of its own: a subclass of {cls.__mro__[1].__name__} inherits it")
+                raise TypeError(
+                    f"{cls.__name__} cannot have {name} of its own: a subclass of {cls.__mro__[1].__name__} inherits it"
+                )
         if cls.__mro__[1] is Loss:
             try:
                 dispatch.register_loss(cls._code, *cls.accepted, f"{cls.__module__}.{cls.__qualname__}")

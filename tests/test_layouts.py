@@ -8,7 +8,7 @@ import pytest
 from cylosses.losses import LOSSES, SmoothL1Loss
 
 from .generators import DTYPES, LAYOUTS, SMALL_LENGTHS, SPREADS
-from .reference import reduced, same_bits
+from .reference import ORACLE, reduced, same_bits
 
 SHAPES = [(1,), (7,), (1023,), (2500,), (33, 5), (4, 1, 6), (2, 600), (1, 1), (3, 4, 5, 6), (1, 1500), (1500, 1)]
 
@@ -348,3 +348,23 @@ def test_outputs_that_are_stored_past_the_cache(dtype, past_line, layout, rng):
             assert "Hessian" not in name or same_bits(second[chosen], parts[1])
         assert (room[:, :start] == 77).all()
         assert (room[:, start + n :] == 77).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(67, 130), (130, 67), (97, 33, 65)])
+def test_rows_left_over_from_tiles_use_the_parameter_as_it_is_rounded(name, dtype, shape, rng):
+    """C order with Fortran order goes in tiles, and what does not fill one apart from the rest: the same bits."""
+    inputs, targets = (array.reshape(shape) for array in SPREADS["gauss"](rng, int(np.prod(shape)), dtype))
+    weight = rng.random(shape).astype(dtype)
+    each, summed = (LOSSES[name](reduction=reduction, **ORACLE[name].setting(1 / 3)) for reduction in ("none", "mean"))
+    fortran, contiguous = np.asfortranarray(inputs), np.ascontiguousarray(inputs)
+    assert same_bits(each(fortran, targets), each(contiguous, targets))
+    for loss in (each, summed):
+        for curvature in ("exact", "mm"):
+            pairs = (loss.grad_and_hess(x, targets, curvature=curvature, weight=weight) for x in (fortran, contiguous))
+            assert all(map(same_bits, *pairs))
+    assert same_bits(summed(fortran, targets), summed(contiguous, targets))
+    total = summed.streaming()
+    total.update(fortran, targets)
+    assert same_bits(total.compute(), summed(contiguous, targets))

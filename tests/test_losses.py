@@ -234,6 +234,60 @@ def test_losses_cannot_be_changed(name):
     assert hash(loss) == before
 
 
+# Subclasses ---------------------------------------------------------------------------------------------------------
+
+
+@every_loss
+def test_a_subclass_has_the_row_of_its_loss(name):
+    class Named(LOSSES[name]):
+        """One more name."""
+
+        name = "named"
+
+    assert same_bits(Named()([3.0], [1.0]), LOSSES[name]()([3.0], [1.0]))
+    assert Named() != LOSSES[name]()
+    assert Named() == Named()
+
+
+@every_loss
+@pytest.mark.parametrize("own", [{"_code": 3}, {"accepted": (-1.0, 1.0)}, {"parameter_name": "gamma"}])
+def test_a_subclass_changes_no_row(name, own):
+    rejected = [*ORACLE[name].rejected, *ORACLE[name].parameters]
+    before = [accepts_parameter(name, parameter) for parameter in rejected]
+    with pytest.raises(TypeError, match=f"Own cannot have {next(iter(own))} of its own: a subclass of {LOSSES[name].__name__}"):
+        type("Own", (LOSSES[name],), own)
+    with pytest.raises(TypeError, match="Own cannot have"):
+        type("Own", (type("Between", (LOSSES[name],), {}),), own)
+    assert [accepts_parameter(name, parameter) for parameter in rejected] == before
+
+
+def accepts_parameter(name, parameter):
+    try:
+        getattr(functional, f"{name}_loss")([1.0], [0.0], **ORACLE[name].setting(parameter))
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("own", [{}, {"_code": 3}, {"_code": 9}, {"_code": 63}, {"_code": 64}, {"_code": -1}, {"_code": 10**6}])
+def test_a_class_that_the_kernels_do_not_know_is_refused(own):
+    with pytest.raises(TypeError, match="Foreign is no loss that the kernels know"):
+        type("Foreign", (losses.Loss,), {"name": "foreign", **own})
+
+
+@pytest.mark.parametrize("code", [9, 64, -1, 10**6, 2**31 - 1])
+def test_a_wrong_row_does_no_harm(code, monkeypatch):
+    monkeypatch.setattr(losses.HuberLoss, "_code", code)
+    loss = object.__new__(losses.HuberLoss)
+    object.__setattr__(loss, "reduction", "mean")
+    object.__setattr__(loss, "_parameter", 1.0)
+    for call in (loss, loss.grad, loss.value_and_grad, loss.grad_and_hess):
+        with pytest.raises(ValueError, match=f"row {code} of the kernels' table"):
+            call(np.ones(3), np.zeros(3))
+    with pytest.raises(ValueError, match=f"row {code} of the kernels' table"):
+        loss.streaming().update([1.0], [0.0])
+
+
 # Calls --------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,180 @@
+"""Operations happen whole or not at all: exceptions of signal handlers, forks beside threads that update, bad weights found late."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import numpy as np
+import pytest
+
+from cylosses import LOSSES, L1Loss, StreamingLoss
+from cylosses.losses import Loss
+
+from .test_threads import needs_fork, run
+
+has_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="about signals of timers, as POSIX has them")
+INTERRUPTS = 10_000
+
+
+class Interrupted(Exception):
+    """What the handler raises."""
+
+
+@pytest.fixture
+def interrupts(request):
+    """Run a function again and again until a signal's handler raises, so many times."""
+
+    def handler(number, frame):
+        raise Interrupted
+
+    def run_interrupted(function, times):
+        for _ in range(times):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 6e-5))
+                while True:
+                    function()
+            except Interrupted:
+                pass
+
+    before = signal.signal(signal.SIGALRM, handler)
+    yield run_interrupted
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@has_timers
+@pytest.mark.parametrize("operation", ["update", "merge"])
+def test_a_handler_that_raises_finds_whole_updates(operation, interrupts):
+    total, piece = L1Loss("sum").streaming(), L1Loss("sum").streaming()
+    piece.update([2.0, 2.0, 2.0], [0.0, 0.0, 0.0], weight=[1.0, 1.0, 4.0])
+    x, t, weight = np.full(3, 2.0), np.zeros(3), np.array([1.0, 1.0, 4.0])
+    step = {"update": lambda: total.update(x, t, weight), "merge": lambda: total.merge(piece)}[operation]
+    torn = 0
+    for _ in range(INTERRUPTS // 100):
+        interrupts(step, 100)
+        # Each step adds 3 elements, 6 of weight and 12 of weighted loss.
+        mean = StreamingLoss(L1Loss())
+        mean._add(total._content)
+        torn += total.exact() != 4 * total.count or mean.exact() != 2
+    assert total.count > INTERRUPTS // 10
+    assert torn == 0
+
+
+@needs_fork
+def test_children_that_are_forked_beside_updating_threads():
+    output = run("""
+        import os, signal, threading, warnings
+        import numpy as np
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork beside threads
+        from cylosses import L1Loss
+        total = L1Loss().streaming()
+        x, t = np.ones(5000), np.zeros(5000)
+        stop = threading.Event()
+
+        def keep_updating():
+            while not stop.is_set():
+                total.update(x, t)
+
+        threads = [threading.Thread(target=keep_updating) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        failed = 0
+        for _ in range(50):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # ends a child that hangs
+                total.update(x, t)
+                os._exit(0 if total.compute() == 1 and total.count % 5000 == 0 else 1)
+            _, status = os.waitpid(child, 0)
+            failed += status != 0
+        stop.set()
+        for thread in threads:
+            thread.join()
+        print("failed:", failed)
+        """)
+    assert output == "failed: 0"
+
+
+def test_threads_lose_no_update():
+    output = run("""
+        import sys, threading
+        import numpy as np
+        from cylosses import L1Loss
+        sys.setswitchinterval(1e-6)
+        total, x, t = L1Loss("sum").streaming(), np.ones(3), np.zeros(3)
+
+        def update():
+            for _ in range(3000):
+                total.update(x, t)
+
+        threads = [threading.Thread(target=update) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(total.count, total.compute())
+        """)
+    assert output == "36000 36000.0"
+
+
+# An output that overlaps an input, and a weight that is bad at the end ----------------------------------------------------
+
+
+def _calls(loss: Loss) -> dict[str, object]:
+    """What writes elementwise results: each takes input, target, weight and where to write."""
+    calls = {
+        "grad": lambda x, t, w, out: loss.grad(x, t, weight=w, out=out),
+        "grad of target": lambda x, t, w, out: loss.grad(x, t, weight=w, wrt="target", out=out),
+        "gradient of grad_and_hess": lambda x, t, w, out: loss.grad_and_hess(x, t, weight=w, out=(out, None)),
+        "Hessian": lambda x, t, w, out: loss.grad_and_hess(x, t, weight=w, out=(None, out)),
+        "gradient of value_and_grad": lambda x, t, w, out: loss.value_and_grad(x, t, weight=w, out=out),
+    }
+    if loss.reduction == "none":
+        calls["value"] = lambda x, t, w, out: loss(x, t, weight=w, out=out)
+        calls["value of value_and_grad"] = lambda x, t, w, out: loss.value_and_grad(x, t, weight=w, out=(out, None))
+    return calls
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("size", [5, 5000])
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "shifted", "weight too", "lists"])
+def test_an_output_that_overlaps_an_input_stays_as_it_was(reduction, size, layout, rng):
+    loss = LOSSES["huber"](reduction=reduction)
+    for name, call in _calls(loss).items():
+        host = rng.standard_normal(2 * size + 2)
+        weight = rng.uniform(1, 2, size)
+        weight[-1] = -1
+        x = out = host[:size]
+        if layout == "strided":
+            x = out = host[: 2 * size : 2]
+        elif layout == "shifted":
+            out = host[1 : size + 1]
+        elif layout == "weight too":
+            x, out = rng.standard_normal(size), weight
+        t = rng.standard_normal(size).tolist() if layout == "lists" else rng.standard_normal(size)
+        before = host.copy(), weight.copy()
+        with pytest.raises(ValueError, match="weight"):
+            call(x, t, weight, out)
+        assert np.array_equal(host, before[0]), name
+        assert np.array_equal(weight, before[1]), name
+
+
+def test_an_output_that_overlaps_grad_output_stays_as_it_was(rng):
+    x, t, out = rng.standard_normal((3, 2000))
+    weight = np.r_[np.ones(1999), np.nan]
+    before = out.copy()
+    with pytest.raises(ValueError, match="weight"):
+        LOSSES["mse"](reduction="none").grad(x, t, grad_output=out, weight=weight, out=out)
+    assert np.array_equal(out, before)
+
+
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+def test_broadcast_operands_too(rng):
+    x, t = rng.standard_normal((40, 30)), rng.standard_normal((40, 1))
+    weight = np.ones((40, 30))
+    weight[-1, -1] = np.inf
+    before = x.copy()
+    with pytest.raises(ValueError, match="weight"):
+        LOSSES["tukey"](reduction="sum").grad(x, t, weight=weight, out=x)
+    assert np.array_equal(x, before)
