@@ -75,12 +75,11 @@ class Loss:
 
     def __init_subclass__(cls) -> None:
         """Give the class its row of the kernels' table. A subclass of a loss has the row of that loss."""
+        parent = next(base for base in cls.__mro__[1:] if issubclass(base, Loss))
         for name in _OF_A_ROW:
-            if cls.__mro__[1] is not Loss and name in cls.__dict__:
-                raise TypeError(
-                    f"{cls.__name__} cannot have {name} of its own: a subclass of {cls.__mro__[1].__name__} inherits it"
-                )
-        if cls.__mro__[1] is Loss:
+            if parent is not Loss and name in cls.__dict__:
+                raise TypeError(f"{cls.__name__} cannot have {name} of its own: a subclass of {parent.__name__} inherits it")
+        if parent is Loss:
             try:
                 dispatch.register_loss(cls._code, *cls.accepted, f"{cls.__module__}.{cls.__qualname__}")
             except (AttributeError, ValueError) as error:
@@ -212,8 +211,8 @@ class Loss:
     ) -> Array:
         """Return the gradient of the reduced loss with respect to input or target.
 
-        What the derivative is multiplied with, weight · grad_output / divisor, is computed without a limit of range and rounded once,
-        and the product once more: also where the weights, or their sum, are tiny or huge.
+        What the derivative is multiplied with, weight · grad_output / divisor, is rounded once, and the product once more; neither has
+        a limit of range, so that gradients are right where the weights, or their sum, are tiny or huge.
 
         Parameters
         ----------

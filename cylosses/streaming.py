@@ -8,9 +8,9 @@ b. Equal content has equal bytes: numbers are stored as odd significand and expo
    they came from. Reading ends with writing again: whatever would come out different is refused.
 c. What cannot have come from data is refused even if the checksum fits: a checksum finds accidents, not the mistakes of whoever
    wrote it. The limits also keep every state inside the range of the accumulator.
-d. The content of a total never changes: an update makes a new one and puts it in the place of the old one, in a single compiled step
-   which does nothing if another thread was faster; then it begins again. So there is no half of an update, whatever a signal handler
-   raises, and no lock that a forked child could find taken for ever.
+d. The content of a total never changes. An update makes a new one and puts it in the place of the old one, in a single compiled
+   step, which does nothing if another thread was faster: then the update begins again. So there is no half of an update, whatever a
+   signal handler raises, and no lock that a forked child could find taken for ever.
 """
 
 import struct
@@ -75,8 +75,9 @@ class StreamingLoss:
     result has the widest dtype that any piece had; float64 before the first.
 
     Totals are equal (``==``) if they hold the same: loss, exact sums, count and dtype. They can be pickled, and `to_bytes` gives
-    some sixty bytes that are the same wherever the same data was summed. Threads may update one total at the same time, and processes
-    may fork meanwhile. An exception that a signal handler raises during `update` or `merge` finds all of the piece added, or nothing.
+    some sixty bytes that are the same wherever the same data was summed. Threads may update one total at the same time, and
+    processes may fork meanwhile. If a signal handler raises an exception during `update` or `merge`, the piece has been added whole or
+    not at all.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Operations happen whole or not at all: exceptions of signal handlers, forks beside threads that update, bad weights found late."""
+"""Operations happen whole or not at all: exceptions of signal handlers, forks beside threads, bad weights that are found late."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ has_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="about 
 INTERRUPTS = 10_000
 
 
-class Interrupted(Exception):
+class InterruptedCallError(Exception):
     """What the handler raises."""
 
 
@@ -26,7 +26,7 @@ def interrupts(request):
     """Run a function again and again until a signal's handler raises, so many times."""
 
     def handler(number, frame):
-        raise Interrupted
+        raise InterruptedCallError
 
     def run_interrupted(function, times):
         for _ in range(times):
@@ -34,7 +34,7 @@ def interrupts(request):
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 6e-5))
                 while True:
                     function()
-            except Interrupted:
+            except InterruptedCallError:
                 pass
 
     before = signal.signal(signal.SIGALRM, handler)

@@ -55,7 +55,7 @@ cdef extern from "cylosses.h":
 
 cdef inline bint is_known(int loss) noexcept nogil:
     """Whether there are formulas for a loss of this number."""
-    return SMOOTH_L1 <= loss <= CHARBONNIER
+    return 0 <= loss <= <int> CHARBONNIER
 
 
 cdef inline bint is_costly(int loss) noexcept nogil:
