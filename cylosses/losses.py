@@ -77,7 +77,7 @@ class Loss:
         """Give the class its row of the kernels' table. A subclass of a loss has the row of that loss."""
         parent = next(base for base in cls.__mro__[1:] if issubclass(base, Loss))
         for name in _OF_A_ROW:
-            if parent is not Loss and name in cls.__dict__:
+            if parent is not Loss and getattr(cls, name) != getattr(parent, name):
                 raise TypeError(f"{cls.__name__} cannot have {name} of its own: a subclass of {parent.__name__} inherits it")
         if parent is Loss:
             try:
@@ -211,8 +211,8 @@ class Loss:
     ) -> Array:
         """Return the gradient of the reduced loss with respect to input or target.
 
-        What the derivative is multiplied with, weight · grad_output / divisor, is rounded once, and the product once more; neither has
-        a limit of range, so that gradients are right where the weights, or their sum, are tiny or huge.
+        What the derivative is multiplied with, weight · grad_output / divisor, is rounded once, and the product once more. Neither
+        has a limit of range: gradients are right where the weights, or their sum, are tiny or huge.
 
         Parameters
         ----------

@@ -76,8 +76,8 @@ class StreamingLoss:
 
     Totals are equal (``==``) if they hold the same: loss, exact sums, count and dtype. They can be pickled, and `to_bytes` gives
     some sixty bytes that are the same wherever the same data was summed. Threads may update one total at the same time, and
-    processes may fork meanwhile. If a signal handler raises an exception during `update` or `merge`, the piece has been added whole or
-    not at all.
+    processes may fork meanwhile. If a signal handler raises an exception during `update` or `merge`, the piece has been added whole
+    or not at all.
 
     Examples
     --------

@@ -250,7 +250,7 @@ def test_a_subclass_has_the_row_of_its_loss(name):
 
 
 @every_loss
-@pytest.mark.parametrize("own", [{"_code": 3}, {"accepted": (-1.0, 1.0)}, {"parameter_name": "gamma"}])
+@pytest.mark.parametrize("own", [{"_code": 63}, {"accepted": (-1.0, 1.0)}, {"parameter_name": "gamma"}])
 def test_a_subclass_changes_no_row(name, own):
     rejected = [*ORACLE[name].rejected, *ORACLE[name].parameters]
     before = [accepts_parameter(name, parameter) for parameter in rejected]
@@ -258,6 +258,8 @@ def test_a_subclass_changes_no_row(name, own):
         type("Own", (LOSSES[name],), own)
     with pytest.raises(TypeError, match="Own cannot have"):
         type("Own", (type("Between", (LOSSES[name],), {}),), own)
+    with pytest.raises(TypeError, match="Own cannot have"):
+        type("Own", (type("Mixin", (), own), LOSSES[name]), {})
     assert [accepts_parameter(name, parameter) for parameter in rejected] == before
 
 
