@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from cylosses._call import reduction_of
+from cylosses._call import reduction_of, shown
 from cylosses._kernels import dispatch
 from cylosses._types import Number, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
@@ -67,7 +67,7 @@ def _documented_settings(
     settings: dict[str, object] = {}
     for name, value in given:
         if _differ(value, settings.setdefault(name, value)):
-            values = " and ".join(repr(value) for other, value in given if other == name)
+            values = " and ".join(shown(value) for other, value in given if other == name)
             raise TypeError(f"{name} is given twice with different values: {values}")
     flag = settings.get("size_average")
     if isinstance(flag, str):  # by name, and not third: no reduction
