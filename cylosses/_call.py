@@ -30,6 +30,7 @@ PACKAGE = __file__[: __file__.rindex("_call")]  # without pathlib, whose import 
 NUMBERS = frozenset({bool, int, float})
 ORDINARY = NUMBERS | {list, tuple, np.float32, np.float64}  # numpy.asarray does the right thing with these
 ACCEPTED = "bool, integers, float16, bfloat16, float32 and float64 are accepted"
+MISSING = frozenset({"NAType", "NaTType", "NoneType"})  # of pandas, which is not imported for this, and of Python
 ACCEPTED_NUMBERS = frozenset([np.dtype(char).num for char in "?bBhHiIlLqQefd"])  # without long double, whatever its size
 
 
@@ -48,10 +49,21 @@ def warn(message: str, category: type[Warning]) -> None:
 # ---- single arguments ------------------------------------------------------------------------------------------------------------
 
 
+def shown(value: object) -> str:
+    """Return how a message shows a value: its repr, shortened; the number of digits of an integer that has many."""
+    if isinstance(value, int) and value.bit_length() > 256:  # beyond 4300 digits, its repr is an error of its own
+        return f"{'a negative' if value < 0 else 'an'} integer of {int(math.log10(abs(value))) + 1} digits"
+    try:
+        text = repr(value)
+    except Exception:
+        return f"an object of type {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def check_reduction(reduction: object) -> Reduction:
     """Return a reduction that is one of the three."""
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+        raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {shown(reduction)}")
     return cast(Reduction, str(reduction))
 
 
@@ -87,13 +99,16 @@ def as_float(name: str, value: object) -> float:
         return value
     mode = dispatch.enter_default_mode()  # in others, NumPy may flush a subnormal number to zero
     try:
-        if not isinstance(value, str | bytes):
-            return float(np.asarray(value).item())
-    except (TypeError, ValueError):
+        array = np.asarray(value)
+        if array.dtype.kind not in "SUMm":  # strings and times, which Python would make numbers of
+            return float(array.item())
+    except OverflowError:
+        raise ValueError(f"{name} lies beyond the range of float64: {shown(value)}") from None
+    except Exception:  # what the conversion of an object of others raises is its own affair
         pass
     finally:
         dispatch.restore_caller_mode(mode)
-    raise TypeError(f"{name} must be one real number, got {value!r}")
+    raise TypeError(f"{name} must be one real number, got {shown(value)}")
 
 
 def as_array(name: str, value: object) -> Array:
@@ -107,7 +122,9 @@ def as_array(name: str, value: object) -> Array:
             convert = np.from_dlpack
     try:
         return convert(value)
-    except (TypeError, ValueError, BufferError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # producers raise what they like: torch, for one, RuntimeError
         raise TypeError(f"{name} cannot be turned into an array of numbers: {error}") from error
 
 
@@ -117,16 +134,22 @@ def _check_memory(name: str, value: object) -> None:
         raise TypeError(
             f"{name} is a masked array: pass its data, and where=~numpy.ma.getmaskarray({name}) for the elements that count"
         )
-    if getattr(value, "requires_grad", False):
+    # A data frame has its columns as attributes, whatever they are called; hence `is True` and `callable`.
+    if getattr(value, "requires_grad", False) is True:
         raise TypeError(f"{name} is a tensor that requires grad, which cylosses cannot record: pass {name}.detach()")
     if hasattr(value, "__cuda_array_interface__") or getattr(getattr(value, "device", "cpu"), "type", "cpu") not in ("cpu",):
         raise TypeError(f"{name} is not in the CPU's memory: copy it there first, e.g. {name}.cpu() or {name}.get()")
+    is_neg = getattr(value, "is_neg", None)
+    if callable(is_neg) and is_neg() is True:
+        raise TypeError(f"{name} is a tensor whose negative bit is set, with other numbers in memory: pass {name}.resolve_neg()")
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        raise TypeError(f"{name} is a bfloat16 tensor, which torch does not hand to NumPy: pass {name}.float()")
 
 
 def as_operand(name: str, value: object) -> Array:
     """Return an array-like of elements that the kernels read as an ndarray."""
     array = value if type(value) is np.ndarray else as_array(name, value)
-    check_dtype(name, array.dtype)
+    check_dtype(name, array)
     return array
 
 
@@ -135,10 +158,16 @@ def is_float(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
-def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
+def check_dtype(name: str, array: Array) -> None:
     """Raise TypeError for elements that no kernel reads."""
+    dtype = array.dtype
     if dtype.num in ACCEPTED_NUMBERS or dtype.name == "bfloat16":
         return
+    if lacks_values(array):
+        raise TypeError(
+            f"{name} has missing values (NA), and so dtype object: fill them (fillna), drop them (dropna), or make them NaN "
+            f"(e.g. {name}.to_numpy(dtype=float, na_value=numpy.nan)) and leave them out with where="
+        )
     hint = {
         "c": "; take the real part or the absolute value first",
         "O": "; convert it, e.g. with astype(float)",
@@ -147,13 +176,36 @@ def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
     raise TypeError(f"{name} has dtype {dtype}, which is not supported{hint.get(dtype.kind, '')}: {ACCEPTED}")
 
 
+def lacks_values(array: Array) -> bool:
+    """Whether elements of an array of objects are missing: NA, NaT or None."""
+    return array.dtype.kind == "O" and array.ndim > 0 and any(type(item).__name__ in MISSING for item in array.flat)
+
+
+def check_mask(array: Array) -> None:
+    """Raise TypeError for a `where` that is not of bool."""
+    if lacks_values(array):
+        raise TypeError(
+            "where has missing values (NA), and so dtype object: say whether such elements count, e.g. with where.fillna(False)"
+        )
+    if array.dtype.kind != "b":
+        raise TypeError(f"where has dtype {array.dtype}; it must be bool, True where an element counts")
+
+
 @functools.lru_cache(maxsize=256)
 def broadcast(of_input: tuple[int, ...], of_target: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    """Return the shape that operands of different shapes are broadcast to, and the warning that says so."""
-    try:
-        shape = np.broadcast_shapes(of_input, of_target)
-    except ValueError:
-        raise ValueError(f"input of shape {of_input} and target of shape {of_target} cannot be broadcast together") from None
+    """Return the shape that operands of different shapes are broadcast to, and the warning that says so.
+
+    The warning is empty where an operand has one element: a number that is meant for all is no mistake.
+    """
+    # Not numpy.broadcast_shapes, which takes 32 dimensions at most, while arrays have up to 64.
+    pairs = list(itertools.zip_longest(reversed(of_input), reversed(of_target), fillvalue=1))
+    shape = tuple([m if n == 1 else n for n, m in reversed(pairs)])
+    if any(n != m and 1 not in (n, m) for n, m in pairs):
+        raise ValueError(f"input of shape {of_input} and target of shape {of_target} cannot be broadcast together")
+    if math.prod([n for n in shape if n]) > sys.maxsize:  # as NumPy counts: an empty array, too, has an address for each index
+        raise ValueError(f"input of shape {of_input} and target of shape {of_target} broadcast to too many elements: {shape}")
+    if math.prod(of_input) == 1 or math.prod(of_target) == 1:
+        return shape, ""
     return shape, (
         f"input has shape {of_input} and target has shape {of_target}; they are broadcast to {shape}. "
         "Reshape one of them if that is not what you mean."
@@ -217,13 +269,13 @@ class Call:
         self.shape = first.shape
         if self.shape != second.shape:
             self.shape, message = broadcast(self.shape, second.shape)
-            warn(message, BroadcastWarning)
+            if message:
+                warn(message, BroadcastWarning)
         if weight is not None:
             self.operands["weight"] = self._weight(weight)
         if where is not None:
             array = self._fitting("where", as_array("where", where))
-            if array.dtype.kind != "b":
-                raise TypeError(f"where has dtype {array.dtype}; it must be bool, True where an element counts")
+            check_mask(array)
             self.operands["where"] = array
         self.n_threads = 0 if n_threads is None else check_threads("n_threads", n_threads)
 
@@ -239,7 +291,7 @@ class Call:
 
     def _weight(self, weight: object) -> Array:
         array = self._fitting("weight", as_array("weight", weight))
-        check_dtype("weight", array.dtype)
+        check_dtype("weight", array)
         if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.max(initial=0) > 2**53:
             raise ValueError(f"weight holds {array.max()}: integers above 2**53 are not exact in float64")
         return array
@@ -256,9 +308,9 @@ class Call:
             try:
                 k = operator.index(item)
             except TypeError:
-                raise TypeError(f"axis must be an int, a tuple of int or None, got {axis!r}") from None
+                raise TypeError(f"axis must be an int, a tuple of int or None, got {shown(axis)}") from None
             if not -ndim <= k < ndim:
-                raise ValueError(f"axis {k} is out of bounds for the shape {self.shape}")
+                raise ValueError(f"axis {shown(k)} is out of bounds for the shape {self.shape}")
             if k % ndim not in kept:
                 raise ValueError(f"axis {axis!r} names an axis twice")
             kept.remove(k % ndim)

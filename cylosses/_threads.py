@@ -21,7 +21,9 @@ def check_threads(name: str, value: object) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an int of at least 1 or None, got {value!r}") from None
     if n < 1:
-        raise ValueError(f"{name} must be at least 1, got {n}")
+        from cylosses._call import shown  # here, because that module imports this one
+
+        raise ValueError(f"{name} must be at least 1, got {shown(n)}")
     return min(n, dispatch.max_threads)
 
 

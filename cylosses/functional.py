@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from cylosses._call import reduction_of
+from cylosses._call import reduction_of, shown
 from cylosses._kernels import dispatch
 from cylosses._types import Number, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
@@ -67,7 +67,7 @@ def _documented_settings(
     settings: dict[str, object] = {}
     for name, value in given:
         if _differ(value, settings.setdefault(name, value)):
-            values = " and ".join(repr(value) for other, value in given if other == name)
+            values = " and ".join(shown(value) for other, value in given if other == name)
             raise TypeError(f"{name} is given twice with different values: {values}")
     flag = settings.get("size_average")
     if isinstance(flag, str):  # by name, and not third: no reduction
@@ -96,8 +96,8 @@ def smooth_l1_loss(
     Parameters
     ----------
     input, target : array_like of real numbers
-        Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning`). Any layout; arrays
-        are not copied.
+        Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning` if both have more than
+        one element). Any layout; arrays are not copied.
     size_average, reduce : bool, optional
         Deprecated flags that replace `reduction` if one is given: ``reduce=False`` means ``none``, else ``size_average=False``
         means ``sum``, else ``mean``. In third place, `size_average` may also be a string, then it is the reduction and a number
@@ -119,7 +119,8 @@ def smooth_l1_loss(
     keepdims : bool
         Whether reduced axes stay, with length 1.
     out : numpy.ndarray, optional
-        Takes the result: of its exact shape and dtype. It may overlap the inputs.
+        Takes the result: of its exact shape and dtype. It may overlap the inputs. After an error, an `out` that overlaps an input
+        is as it was; another one may be partly written.
     n_threads : int, optional
         At most so many threads; None leaves it to `set_num_threads`. The bits do not depend on it.
 
@@ -144,7 +145,8 @@ def smooth_l1_loss(
 
     Notes
     -----
-    With d = input - target rounded once in the working dtype (float32, or float64 if an operand has it or both are integers),
+    With d = input - target rounded once in the working dtype (float32, or float64 if an operand has it or both are integers; those
+    are subtracted exactly, an integer with a float is converted first),
 
     .. math:: \ell(d) = d^2 / (2 \beta) \text{ if } |d| < \beta \text{ else } |d| - \beta / 2
 
@@ -231,7 +233,8 @@ wrt : {{'input', 'target'}}
 weight, where, axis : optional
     As in `{name}_loss`. ``mean`` has the same divisor in the gradient.
 out : numpy.ndarray, optional
-    Takes the gradient: of the shape of that operand and the dtype of the loss. It may overlap the inputs.
+    Takes the gradient: of the shape of that operand and the dtype of the loss. It may overlap the inputs. After an error, an `out`
+    that overlaps an input is as it was; another one may be partly written.
 n_threads : int, optional
     At most so many threads; None leaves it to `set_num_threads`. The bits do not depend on it.
 
@@ -266,9 +269,9 @@ _FUNCTION_DOC = """{summary}
 Parameters
 ----------
 input, target : array_like of real numbers
-    Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning`). Any layout; arrays are not
-    copied. The working dtype is float32, or float64 if an operand has it or both are integers; float16 and bfloat16 compute in
-    float32.
+    Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning` if both have more than one
+    element). Any layout; arrays are not copied. The working dtype is float32, or float64 if an operand has it or both are integers;
+    float16 and bfloat16 compute in float32. Integers with integers are subtracted exactly and rounded once.
 {settings}
 {operands}
 Returns

@@ -157,7 +157,8 @@ class Loss:
         Parameters
         ----------
         input, target : array_like of real numbers
-            Of one shape, or of shapes that broadcast (with a `BroadcastWarning`).
+            Of one shape, or of shapes that broadcast (with a `BroadcastWarning` if both have
+            more than one element).
         weight : array_like, optional
             Finite and not negative, broadcastable to the result. ``mean`` divides by the sum of the weights, ``none`` returns
             weight times loss. Weight 0 removes an element, even a NaN; weight k counts it k times, bit for bit.
@@ -225,7 +226,8 @@ class Loss:
         wrt : {'input', 'target'}
             The operand to derive by.
         out : numpy.ndarray, optional
-            Takes the gradient: of the shape of that operand and the dtype of the loss.
+            Takes the gradient: of the shape of that operand and the dtype of the loss. As for overlaps and errors, as in the call;
+            so in all methods.
 
         Returns
         -------

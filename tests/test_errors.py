@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 import cylosses
-from cylosses import BroadcastWarning, SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
+from cylosses import LOSSES, BroadcastWarning, SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
 
 X, T = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 0.0])
 
@@ -63,6 +65,78 @@ def test_betas_out_of_range(beta):
 @pytest.mark.parametrize("beta", ["1", None, [1.0, 2.0], np.array([1.0, 2.0]), np.array([]), 1j, object(), {}, b"1"])
 def test_betas_that_are_no_number(beta):
     refused(TypeError, "beta", beta=beta)
+
+
+HUGE = {
+    "10**400": (10**400, "integer of 401 digits"),
+    "-10**400": (-(10**400), "negative integer of 401 digits"),
+    "10**5000": (10**5000, "integer of 5001 digits"),  # whose repr is an error
+    "Fraction": (Fraction(10**400), r"Fraction\(1000"),
+    "Fraction without repr": (Fraction(-(10**5000)), "object of type Fraction"),
+    "array": (np.array([10**400]), r"array\(\[1000"),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+@pytest.mark.parametrize("name", [name for name, cls in LOSSES.items() if cls.parameter_name])
+def test_parameters_beyond_float64(what, name):
+    value, words = HUGE[what]
+    cls = LOSSES[name]
+    setting = {cls.parameter_name: value}
+    for call in (
+        lambda: cls(**setting),
+        lambda: getattr(cylosses, f"{name}_loss")(X, T, **setting),
+        lambda: getattr(cylosses, f"{name}_loss_backward")(1.0, X, T, **setting),
+    ):
+        with pytest.raises(ValueError, match=rf"^{cls.parameter_name} .*{words}") as caught:
+            call()
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("third", [Fraction(1, 3), Decimal(1) / 3, np.longdouble(1) / 3, np.array([[1 / 3]]), [1 / 3]])
+def test_parameters_that_are_numbers_of_other_kinds(third):
+    assert SmoothL1Loss(beta=third) == SmoothL1Loss(beta=1 / 3)
+    assert smooth_l1_loss(X, T, beta=third) == smooth_l1_loss(X, T, beta=1 / 3)
+
+
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+class Unconvertible:
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("not today")
+
+
+@pytest.mark.parametrize(
+    "beta",
+    [
+        Unprintable(),
+        Unconvertible(),
+        ["1"],
+        np.array("1"),
+        np.timedelta64(3, "ns"),
+        np.datetime64(3, "ns"),
+        "x" * 10**6,
+        Decimal("sNaN"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_betas_that_only_look_like_numbers(beta):
+    refused(TypeError, "^beta must be one real number, got .{1,300}$", beta=beta)
+
+
+def test_other_settings_that_are_huge():
+    for huge, words in ((-(10**400), "401 digits"), (-(10**5000), "5001 digits")):
+        refused(ValueError, rf"^n_threads .*{words}", n_threads=huge)
+        refused(ValueError, rf"^reduction .*{words}", reduction=huge)
+        with pytest.raises(ValueError, match=rf"^axis .*{words}"):
+            smooth_l1_loss(X, T, axis=huge)
+        with pytest.raises(TypeError, match=rf"^beta is given twice.*{words}"):
+            smooth_l1_loss(X, T, {"beta": 1.0}, beta=huge)
+        for operand in (abs(huge), [huge]):
+            refused(TypeError, "^input .*object", x=operand)
 
 
 @pytest.mark.parametrize("n_threads", [0, -1, -(2**40)])
@@ -190,7 +264,7 @@ def test_shapes_that_do_not_broadcast(first, second):
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [((3,), (3, 1)), ((3, 1), (3,)), ((), (3,)), ((1,), (3,)), ((2, 3), (3,)), ((1, 3), (3,))]
+    ("first", "second"), [((3,), (3, 1)), ((3, 1), (3,)), ((2, 3), (3,)), ((1, 3), (3,)), ((3,), (2, 1)), ((2, 3), (0, 1, 1))]
 )
 def test_shapes_that_broadcast_are_both_named_in_a_warning(first, second):
     match = rf"{re.escape(str(first))}.*{re.escape(str(second))}"
@@ -200,6 +274,18 @@ def test_shapes_that_broadcast_are_both_named_in_a_warning(first, second):
         assert len(caught) == 1
         assert caught[0].filename == __file__
     assert issubclass(BroadcastWarning, UserWarning)
+
+
+@pytest.mark.parametrize("one", [0.0, 0, np.float64(0), np.zeros(()), np.zeros(1), np.zeros((1, 1)), [[0.0]]])
+@pytest.mark.parametrize("shape", [(3,), (0,), (2, 3), (1, 3, 1), (1,), ()])
+def test_an_operand_of_one_element_is_no_mistake_of_shapes(one, shape):
+    """No BroadcastWarning, which is an error in these tests; NaN is the mean of the empty one."""
+    other = np.arange(float(np.prod(shape, dtype=int))).reshape(shape)
+    for x, t in ((other, one), (one, other)):
+        results = [call() for call in every_entry(x, t).values()]
+        expected = SmoothL1Loss()(*np.broadcast_arrays(x, t))
+        assert np.array_equal(results[0], expected, equal_nan=True)
+        assert np.array_equal(results[2], expected, equal_nan=True)
 
 
 def test_an_error_in_the_settings_comes_before_the_broadcast_warning():

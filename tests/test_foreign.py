@@ -5,6 +5,7 @@ from __future__ import annotations
 import array_api_strict
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from cylosses import StreamingLoss
@@ -195,14 +196,130 @@ def test_tensors_that_require_grad_say_what_to_do():
         LOSSES["huber"]()(RequiresGrad(), T)
 
 
-class Broken:
+class TorchTensor:
+    """What a torch tensor shows of itself, with the errors that torch raises; tests/peers/test_torch.py has the real ones."""
+
+    device = type("Device", (), {"type": "cpu"})()
+    requires_grad = False
+
+    def __init__(self, dtype="torch.float32", negative=False):
+        self.dtype, self.negative = type("Dtype", (), {"__str__": lambda self: dtype})(), negative
+
+    def is_neg(self):
+        return self.negative
+
     def __array__(self, dtype=None, copy=None):
-        raise ValueError("out of order")
+        if self.negative:
+            raise RuntimeError("Can't call numpy() on Tensor that has negative bit set. Use tensor.resolve_neg().numpy() instead.")
+        if str(self.dtype) == "torch.bfloat16":
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return X.astype(str(self.dtype).removeprefix("torch."))
 
 
-def test_errors_of_a_producer_are_named():
-    with pytest.raises(TypeError, match=r"input.*out of order"):
-        LOSSES["huber"]()(Broken(), T)
+@pytest.mark.parametrize(
+    ("tensor", "advice"),
+    [
+        (TorchTensor(negative=True), r"negative bit.*{}\.resolve_neg\(\)"),
+        (TorchTensor("torch.bfloat16"), r"bfloat16.*{}\.float\(\)"),
+    ],
+    ids=["negative bit", "bfloat16"],
+)
+def test_tensors_that_torch_does_not_hand_over_say_what_to_do(tensor, advice):
+    assert same_bits(LOSSES["huber"]()(TorchTensor(), T), LOSSES["huber"]()(X.astype(np.float32), T))
+    for loss in (LOSSES["huber"](), LOSSES["huber"]().grad, LOSSES["huber"]().streaming().update):
+        for name, call in {
+            "input": lambda loss=loss: loss(tensor, T),
+            "target": lambda loss=loss: loss(X, tensor),
+            "weight": lambda loss=loss: loss(X, T, weight=tensor),
+            "where": lambda loss=loss: loss(X, T, where=tensor),
+        }.items():
+            with pytest.raises(TypeError, match=rf"^{name} .*{advice.format(name)}"):
+                call()
+    with pytest.raises(TypeError, match=rf"^grad_output .*{advice.format('grad_output')}"):
+        LOSSES["huber"]().grad(X, T, grad_output=tensor)
+
+
+@pytest.mark.parametrize("column", ["requires_grad", "is_neg", "device", "dtype", "type"])
+def test_columns_may_have_any_name(column):
+    frame = pd.DataFrame({column: X})
+    assert same_bits(LOSSES["huber"]()(frame, T[:, None]), LOSSES["huber"]()(X, T))
+
+
+class Broken:
+    def __init__(self, error):
+        self.error = error
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, NotImplementedError, OverflowError, AttributeError, OSError])
+def test_errors_of_a_producer_are_named(error):
+    for name, call in {
+        "input": lambda broken: LOSSES["huber"]()(broken, T),
+        "target": lambda broken: LOSSES["huber"]()(X, broken),
+        "weight": lambda broken: LOSSES["huber"]()(X, T, weight=broken),
+        "where": lambda broken: LOSSES["huber"]()(X, T, where=broken),
+    }.items():
+        with pytest.raises(TypeError, match=rf"^{name} .*out of order") as caught:
+            call(Broken(error("out of order")))
+        assert isinstance(caught.value.__cause__, error)
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_errors_that_are_not_the_argument_s_fault_stay_what_they_are(error):
+    with pytest.raises(error):
+        LOSSES["huber"]()(Broken(error()), T)
+
+
+NULLABLE = {
+    "pandas boolean": pd.Series([True, None, False, True], dtype="boolean"),
+    "pandas objects": pd.Series([True, pd.NA, False, True], dtype=object),
+    "pandas frame": pd.DataFrame({"a": pd.Series([True, None, False, True], dtype="boolean")})["a"],
+    "times": np.array([True, pd.NaT, False, True], object),
+    "pyarrow": pa.array([True, None, False, True]),
+    "list": [True, None, False, True],
+}
+
+
+@pytest.mark.parametrize("what", NULLABLE)
+def test_missing_values_of_a_mask_are_named_as_the_cause(what):
+    for call in (LOSSES["huber"](), LOSSES["huber"]().grad, LOSSES["huber"]().streaming().update):
+        with pytest.raises(TypeError, match=r"^where has missing values \(NA\).*fillna\(False\)"):
+            call(X, T, where=NULLABLE[what])
+
+
+MISSING = {
+    "Float64 objects": pd.Series([1.0, None, 3.0, 4.0], dtype="Float64").astype(object),
+    "Int64 objects": pd.Series([1, None, 3, 4], dtype="Int64").astype(object).to_numpy(),
+    "list": [1.0, None, 3.0, 4.0],
+    "booleans": pd.Series([True, None, False, True], dtype="boolean"),
+    "pyarrow booleans": pa.array([True, None, False, True]),
+    "mixed frame": pd.DataFrame({"a": pd.Series([1, None], dtype="Int64"), "b": pd.Series([True, None], dtype="boolean")}),
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_missing_values_of_operands_are_named_as_the_cause(what):
+    wrong = MISSING[what]
+    advice = r"has missing values \(NA\).*dtype object.*fillna.*dropna.*where="
+    with pytest.raises(TypeError, match=f"^input {advice}"):
+        LOSSES["huber"]()(wrong, np.zeros(np.shape(wrong)))
+    with pytest.raises(TypeError, match=f"^target {advice}"):
+        LOSSES["huber"]().grad(np.zeros(np.shape(wrong)), wrong)
+    with pytest.raises(TypeError, match=f"^weight {advice}"):
+        LOSSES["huber"]()(np.zeros(np.shape(wrong)), np.zeros(np.shape(wrong)), weight=wrong)
+
+
+def test_the_advice_about_missing_values_works():
+    column = pd.Series([3.0, None, 0.25, 8.0], dtype="Float64").astype(object)
+    with pytest.raises(TypeError, match="missing"):
+        LOSSES["huber"]()(column, T)
+    filled = pd.Series([3.0, None, 0.25, 8.0], dtype="Float64").to_numpy(dtype=float, na_value=np.nan)
+    expected = LOSSES["huber"]()(X[[0, 2, 3]], T[[0, 2, 3]])
+    assert same_bits(LOSSES["huber"]()(filled, T, where=~np.isnan(filled)), expected)
+    mask = NULLABLE["pandas boolean"].fillna(False)
+    assert same_bits(LOSSES["huber"]()(X, T, where=mask), LOSSES["huber"]()(X, T, where=np.array([True, False, False, True])))
 
 
 def test_an_out_of_another_kind_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cylosses import smooth_l1_loss_backward
 from cylosses.losses import LOSSES, SmoothL1Loss
 
 from .generators import DTYPES, LAYOUTS, SMALL_LENGTHS, SPREADS
@@ -299,6 +300,66 @@ def test_as_many_dimensions_as_numpy_has(ndim, rng):
     for moved in (inputs, inputs.astype(">f4"), np.asfortranarray(inputs)):
         found = {what: np.reshape(result, -1) for what, result in results("smooth_l1", moved, targets).items()}
         assert all(same_bits(found[what], np.reshape(expected[what], -1)) for what in expected)
+
+
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+@pytest.mark.parametrize("of_target", [2, 32, 33, 64])
+@pytest.mark.parametrize("of_input", [3, 33, 64])
+def test_as_many_dimensions_as_numpy_has_with_unequal_shapes(of_input, of_target, rng):
+    """Leading axes of length 1 change no bit, on either operand, whatever else the call says."""
+    inputs, targets = rng.standard_normal((2, 1, 4)), rng.standard_normal((3, 1))
+    weight, where = rng.integers(1, 4, (2, 3, 4)) * 0.5, rng.random((3, 4)) < 0.8
+    where[:, 0] = True
+    most = max(of_input, of_target)
+
+    def padded(array, ndim):
+        return array.reshape((1,) * (ndim - array.ndim) + array.shape)
+
+    def flat(results):
+        return [np.ravel(result) for result in results]
+
+    def everything(x, t, w, m):
+        for reduction in ("none", "mean", "sum"):
+            loss = SmoothL1Loss(reduction=reduction, beta=0.3)
+            for options in ({}, {"weight": w}, {"where": m}, {"weight": w, "where": m}):
+                yield loss(x, t, **options)
+                for wrt, operand in (("input", x), ("target", t)):
+                    gradient = loss.grad(x, t, wrt=wrt, out=np.empty(operand.shape), **options)
+                    assert gradient.shape == operand.shape
+                    yield gradient
+                    yield smooth_l1_loss_backward(0.7, x, t, reduction, 0.3, wrt=wrt, **options)
+                yield from loss.value_and_grad(x, t, **options)
+                yield from loss.grad_and_hess(x, t, **options)
+                for axis in (-1, (-3, -2)) if reduction != "none" else ():
+                    for keepdims in (False, True):
+                        value = loss(x, t, axis=axis, keepdims=keepdims, **options)
+                        assert loss(x, t, axis=axis, keepdims=keepdims, out=np.empty(value.shape), **options).shape == value.shape
+                        yield value
+                    yield loss.grad(x, t, axis=axis, grad_output=loss(x, t, axis=axis), **options)
+            if reduction == "none":  # an output that lies across the input
+                room = np.zeros((1,) * (max(x.ndim, t.ndim) - 3) + (2, 3, 4))
+                room[...] = x
+                yield loss(room, t, out=room[..., ::-1])
+            else:
+                total = loss.streaming()
+                total.update(x, t, w, m)
+                yield total.compute()
+
+    expected = flat(everything(inputs, targets, weight, where))
+    found = flat(everything(padded(inputs, of_input), padded(targets, of_target), padded(weight, most), padded(where, most)))
+    assert len(found) > 100
+    assert [k for k, (a, b) in enumerate(zip(found, expected, strict=True)) if not same_bits(a, b)] == []
+
+
+def test_shapes_of_many_dimensions_that_do_not_broadcast():
+    with pytest.raises(ValueError, match=r"input of shape .* and target of shape .* cannot be broadcast"):
+        SmoothL1Loss()(np.zeros((2, *[1] * 40)), np.zeros((3, *[1] * 40)))
+
+
+def test_more_elements_than_can_be_counted():
+    side = np.broadcast_to(1.0, 2**40)
+    with pytest.raises(ValueError, match=r"input of shape .* and target of shape .* too many elements"):
+        SmoothL1Loss()(side[:, None], side)
 
 
 def test_many_dimensions(rng):

@@ -107,6 +107,32 @@ def test_legacy_flags(size_average, reduce):
     assert same_bits(smooth_l1_loss(inputs, targets, size_average, reduce), theirs.numpy()[()])
 
 
+def test_tensors_that_torch_does_not_hand_over_say_what_to_do():
+    targets = np.array([1.0, 10.0, 0.5], np.float32)
+    negative = torch.complex(torch.zeros(3), torch.tensor([1.5, 2.0, -0.5])).conj().imag
+    assert negative.is_neg()
+    brain = torch.tensor([1.5, 2.0, 0.5], dtype=torch.bfloat16)
+    for tensor, advice, mended in (
+        (negative, r"negative bit.*{}\.resolve_neg\(\)", negative.resolve_neg()),
+        (brain, r"bfloat16.*{}\.float\(\)", brain.float()),
+    ):
+        with pytest.raises(TypeError, match="^input .*" + advice.format("input")):
+            smooth_l1_loss(tensor, targets)
+        with pytest.raises(TypeError, match="^target .*" + advice.format("target")):
+            smooth_l1_loss(targets, tensor)
+        with pytest.raises(TypeError, match="^weight .*" + advice.format("weight")):
+            smooth_l1_loss(targets, targets, weight=tensor)
+        with pytest.raises(TypeError, match="^grad_output .*" + advice.format("grad_output")):
+            smooth_l1_loss_backward(tensor, targets, targets, "none")
+        assert same_bits(smooth_l1_loss(mended, targets), smooth_l1_loss(mended.numpy(), targets))
+
+
+def test_a_parameter_may_be_a_tensor_of_one_element():
+    assert smooth_l1_loss([1.5], [1.0], beta=torch.tensor(0.25)) == smooth_l1_loss([1.5], [1.0], beta=0.25)
+    with pytest.raises(TypeError, match=r"^beta must be one real number"):
+        smooth_l1_loss([1.5], [1.0], beta=torch.tensor(0.25, requires_grad=True))
+
+
 def test_denormals_flushed_by_another_package_change_nothing():
     """Torch can set flush-to-zero and denormals-are-zero in this thread; threads started later inherit them."""
     script = """
