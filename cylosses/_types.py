@@ -1,5 +1,6 @@
 """The types of arguments that many functions have, for type checkers; nothing is checked against them at run time."""
 
+import numbers
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -28,3 +29,5 @@ class SupportsDLPack(Protocol):
 
 
 Numbers: TypeAlias = ArrayLike | SupportsDLPack
+Factors: TypeAlias = Numbers | numbers.Rational
+"""Incoming gradients: fractions count exactly."""

@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict, overload
 
-from cylosses._types import Array, Axis, Number, Numbers, Operand, Reduction
+from cylosses._types import Array, Axis, Factors, Number, Numbers, Operand, Reduction
 
 __all__ = [
     "SmoothL1LossOptions",
@@ -82,7 +82,7 @@ def smooth_l1_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def smooth_l1_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -110,7 +110,7 @@ def l1_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def l1_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -137,7 +137,7 @@ def mse_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def mse_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -163,7 +163,7 @@ def huber_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def huber_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -190,7 +190,7 @@ def tukey_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def tukey_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -217,7 +217,7 @@ def quantile_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def quantile_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -244,7 +244,7 @@ def epsilon_insensitive_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def epsilon_insensitive_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -271,7 +271,7 @@ def pseudo_huber_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def pseudo_huber_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
@@ -298,7 +298,7 @@ def charbonnier_loss(
     n_threads: int | None = None,
 ) -> Any: ...
 def charbonnier_loss_backward(
-    grad_output: Numbers,
+    grad_output: Factors,
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cylosses._call import CURVATURES, Call, as_float, check_reduction, reduction_of
 from cylosses._kernels import dispatch
-from cylosses._types import Array, Axis, Curvature, Number, Numbers, Operand, Reduction
+from cylosses._types import Array, Axis, Curvature, Factors, Number, Numbers, Operand, Reduction
 
 if TYPE_CHECKING:
     from cylosses.streaming import StreamingLoss
@@ -202,7 +202,7 @@ class Loss:
         input: Numbers,
         target: Numbers,
         *,
-        grad_output: Numbers | None = None,
+        grad_output: Factors | None = None,
         wrt: Operand = "input",
         weight: Numbers | None = None,
         where: Numbers | None = None,

@@ -6,6 +6,7 @@ are errors themselves), and that raises when it runs.
 
 import pickle
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, assert_type
 
 import numpy as np
@@ -143,6 +144,8 @@ def totals() -> None:
     assert_type(other, StreamingLoss)
     total.merge(other)
     total.compute()
+    assert_type(total.exact(), Fraction)
+    SmoothL1Loss(reduction="sum").grad(x, y, grad_output=1 / total.exact())
     assert_type(total.count, int)
     assert_type(total.loss, Loss)
     total.reset()
@@ -152,6 +155,14 @@ def the_rest() -> None:
     cylosses.set_num_threads(2)
     assert_type(cylosses.get_num_threads(), int)
     cylosses.set_num_threads(None)
+    with cylosses.default_floating_point_mode():
+        x.sum()
+
+    @cylosses.default_floating_point_mode()
+    def in_default_mode(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return values * 2
+
+    assert_type(in_default_mode(x), npt.NDArray[np.float64])
     cylosses.show_versions()
     assert_type(cylosses.get_include(), str)
     assert_type(cylosses.__version__, str)
