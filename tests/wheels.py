@@ -30,7 +30,7 @@ SUPPORTED = ("python3.11", "python3.12", "python3.13", "python3.14", "python3.14
 MOST_BYTES = 1_000_000
 COMPILERS = ("cc", "c99", "gcc", "g++", "c++", "clang", "clang++", "tcc", "cl")
 NEEDED_TOOLS = ("objdump",)  # that tests call, besides Python
-READ_BY_TESTS = ("tests", "docs", "examples", "README.md", "pyproject.toml")
+READ_BY_TESTS = ("tests", "tools", "docs", "examples", "README.md", "pyproject.toml")
 LINUX = sys.platform == "linux"
 NO_TESTS = 5  # pytest's exit code
 
