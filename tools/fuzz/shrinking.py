@@ -255,7 +255,9 @@ def _replaced(put: Callable[[np.ndarray], Case], array: np.ndarray, chosen: np.n
 def _kind(mismatch: Mismatch) -> str:
     if mismatch.what == "exception":
         return mismatch.text.split(":")[0]
-    return mismatch.what if mismatch.what.split()[0] in ("side", "elementwise") else "result"
+    if mismatch.what.split()[0] in ("side", "elementwise"):
+        return mismatch.what
+    return "rounding" if mismatch.slight else "result"
 
 
 def shrink(case: Case, mismatch: Mismatch, wrong: Wrong, seconds: float = 10.0) -> tuple[Case, Mismatch]:
