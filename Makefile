@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
 
-.PHONY: demo test lint wheel check-package test-peers exactness same-bits bench bench-quick clean
+.PHONY: demo test lint wheel check-package test-peers exactness same-bits fuzz bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -61,6 +61,12 @@ exactness: $(VENV)/.installed $(VENV)/.test-group
 
 same-bits: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.build_hashes
+
+# Random calls of every kind against exact rationals; a failure is printed as a few lines of Python, with the seed that brings it back.
+# BUILDS="x86-64-v2 x86-64-v3" runs a process for each at the same time; ONLY=layouts, modes, weights or integers draws nothing else.
+SECONDS ?= 60
+fuzz: $(VENV)/.installed $(VENV)/.test-group
+	$(PY) -m tools.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(BUILDS),--builds $(BUILDS))
 
 # Every row is on disk once it is timed: `make bench RESUME=1` goes on where an interrupted run stopped, and `make bench REDO=1`
 # times the rows again that other programs disturbed. It writes benchmarks/RESULTS.md with its pictures, and the table of README.md.

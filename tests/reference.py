@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import ml_dtypes
 import mpmath
 import numpy as np
 
@@ -47,6 +48,23 @@ FORMATS = {
 }
 
 
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+FLOATS = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32), np.dtype(np.float64))
+INTEGERS = tuple(np.dtype(name) for name in ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"))
+
+
+def result_dtype(*dtypes: np.dtype) -> np.dtype:
+    """What DESIGN 2.4 says: the widest float, float32 for the two half precisions together, float64 without floats."""
+    floats = {dtype for dtype in dtypes if dtype in FLOATS}
+    if floats == {np.dtype(np.float16), BFLOAT16}:
+        return np.dtype(np.float32)
+    return max(floats, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
+
+
+def working_dtype(result: np.dtype) -> np.dtype:
+    return np.dtype(np.float64) if result == np.float64 else np.dtype(np.float32)
+
+
 def _format(dtype: Any) -> Format:
     return FORMATS[dtype if isinstance(dtype, str) and dtype == "bfloat16" else np.dtype(dtype).name]
 
@@ -62,16 +80,22 @@ def as_fraction(number: Any) -> Fraction:
 
 def _floor_log2(value: Fraction) -> int:
     """The exponent of the binade that holds a positive fraction."""
-    exponent = value.numerator.bit_length() - value.denominator.bit_length()
-    return exponent if Fraction(2) ** exponent <= value else exponent - 1
+    top, bottom = value.numerator, value.denominator
+    exponent = top.bit_length() - bottom.bit_length()
+    reaches = bottom << exponent <= top if exponent >= 0 else bottom <= top << -exponent
+    return exponent if reaches else exponent - 1
+
+
+def _power_of_two(exponent: int) -> Fraction:
+    return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
 
 
 def ulp(value: Exact, dtype: Any) -> Fraction:
     """The distance between neighbouring numbers of the format around `value`: constant below the smallest normal."""
     form = _format(dtype)
     if value == 0:
-        return Fraction(2) ** form.lowest
-    return Fraction(2) ** max(_floor_log2(abs(as_fraction(value))) - form.precision + 1, form.lowest)
+        return _power_of_two(form.lowest)
+    return _power_of_two(max(_floor_log2(abs(as_fraction(value))) - form.precision + 1, form.lowest))
 
 
 def round_fraction(value: Exact, dtype: Any) -> np.floating:
@@ -87,7 +111,7 @@ def round_fraction(value: Exact, dtype: Any) -> np.floating:
     value = as_fraction(value)
     unit = ulp(value, dtype)
     steps = round(value / unit)  # Python rounds a fraction to the nearest integer, ties to even
-    if abs(steps * unit) >= Fraction(2) ** form.overflow:
+    if abs(steps * unit) >= _power_of_two(form.overflow):
         return scalar(math.copysign(math.inf, steps))
     # At most 53 bits times a power of two that the format has: both conversions are exact.
     return scalar(math.ldexp(steps, _floor_log2(unit)))
@@ -105,13 +129,15 @@ def ulp_error(got: Any, exact: Exact, dtype: Any) -> float:
     if math.isnan(got):
         return math.inf
     exact = as_fraction(exact)
-    limit = Fraction(2) ** _format(dtype).overflow
+    limit = _power_of_two(_format(dtype).overflow)
     unit = ulp(exact, dtype)
     if math.isinf(got):
         if abs(exact) >= limit and (exact > 0) == (got > 0):
             return 0.0
-        return float(abs((limit if got > 0 else -limit) - exact) / unit)
-    return float(abs(Fraction(got) - exact) / unit)
+        got = limit if got > 0 else -limit
+    return float(
+        min(abs(Fraction(got) - exact) / unit, Fraction(2) ** 1000)
+    )  # of a wrong infinity, it may be more than floats hold
 
 
 # Sums ---------------------------------------------------------------------------------------------------------------
@@ -204,17 +230,26 @@ def _slices(shape: tuple[int, ...], axis: Any) -> tuple[set[int], list[tuple[Any
     return axes, [tuple(slice(None) if k in axes else index[k] for k in sorted(every)) for index in np.ndindex(*left)]
 
 
+def reduced_slices(
+    losses: np.ndarray, reduction: str, weights: Any = None, where: Any = None, axis: Any = None, most: int | None = None
+) -> dict[int, np.floating]:
+    """What `sum` or `mean` must return for each slice, by its number, exact and then rounded once: of all, or at `most` of some."""
+    exact = {"sum": exact_sum, "mean": exact_mean}[reduction]
+    _, slices = _slices(losses.shape, axis)
+    full = [None if operand is None else np.broadcast_to(np.asarray(operand), losses.shape) for operand in (weights, where)]
+    some = range(len(slices)) if most is None or len(slices) <= most else np.linspace(0, len(slices) - 1, most, dtype=int).tolist()
+    return {
+        k: round_fraction(exact(losses[slices[k]], *(None if part is None else part[slices[k]] for part in full)), losses.dtype)
+        for k in some
+    }
+
+
 def reduced(
     losses: np.ndarray, reduction: str, weights: Any = None, where: Any = None, axis: Any = None, keepdims: bool = False
 ) -> Any:
     """What `sum` or `mean` must return for these elementwise losses: exact per slice, then rounded once to their dtype."""
-    exact = {"sum": exact_sum, "mean": exact_mean}[reduction]
-    axes, slices = _slices(losses.shape, axis)
-    full = [None if operand is None else np.broadcast_to(np.asarray(operand), losses.shape) for operand in (weights, where)]
-    results = [
-        round_fraction(exact(losses[index], *(None if operand is None else operand[index] for operand in full)), losses.dtype)
-        for index in slices
-    ]
+    axes, _ = _slices(losses.shape, axis)
+    results = list(reduced_slices(losses, reduction, weights, where, axis).values())
     left = (1 if k in axes else n for k, n in enumerate(losses.shape) if keepdims or k not in axes)
     return np.array(results, losses.dtype).reshape(tuple(left))[()]
 
@@ -236,30 +271,130 @@ def weighted(losses: np.ndarray, weights: Any, where: Any) -> np.ndarray:
 # Gradients ----------------------------------------------------------------------------------------------------------
 
 
+# How far gradients and Hessians may be from derivative * weight * grad_output / divisor, in ulp of the result's dtype. In float64
+# the factor of a mean, weight * grad_output / divisor, is rounded to a float64 before the derivative is multiplied with it, and
+# the product once more: each costs up to half an ulp of its own, the first up to a whole one of the result, whose significand
+# may be the smaller one. The narrower dtypes round a float64 to which neither adds more than a few millionths of their ulp;
+# the half precisions round a float32 on the way, which adds up to 2**-13 ulp in float16.
+GRADIENT_ULPS = {"float16": 0.52, "bfloat16": 0.52, "float32": 0.51, "float64": 1.5}
+
+
 def divisors(shape: tuple[int, ...], weights: Any = None, where: Any = None, axis: Any = None) -> np.ndarray:
-    """What `mean` divides by, rounded to float64, for each slice: of the shape of the call, with ones for what is summed."""
+    """What `mean` divides by, as fractions, for each slice: of the shape of the call, with ones for what is summed."""
     axes, slices = _slices(shape, axis)
     ones = np.broadcast_to(np.float64(1) if weights is None else np.asarray(weights), shape)
     keep = selection(shape, weights, where)
-    totals = [sum(map(_sum_finite, _doubles(ones[index][keep[index]])), Fraction(0)) for index in slices]
-    results = np.array([round_fraction(total, np.float64) for total in totals], np.float64)
+    results = np.empty(len(slices), object)
+    results[:] = [sum(map(_sum_finite, _doubles(ones[index][keep[index]])), Fraction(0)) for index in slices]
     return results.reshape([1 if k in axes else n for k, n in enumerate(shape)])
 
 
-def scaled_gradient(
-    derivative: np.ndarray, grad_output: Any, divisor: Any = 1, weights: Any = None, where: Any = None, wrt: str = "input"
-) -> np.ndarray:
-    """The elementwise gradient that follows from the derivative: scaled in float64, rounded once to its dtype.
+def _product(slope: float, weight: Any, incoming: Any, divisor: Any) -> Exact:
+    if math.isnan(slope) or math.isnan(incoming):
+        return math.nan
+    if math.isinf(slope) or math.isinf(incoming):
+        return slope * incoming  # NaN for 0 times infinity; a weight and a divisor are positive
+    return Fraction(slope) * Fraction(weight) * Fraction(incoming) / Fraction(divisor)
 
-    The derivative is in the working dtype; the same holds for second derivatives and IRLS weights.
+
+def _places(operand: Any, shape: tuple[int, ...], at: np.ndarray | None) -> np.ndarray:
+    """The elements of an operand that broadcasts to `shape` at flat places, all by default: flat, and floats in float64."""
+    operand = np.asarray(operand)
+    full = np.broadcast_to(operand if operand.dtype.kind in "iuO" else operand.astype(np.float64), shape)
+    return full.ravel() if at is None else full[np.unravel_index(at, shape)] if shape else full.ravel()[at]
+
+
+def exact_scaled_gradient(
+    derivative: np.ndarray,
+    grad_output: Any = 1,
+    divisor: Any = 1,
+    weights: Any = None,
+    where: Any = None,
+    wrt: str = "input",
+    at: np.ndarray | None = None,
+) -> list[Exact]:
+    """derivative * weight * grad_output / divisor of each element, or of those at flat places, without any rounding.
+
+    The derivative is the library's, in the working dtype; the same holds for second derivatives and IRLS weights. What is removed
+    is 0, whatever it holds. NaN stays NaN, and an infinite derivative or grad_output gives infinity, or NaN times 0.
     """
+    shape = derivative.shape
+    keep = selection(shape, weights, where).ravel()
+    keep = keep if at is None else keep[at]
+    sign = -1 if wrt == "target" else 1
+    columns = [
+        _places(operand, shape, at).tolist() for operand in (derivative, 1 if weights is None else weights, grad_output, divisor)
+    ]
+    return [sign * _product(*row) if kept else Fraction(0) for kept, *row in zip(keep.tolist(), *columns, strict=True)]
+
+
+def worst_ulp(got: Any, exact: Iterable[Exact]) -> float:
+    """The largest error of computed numbers, in units in the last place of their own dtype; 0 without any."""
+    got = np.asarray(got)
+    pairs = zip(got.astype(np.float64).ravel().tolist(), exact, strict=True)
+    return max((ulp_error(number, value, got.dtype) for number, value in pairs), default=0.0)
+
+
+def _long(numbers: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers or fractions as long doubles, whose exponents reach farther, of a shape that they broadcast to: flat."""
+    numbers = np.asarray(numbers)
+    if numbers.dtype == object:
+        scaled = [(n / _power_of_two(e), e) for n, e in ((n, _floor_log2(n) if n else 0) for n in map(Fraction, numbers.flat))]
+        numbers = np.array([np.ldexp(np.longdouble(float(n)), e) for n, e in scaled], np.longdouble).reshape(numbers.shape)
+    return np.broadcast_to(numbers.astype(np.longdouble), shape).ravel()
+
+
+def suspects(got: np.ndarray, factors: Iterable[Any], divisor: Any, most: int) -> np.ndarray:
+    """Flat places of a result that are worth exact arithmetic: all of a few, else those that are farthest off, and others.
+
+    Far off from the product of the factors over the divisor in long doubles, which choose, and decide nothing.
+    """
+    if got.size <= most:
+        return np.arange(got.size)
+    form = _format(got.dtype)
     with np.errstate(all="ignore"):
-        scale = np.asarray(grad_output, np.float64) / np.asarray(divisor, np.float64)
-        scale = -scale if wrt == "target" else scale
-        if weights is not None:
-            scale = scale * np.asarray(weights).astype(np.float64)
-        scaled = (derivative.astype(np.float64) * scale).astype(derivative.dtype)
-    return np.where(selection(derivative.shape, weights, where), scaled, derivative.dtype.type(0))
+        approximate = 1 / _long(divisor, got.shape)
+        for factor in factors:
+            approximate = approximate * _long(factor, got.shape)
+        computed = got.astype(np.longdouble).ravel()
+        unit = np.maximum(abs(approximate) * np.longdouble(2) ** (1 - form.precision), np.longdouble(2) ** form.lowest)
+        distance = abs(computed - approximate) / unit
+        distance = np.where((computed == approximate) | (np.isnan(computed) & np.isnan(approximate)), 0, distance)
+        distance = np.where(np.isnan(distance), np.inf, distance)
+    return np.unique(
+        np.concatenate([np.argpartition(distance, -most // 2)[-most // 2 :], np.linspace(0, got.size - 1, most // 2, dtype=int)])
+    )
+
+
+def gradient_error(
+    got: Any,
+    derivative: np.ndarray,
+    grad_output: Any = 1,
+    divisor: Any = 1,
+    weights: Any = None,
+    where: Any = None,
+    wrt: str = "input",
+) -> tuple[float, int | None, Exact]:
+    """The largest error of a gradient or Hessian in ulp, the flat place where it is, and what is exact there.
+
+    Of large arrays, some forty elements are compared: see `suspects`.
+    """
+    got = np.asarray(got)
+    if got.shape != derivative.shape:
+        return math.inf, None, math.nan
+    keep = selection(got.shape, weights, where)
+    slopes = np.where(keep, derivative, derivative.dtype.type(0))
+    sign = -1 if wrt == "target" else 1
+    at = suspects(got, (slopes, sign, 1 if weights is None else weights, grad_output), divisor, 40)
+    exact = exact_scaled_gradient(derivative, grad_output, divisor, weights, where, wrt, at)
+    found = [worst_ulp(number, [value]) for number, value in zip(got.ravel()[at], exact, strict=True)]
+    worst = int(np.argmax(found)) if found else None
+    return (0.0, None, math.nan) if worst is None else (found[worst], int(at[worst]), exact[worst])
+
+
+def is_scaled(got: Any, derivative: np.ndarray, *factors: Any, **more: Any) -> bool:
+    """Whether a gradient or Hessian is the derivative times `gradient_error`'s factors, as near as GRADIENT_ULPS demands."""
+    return gradient_error(got, derivative, *factors, **more)[0] <= GRADIENT_ULPS[np.asarray(got).dtype.name]
 
 
 def summed_gradient(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -582,6 +717,13 @@ ORACLE: dict[str, Oracle] = {
         ),
     ),
 }
+
+
+def exact_difference(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The error d = input - target of integers or bools: exact, and rounded once to float64."""
+    pairs = zip(*(operand.ravel().tolist() for operand in np.broadcast_arrays(inputs, targets)), strict=True)
+    errors = [float(int(a) - int(b)) for a, b in pairs]  # Python rounds an integer to the nearest float, ties to even
+    return np.array(errors, np.float64).reshape(np.broadcast_shapes(inputs.shape, targets.shape))
 
 
 def difference(inputs: Any, targets: Any, dtype: Any) -> np.ndarray:

@@ -294,9 +294,50 @@ def test_reductions_by_hand():
     assert same_bits(reference.reduced(losses[:0], "sum", axis=0), np.zeros(3, np.float32))
     assert same_bits(reference.reduced(losses[:0], "sum", axis=1), np.zeros(0, np.float32))
     assert same_bits(reference.weighted(losses, weights, where), np.array([[0, 0, 4], [0, 0, 0]], np.float32))
-    assert same_bits(reference.divisors(losses.shape, weights, where), np.array([[3.0]]))
-    assert same_bits(reference.divisors(losses.shape, None, where, axis=1), np.array([[3.0], [0.0]]))
-    assert same_bits(reference.divisors(losses.shape, axis=1), np.array([[3.0], [3.0]]))
+    assert reference.divisors(losses.shape, weights, where).tolist() == [[3]]
+    assert reference.divisors(losses.shape, None, where, axis=1).tolist() == [[3], [0]]
+    assert reference.divisors(losses.shape, axis=1).tolist() == [[3], [3]]
+
+
+def test_scaled_gradients_by_hand():
+    """Beyond the range of float64 on the way, and not at its end."""
+    slope = np.array([2.0, -4.0, np.nan, np.inf, 1e300])
+    weights = np.array([3e-311, 8e-311, 0, 1e-320, 1e308])
+    total = sum(map(Fraction, weights.tolist()))
+    assert reference.divisors(slope.shape, weights).tolist() == [total]
+    exact = reference.exact_scaled_gradient(slope, 3, total, weights, wrt="target")
+    assert exact[:3] == [-6 * Fraction(3e-311) / total, 12 * Fraction(8e-311) / total, 0]
+    assert exact[3] == -math.inf
+    assert reference.exact_scaled_gradient(slope, 0.0, 7)[:2] == [0, 0]
+    assert np.isnan(reference.exact_scaled_gradient(slope, 0.0, 7)[2:4]).all()
+    assert np.isnan(reference.exact_scaled_gradient(slope, np.nan, where=[1, 0, 0, 0, 0])[0])
+    assert reference.exact_scaled_gradient(slope, [1, 2, 3, 4, 5], at=np.array([1])) == [-8]
+
+
+def test_a_gradient_that_is_off_is_found_wherever_it_is(rng):
+    slope, weights = rng.standard_normal((2, 3000))
+    weights = abs(weights) * 10.0 ** rng.integers(-100, 100, 3000)
+    divisor = reference.divisors(slope.shape, weights)
+    got = np.array([round_fraction(exact, np.float64) for exact in reference.exact_scaled_gradient(slope, 1, divisor, weights)])
+    assert reference.gradient_error(got, slope, 1, divisor, weights)[0] <= 0.5
+    place = int(rng.integers(3000))
+    got[place] *= 1 + 2.0**-50
+    worst, at, _ = reference.gradient_error(got, slope, 1, divisor, weights)
+    assert at == place
+    assert worst > 1.5
+    assert not reference.is_scaled(got, slope, 1, divisor, weights)
+    assert not reference.is_scaled(got[1:], slope, 1, divisor, weights)
+    single = got.astype(np.float32)
+    assert reference.gradient_error(single, slope, 1, divisor, weights)[0] <= 0.5 + 2.0**-20
+
+
+def test_differences_of_integers_are_exact():
+    a, b = np.array([2**63 - 1, -(2**63), 5]), np.array([2**64 - 1, 2**64 - 1, 2**63 + 1], np.uint64)
+    assert reference.exact_difference(a, b).tolist() == [-(2.0**63), -(1.5 * 2.0**64), -(2.0**63)]
+    assert reference.exact_difference(np.array([1_750_000_000_000_000_100]), np.array(1_750_000_000_000_000_000)).tolist() == [
+        100.0
+    ]
+    assert reference.exact_difference(np.array([True, False]), np.array([[255]], np.uint8)).tolist() == [[-254.0, -255.0]]
 
 
 def test_the_difference_is_rounded_once(rng):
