@@ -483,7 +483,7 @@ cdef inline bint set_factors(
     cdef bint each = job.grad_output.data is not NULL
     cdef Py_ssize_t i
     cdef int extreme = 0
-    if job.scale_exponent != 0:
+    if job.scale_exponent != 0 or not scale - scale == 0:
         return False
     if each:
         for i in range(n):

@@ -24,7 +24,7 @@
  *   outputs           come last. An output array may be one of the inputs; apart from that, arrays must not overlap.
  *
  * They return one of enum cylosses_status. Where that is not CYLOSSES_OK, results that are single numbers, and accumulators, are as
- * they were before; what output arrays then hold is undefined.
+ * they were before. An output array that is one of the inputs is as it was, too; what another one then holds is undefined.
  *
  * Compatibility: numbers of the enumerations and the places of the functions never change while CYLOSSES_ABI_VERSION stays; new
  * functions are added at the end. */
@@ -50,7 +50,7 @@ enum cylosses_loss {
     CYLOSSES_MSE = 2,                   /* no parameter: 0 */
     CYLOSSES_HUBER = 3,                 /* delta > 0 */
     CYLOSSES_TUKEY = 4,                 /* c > 0, finite */
-    CYLOSSES_QUANTILE = 5,              /* 0 < q < 1 */
+    CYLOSSES_QUANTILE = 5,              /* 0 <= q <= 1 */
     CYLOSSES_EPSILON_INSENSITIVE = 6,   /* epsilon >= 0 */
     CYLOSSES_PSEUDO_HUBER = 7,          /* delta > 0 */
     CYLOSSES_CHARBONNIER = 8            /* eps > 0, finite */
