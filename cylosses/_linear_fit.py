@@ -227,7 +227,11 @@ class Design:
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Have threads for `walk` while the context lasts."""
+        """Have threads for `walk` while the context lasts.
+
+        A thread begins in the floating-point mode of the one that starts it, or in the system's, which is the default one: that of
+        `fit`. They are started in `walk`, and end here.
+        """
         if len(self._spans) == 1:
             yield
             return

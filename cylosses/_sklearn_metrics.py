@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array, check_consistent_length
 
-from cylosses import LOSSES, L1Loss, Loss
+from cylosses import LOSSES, L1Loss, Loss, default_floating_point_mode
 from cylosses._sklearn_checks import checked_weight
 
 __all__ = ["SCORERS"]  # the functions and scorers are added below
@@ -95,6 +95,7 @@ def _define(cls: type[Loss]) -> None:
     }
     metric, scorer = f"mean_{cls.name}_error", f"neg_mean_{cls.name}_error_scorer"
     exec(compile(_METRIC.format(**words), f"{__file__} (template)", "exec"), globals())
+    globals()[metric] = default_floating_point_mode()(globals()[metric])  # the parameter is read in it, too
     globals()[metric].__doc__ = _METRIC_DOC.format(**words)
     globals()[scorer] = SCORERS[scorer.removesuffix("_scorer")] = make_scorer(globals()[metric], greater_is_better=False)
     __all__.extend((metric, scorer))

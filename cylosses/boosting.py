@@ -10,7 +10,9 @@ c. That number rescales gradient and Hessian, both by the same factor: leaf valu
    act as they do for squared errors, whatever the unit of the targets.
 d. No state that shows. ``"auto"`` is a function of the targets that come with the call; what was worked out is kept, and worked
    out again for other targets, so that copies, folds and second fits see nothing of earlier ones.
-e. Plain Python: CatBoost would compile with numba what does not use ``self``, and warns where it cannot; ``no_jit`` says so.
+e. A booster, or a library beside it, may have left another floating-point mode in the thread that calls. Each public method
+   computes in the default one, comparisons included: where subnormal numbers count as 0, different parameters are equal.
+f. Plain Python: CatBoost would compile with numba what does not use ``self``, and warns where it cannot; ``no_jit`` says so.
 """
 
 import math
@@ -21,6 +23,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 
+from cylosses import default_floating_point_mode
 from cylosses._weights import ratios
 from cylosses.losses import LOSSES, L1Loss, Loss
 
@@ -49,6 +52,7 @@ _LEAST = 5e-324  # the least positive float64
 _REMEMBERED = 4
 
 
+@default_floating_point_mode()
 def robust_scale(targets: Any, sample_weight: Any = None) -> float:
     """Return a robust standard deviation of targets, in their units: 1.4826 times the median absolute deviation.
 
@@ -281,17 +285,20 @@ class _Adapter:
         parameter = {} if self._parameter is None else {str(LOSSES[self.loss].parameter_name): self._parameter}
         return {"loss": self.loss, self._own: getattr(self, self._own), "scale": self._scale} | parameter
 
+    @default_floating_point_mode()
     def __repr__(self) -> str:
         settings = self._settings()
         first = settings.pop("loss")
         texts = (f"{name}={'float(' + repr('inf') + ')' if value == np.inf else repr(value)}" for name, value in settings.items())
         return f"{type(self).__name__}({', '.join((repr(first), *texts))})"
 
+    @default_floating_point_mode()
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
         return self._settings() == other._settings()
 
+    @default_floating_point_mode()
     def __hash__(self) -> int:
         return hash((type(self), *self._settings().values()))
 
@@ -340,6 +347,7 @@ class _Adapter:
             )
         return self._fixed
 
+    @default_floating_point_mode()
     def for_targets(self, targets: Any, sample_weight: Any = None) -> Self:
         """Return the same with numbers in place of ``"auto"``, worked out of targets. CatBoost needs them.
 
@@ -446,6 +454,7 @@ class Objective(_Adapter):
     curvature: Literal["exact", "mm", "ones"]
     """What stands for the Hessian."""
 
+    @default_floating_point_mode()
     def __init__(
         self,
         loss: str = "smooth_l1",
@@ -458,6 +467,7 @@ class Objective(_Adapter):
         super().__init__(loss, scale, parameter)
 
     # LightGBM counts the parameters, XGBoost looks for the name of the third: no fewer, no more, no other name.
+    @default_floating_point_mode()
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[_Array, _Array]:
         """Return gradient and Hessian: LightGBM and XGBoost call this.
 
@@ -482,6 +492,7 @@ class Objective(_Adapter):
         gradients, hessians = zip(*derivatives, strict=True)
         return np.stack(gradients, 1), np.stack(hessians, 1)
 
+    @default_floating_point_mode()
     def calc_ders_range(self, approxes: Any, targets: Any, weights: Any) -> _Array:
         """Return minus gradient and minus Hessian as an array of shape (n, 2): CatBoost, which maximises, calls this.
 
@@ -517,6 +528,7 @@ class Objective(_Adapter):
             hessian *= terms.factor
         return gradient, hessian
 
+    @default_floating_point_mode()
     def metric(self, booster: str) -> "Metric":
         """Return the metric of the same loss, parameter and scale.
 
@@ -575,6 +587,7 @@ class Metric(_Adapter):
     booster: str
     """Whose conventions the results follow."""
 
+    @default_floating_point_mode()
     def __init__(
         self,
         loss: str = "smooth_l1",
@@ -589,6 +602,7 @@ class Metric(_Adapter):
         if self._fixed is None and self._parameter != "auto":  # the scale is for the parameter alone, here
             object.__setattr__(self, "_fixed", self._terms(1.0))
 
+    @default_floating_point_mode()
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float | tuple[str, float] | tuple[str, float, bool]:
         """Return the mean loss in the form that the booster wants.
 
@@ -611,6 +625,7 @@ class Metric(_Adapter):
             return self.loss, value, False
         return (self.loss, value) if native else value
 
+    @default_floating_point_mode()
     def evaluate(self, approxes: Any, target: Any, weight: Any) -> tuple[float, float]:
         """Return the sums of weight times loss and of the weights, of some rows: CatBoost calls this.
 
@@ -640,6 +655,7 @@ class Metric(_Adapter):
         loss = _loss(self.loss, reduction, self._parameter_at(terms.scale))  # in the units of the data, whatever that of the terms
         return float(loss(batch.prediction, batch.target, weight=batch.weight))
 
+    @default_floating_point_mode()
     def get_final_error(self, error: float, weight: float) -> float:
         """Return the mean of the sums: CatBoost calls this.
 

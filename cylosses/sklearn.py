@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cylosses import LOSSES, Loss, SmoothL1Loss, get_num_threads
+from cylosses import LOSSES, Loss, SmoothL1Loss, default_floating_point_mode, get_num_threads
 
 try:
     from scipy.sparse import issparse
@@ -143,6 +143,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         self.warm_start = warm_start
         self.n_threads = n_threads
 
+    @default_floating_point_mode()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
@@ -189,6 +190,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         self.n_evaluations_ = int(n_evaluations[0]) if one else n_evaluations
         return self
 
+    @default_floating_point_mode()
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """Predict the targets.
 
@@ -275,7 +277,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         warnings.warn(
             f"SmoothL1Regressor did not converge {advice} (scaled gradient {worst.gradient:.2g}, tol={self.tol:.2g})",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,  # beyond fit and its decorator
         )
 
 
