@@ -31,6 +31,7 @@ from scipy.optimize import minimize
 from scipy.sparse import issparse
 
 from cylosses import EpsilonInsensitiveLoss, L1Loss, Loss, QuantileLoss, SmoothL1Loss
+from cylosses._weights import ratios
 
 Vector = npt.NDArray[np.float64]
 
@@ -226,7 +227,11 @@ class Design:
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Have threads for `walk` while the context lasts."""
+        """Have threads for `walk` while the context lasts.
+
+        A thread begins in the floating-point mode of the one that starts it, or in the system's, which is the default one: that of
+        `fit`. They are started in `walk`, and end here.
+        """
         if len(self._spans) == 1:
             yield
             return
@@ -383,6 +388,7 @@ class Objective:
         """Return the constant model of the median of some targets, 0 without an intercept, and their mean absolute residual."""
         counted = np.arange(self._design.n_samples) if self._weight is None else np.flatnonzero(self._weight)
         target, weight = self._operands(counted[:: max(1, len(counted) // START_ROWS)])
+        weight = None if weight is None else ratios(weight)
         c = float(np.quantile(target, 0.5, weights=weight, method="inverted_cdf")) if self._fit_intercept else 0.0
         with np.errstate(over="ignore"):
             error = float(np.average(np.abs(target.astype(np.float64) - c), weights=weight))

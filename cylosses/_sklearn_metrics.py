@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array, check_consistent_length
 
-from cylosses import LOSSES, Loss
+from cylosses import LOSSES, L1Loss, Loss, default_floating_point_mode
+from cylosses._sklearn_checks import checked_weight
 
 __all__ = ["SCORERS"]  # the functions and scorers are added below
 
@@ -28,14 +29,7 @@ def _mean_error(loss: Loss, y_true: Any, y_pred: Any, sample_weight: Any, multio
     check_consistent_length(y_true, y_pred, sample_weight)
     if y_true.shape != y_pred.shape:
         raise ValueError(f"y_true and y_pred must have as many outputs, got {y_true.shape[1]} and {y_pred.shape[1]}")
-    weight = None
-    if sample_weight is not None:
-        weight = check_array(sample_weight, ensure_2d=False, dtype=[np.float64, np.float32], input_name="sample_weight")
-        if weight.ndim != 1:
-            raise ValueError(f"sample_weight must have one axis, got the shape {weight.shape}")
-        if not weight.any():
-            raise ValueError("every sample_weight is zero: at least one must be positive")
-        weight = weight[:, None]
+    weight = None if sample_weight is None else checked_weight(sample_weight, len(y_true))[:, None]
     if isinstance(multioutput, str):
         if multioutput == "uniform_average":
             return float(loss(y_pred, y_true, weight=weight))
@@ -45,7 +39,10 @@ def _mean_error(loss: Loss, y_true: Any, y_pred: Any, sample_weight: Any, multio
     shares = check_array(multioutput, ensure_2d=False, dtype=np.float64, input_name="multioutput")
     if shares.shape != (y_true.shape[1],):
         raise ValueError(f"multioutput must have the shape ({y_true.shape[1]},), one weight an output, got {shares.shape}")
-    return float(np.average(loss(y_pred, y_true, weight=weight, axis=0), weights=shares))
+    if shares.min() < 0 or not shares.any():
+        raise ValueError(f"multioutput must hold weights that are not negative and not all 0, got {multioutput!r}")
+    errors = loss(y_pred, y_true, weight=weight, axis=0)
+    return float(L1Loss()(errors.astype(np.float64), np.zeros(len(errors)), weight=shares))  # an exact mean, for none is negative
 
 
 _METRIC = """
@@ -98,6 +95,7 @@ def _define(cls: type[Loss]) -> None:
     }
     metric, scorer = f"mean_{cls.name}_error", f"neg_mean_{cls.name}_error_scorer"
     exec(compile(_METRIC.format(**words), f"{__file__} (template)", "exec"), globals())
+    globals()[metric] = default_floating_point_mode()(globals()[metric])  # the parameter is read in it, too
     globals()[metric].__doc__ = _METRIC_DOC.format(**words)
     globals()[scorer] = SCORERS[scorer.removesuffix("_scorer")] = make_scorer(globals()[metric], greater_is_better=False)
     __all__.extend((metric, scorer))

@@ -10,16 +10,22 @@ c. That number rescales gradient and Hessian, both by the same factor: leaf valu
    act as they do for squared errors, whatever the unit of the targets.
 d. No state that shows. ``"auto"`` is a function of the targets that come with the call; what was worked out is kept, and worked
    out again for other targets, so that copies, folds and second fits see nothing of earlier ones.
-e. Plain Python: CatBoost would compile with numba what does not use ``self``, and warns where it cannot; ``no_jit`` says so.
+e. A booster, or a library beside it, may have left another floating-point mode in the thread that calls. Each public method
+   computes in the default one, comparisons included: where subnormal numbers count as 0, different parameters are equal.
+f. Plain Python: CatBoost would compile with numba what does not use ``self``, and warns where it cannot; ``no_jit`` says so.
 """
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 
-from cylosses.losses import LOSSES, Loss
+from cylosses import default_floating_point_mode
+from cylosses._weights import ratios
+from cylosses.losses import LOSSES, L1Loss, Loss
 
 __all__ = ["Metric", "Objective", "robust_scale"]
 
@@ -39,10 +45,14 @@ _PER_MEDIAN_DEVIATION = 1.482602218505602
 _PER_MEAN_DEVIATION = 1.2533141373155003
 # Scales above need no other unit.
 _LEAST_PLAIN_SCALE = 2.0**-10
+# Targets from here on are halved: so their differences, and sums of two, are finite.
+_HUGE = 2.0**1022
+_LEAST = 5e-324  # the least positive float64
 # Datasets whose scales are remembered: training and evaluation sets take turns.
 _REMEMBERED = 4
 
 
+@default_floating_point_mode()
 def robust_scale(targets: Any, sample_weight: Any = None) -> float:
     """Return a robust standard deviation of targets, in their units: 1.4826 times the median absolute deviation.
 
@@ -51,7 +61,7 @@ def robust_scale(targets: Any, sample_weight: Any = None) -> float:
     targets : array_like of shape (n,)
         Finite real numbers.
     sample_weight : array_like of shape (n,), optional
-        Finite and not negative. Weight 0 removes a target, weight k counts it k times.
+        Finite and not negative. Weight 0 removes a target, weight k counts it k times; only the ratios of weights matter.
 
     Returns
     -------
@@ -89,17 +99,25 @@ def robust_scale(targets: Any, sample_weight: Any = None) -> float:
             raise ValueError(f"sample_weight has shape {weights.shape}, targets have {values.shape}")
         if not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError("sample_weight must be finite and not negative")
-        values, weights = values[weights > 0], weights[weights > 0]
+        values, weights = values[weights > 0], ratios(weights[weights > 0])
     if values.size == 0:
         raise ValueError("targets must hold at least one number with a weight to have a scale")
     if not np.isfinite(values).all():
         raise ValueError("targets must be finite to have a scale, got NaN or inf")
-    # Halved differences do not overflow.
-    deviations = abs(values / 2 - _median(values, weights) / 2)
-    scale = 2 * _PER_MEDIAN_DEVIATION * _median(deviations, weights)
+    unit = 1.0 if np.max(abs(values)) < _HUGE else 2.0
+    values = values / unit
+    median = _median(values, weights)
+    deviations = abs(values - median)
+    scale = _PER_MEDIAN_DEVIATION * _median(deviations, weights)
     if scale == 0:
-        scale = 2 * _PER_MEAN_DEVIATION * float(np.average(deviations, weights=weights))
+        scale = _PER_MEAN_DEVIATION * _mean(deviations, weights)
+    scale *= unit
     return scale if 0 < scale < np.inf else 1.0
+
+
+def _mean(values: _Array, weights: _Array | None = None) -> float:
+    """Return the mean of numbers that are not negative: an exact sum, which does not overflow."""
+    return float(L1Loss()(values, np.zeros_like(values), weight=weights))
 
 
 def _median(values: _Array, weights: _Array | None) -> float:
@@ -107,11 +125,20 @@ def _median(values: _Array, weights: _Array | None) -> float:
     if weights is None:
         return float(np.median(values))
     order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[order])
-    half = below[-1] / 2
-    first = int(np.searchsorted(below, half))
-    last = first + 1 if below[first] == half and first + 1 < len(order) else first
-    return float(values[order[first]] / 2 + values[order[last]] / 2)
+    order = order[weights[order] > 0]
+    ordered = weights[order]
+
+    def balance(last: int) -> float:
+        """Return the weight of the values up to one minus that of the others, of the sign of the exact difference."""
+        return math.fsum((*ordered[: last + 1].tolist(), *(-ordered[last + 1 :]).tolist()))
+
+    # Half of the weight is reached where the rounded sums reach it, within their error.
+    below = np.cumsum(ordered)
+    error = 2 * len(ordered) * np.finfo(np.float64).eps
+    near, beyond = np.searchsorted(below, below[-1] / 2 * np.array([1 - error, 1 + error])).tolist()
+    first = near + bisect_left(range(near, beyond), 0.0, key=balance)
+    last = first + 1 if first < beyond and balance(first) == 0 else first
+    return float(values[order[first]] if first == last else (values[order[first]] + values[order[last]]) / 2)
 
 
 @dataclass(frozen=True)
@@ -132,7 +159,7 @@ class _Terms:
         flat part has to do. A loss that is flat everywhere stays as it is.
         """
         # The core caps 1 / |d| at 2**20, which tiny errors need more of. A power of two rescales them without rounding.
-        unit = 1.0 if scale > _LEAST_PLAIN_SCALE else float(2.0 ** np.floor(np.log2(scale)))
+        unit = 1.0 if scale > _LEAST_PLAIN_SCALE else math.ldexp(0.5, math.frexp(scale)[1])
         loss = _loss(name, "sum", None if parameter is None else parameter if name in _WITHOUT_UNIT else parameter / unit)
         twice = 2 * (parameter or 0.0) / unit
         errors = np.array([scale / unit, 0.0, twice if twice < np.inf else 0.0, _FLOOR * scale / unit])
@@ -258,17 +285,20 @@ class _Adapter:
         parameter = {} if self._parameter is None else {str(LOSSES[self.loss].parameter_name): self._parameter}
         return {"loss": self.loss, self._own: getattr(self, self._own), "scale": self._scale} | parameter
 
+    @default_floating_point_mode()
     def __repr__(self) -> str:
         settings = self._settings()
         first = settings.pop("loss")
         texts = (f"{name}={'float(' + repr('inf') + ')' if value == np.inf else repr(value)}" for name, value in settings.items())
         return f"{type(self).__name__}({', '.join((repr(first), *texts))})"
 
+    @default_floating_point_mode()
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
         return self._settings() == other._settings()
 
+    @default_floating_point_mode()
     def __hash__(self) -> int:
         return hash((type(self), *self._settings().values()))
 
@@ -285,7 +315,9 @@ class _Adapter:
 
     def _parameter_at(self, scale: float) -> float | None:
         """Return the parameter as a number."""
-        return _AUTO.get(self.loss, LOSSES[self.loss].default) * scale if self._parameter == "auto" else self._parameter
+        if self._parameter != "auto":
+            return self._parameter
+        return max(_AUTO.get(self.loss, LOSSES[self.loss].default) * scale, _LEAST)  # 0 is no length
 
     def _terms(self, scale: float) -> _Terms:
         return _Terms.of(self.loss, self._parameter_at(scale), scale)
@@ -315,6 +347,7 @@ class _Adapter:
             )
         return self._fixed
 
+    @default_floating_point_mode()
     def for_targets(self, targets: Any, sample_weight: Any = None) -> Self:
         """Return the same with numbers in place of ``"auto"``, worked out of targets. CatBoost needs them.
 
@@ -421,6 +454,7 @@ class Objective(_Adapter):
     curvature: Literal["exact", "mm", "ones"]
     """What stands for the Hessian."""
 
+    @default_floating_point_mode()
     def __init__(
         self,
         loss: str = "smooth_l1",
@@ -433,6 +467,7 @@ class Objective(_Adapter):
         super().__init__(loss, scale, parameter)
 
     # LightGBM counts the parameters, XGBoost looks for the name of the third: no fewer, no more, no other name.
+    @default_floating_point_mode()
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[_Array, _Array]:
         """Return gradient and Hessian: LightGBM and XGBoost call this.
 
@@ -457,6 +492,7 @@ class Objective(_Adapter):
         gradients, hessians = zip(*derivatives, strict=True)
         return np.stack(gradients, 1), np.stack(hessians, 1)
 
+    @default_floating_point_mode()
     def calc_ders_range(self, approxes: Any, targets: Any, weights: Any) -> _Array:
         """Return minus gradient and minus Hessian as an array of shape (n, 2): CatBoost, which maximises, calls this.
 
@@ -485,11 +521,14 @@ class Objective(_Adapter):
         gradient, hessian = terms.loss.grad_and_hess(prediction, target, curvature=self.curvature, weight=batch.weight)
         gradient *= terms.factor * terms.unit
         if self.curvature == "mm" and terms.cap < np.inf:
-            np.minimum(hessian, terms.cap if batch.weight is None else terms.cap * batch.weight, out=hessian)
+            with np.errstate(over="ignore"):  # no cap is needed then
+                cap = terms.cap if batch.weight is None else terms.cap * batch.weight
+            np.minimum(hessian, cap, out=hessian)
         if self.curvature != "ones":
             hessian *= terms.factor
         return gradient, hessian
 
+    @default_floating_point_mode()
     def metric(self, booster: str) -> "Metric":
         """Return the metric of the same loss, parameter and scale.
 
@@ -548,6 +587,7 @@ class Metric(_Adapter):
     booster: str
     """Whose conventions the results follow."""
 
+    @default_floating_point_mode()
     def __init__(
         self,
         loss: str = "smooth_l1",
@@ -562,6 +602,7 @@ class Metric(_Adapter):
         if self._fixed is None and self._parameter != "auto":  # the scale is for the parameter alone, here
             object.__setattr__(self, "_fixed", self._terms(1.0))
 
+    @default_floating_point_mode()
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float | tuple[str, float] | tuple[str, float, bool]:
         """Return the mean loss in the form that the booster wants.
 
@@ -579,11 +620,12 @@ class Metric(_Adapter):
         native = hasattr(y_pred, "get_label")
         batch = _Batch.of(y_true, y_pred, sample_weight)
         values = [self._reduced("mean", column, terms) for column, terms in self._columns(batch)]
-        value = values[0] if len(values) == 1 else float(np.mean(values))
+        value = values[0] if len(values) == 1 else _mean(np.array(values))
         if self.booster == "lightgbm":
             return self.loss, value, False
         return (self.loss, value) if native else value
 
+    @default_floating_point_mode()
     def evaluate(self, approxes: Any, target: Any, weight: Any) -> tuple[float, float]:
         """Return the sums of weight times loss and of the weights, of some rows: CatBoost calls this.
 
@@ -599,17 +641,21 @@ class Metric(_Adapter):
         Returns
         -------
         tuple of (float, float)
+            Both are correctly rounded; infinite beyond the range of float64, where float32 weights, as CatBoost's are, do not get.
         """
         if len(approxes) != 1:
             raise ValueError(f"the metric is for one prediction a row, got {len(approxes)}")
         batch = _Batch.of(target, approxes[0], weight)
         total = self._reduced("sum", batch, self._terms_of_block())
-        return total, float(len(batch.target) if batch.weight is None else batch.weight.sum(dtype=np.float64))
+        if batch.weight is None:
+            return total, float(len(batch.target))
+        return total, float(L1Loss(reduction="sum")(batch.weight, np.zeros(len(batch.weight))))
 
     def _reduced(self, reduction: Literal["none", "mean", "sum"], batch: _Batch, terms: _Terms) -> float:
         loss = _loss(self.loss, reduction, self._parameter_at(terms.scale))  # in the units of the data, whatever that of the terms
         return float(loss(batch.prediction, batch.target, weight=batch.weight))
 
+    @default_floating_point_mode()
     def get_final_error(self, error: float, weight: float) -> float:
         """Return the mean of the sums: CatBoost calls this.
 

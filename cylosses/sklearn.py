@@ -11,18 +11,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from cylosses import LOSSES, Loss, SmoothL1Loss, get_num_threads
+from cylosses import LOSSES, Loss, SmoothL1Loss, default_floating_point_mode, get_num_threads
 
 try:
+    from scipy.sparse import issparse
     from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_array
     from sklearn.utils.extmath import safe_sparse_dot
     from sklearn.utils.validation import check_is_fitted, validate_data
 
     from cylosses import _sklearn_metrics
     from cylosses._linear_fit import Design, Fit, Objective, minimise
+    from cylosses._sklearn_checks import checked_weight
     from cylosses._sklearn_metrics import *  # noqa: F403
+    from cylosses._weights import ratios
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in ("sklearn", "scipy"):
@@ -141,6 +143,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         self.warm_start = warm_start
         self.n_threads = n_threads
 
+    @default_floating_point_mode()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
@@ -151,7 +154,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
             Targets. Each output is fitted on its own.
         sample_weight : array_like of shape (n_samples,) or float, optional
-            Not negative, not all 0.
+            Not negative, not all 0. Only their ratios matter.
 
         Returns
         -------
@@ -162,6 +165,8 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         alpha, tol = self._checked_number("alpha"), self._checked_number("tol")
         max_iter = self._checked_count("max_iter")
         n_threads = get_num_threads() if self.n_threads is None else self._checked_count("n_threads")
+        if issparse(y):
+            raise TypeError(f"y must be dense, got {type(y).__name__}: pass y.toarray()")
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
         if y.dtype not in (np.float64, np.float32):
             y = y.astype(np.float64)
@@ -185,6 +190,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         self.n_evaluations_ = int(n_evaluations[0]) if one else n_evaluations
         return self
 
+    @default_floating_point_mode()
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """Predict the targets.
 
@@ -271,21 +277,14 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         warnings.warn(
             f"SmoothL1Regressor did not converge {advice} (scaled gradient {worst.gradient:.2g}, tol={self.tol:.2g})",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,  # beyond fit and its decorator
         )
 
 
 def _checked_weight(sample_weight: Any, n_samples: int) -> Any:
-    """Return the sample weights as an array, or None if all count alike."""
+    """Return the sample weights as an array whose largest is about 1, or None if there are none."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, numbers.Real):
         sample_weight = np.full(n_samples, sample_weight)
-    weight = check_array(sample_weight, ensure_2d=False, dtype=[np.float64, np.float32], input_name="sample_weight")
-    if weight.shape != (n_samples,):
-        raise ValueError(f"sample_weight must have the shape ({n_samples},), got {weight.shape}")
-    if weight.min() < 0:
-        raise ValueError(f"sample_weight must not be negative, got {weight.min()!r}")
-    if not weight.any():
-        raise ValueError("every sample_weight is zero: at least one must be positive")
-    return np.ascontiguousarray(weight)
+    return ratios(checked_weight(sample_weight, n_samples))

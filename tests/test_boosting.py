@@ -278,7 +278,7 @@ def test_several_targets_have_a_scale_each(name, rng):
             assert all(same_bits(np.ascontiguousarray(all_of[:, column]), one) for all_of, one in zip(together, alone, strict=True))
         assert together[0].shape == together[1].shape == (50, 3)
         value = Metric(name, "xgboost")(target, prediction, used)
-        assert value == np.mean([Metric(name, "xgboost")(target[:, k], prediction[:, k], used) for k in range(3)])
+        assert value == float(sum(Fraction(Metric(name, "xgboost")(target[:, k], prediction[:, k], used)) for k in range(3)) / 3)
 
 
 def test_one_column_is_a_vector(sample):
@@ -381,6 +381,47 @@ def test_robust_scale_of_extreme_targets():
     assert robust_scale([-1.5e308, 0, 1.5e308]) == 1  # the median deviation has no finite multiple by 1.48
     assert 1e307 < robust_scale([-1e307, 0, 1e307]) < 2e307
     assert 0 < robust_scale([0, 1e-300, 2e-300]) < 2e-300
+
+
+@pytest.mark.parametrize("unit", [2.0**1020, 2.0**1023, 2.0**-1074, 2.0**-1060, 2.0**-100])
+def test_robust_scale_needs_only_the_ratios_of_weights(unit, sample):
+    target, _, weight = sample
+    for targets, weights in (
+        ([1.0, 5.0, 9.0, 20.0, 50.0], np.ones(5)),
+        ([0.0] * 9 + [1.0], np.ones(10)),
+        (target, np.minimum(weight, 1)),
+    ):
+        assert robust_scale(targets, weights * unit) == robust_scale(targets, weights)
+    objective = Objective("huber")
+    assert objective.for_targets(target, weight * 2.0**-1074) == objective.for_targets(target, weight)
+    assert robust_scale([1.0, 5.0, 9.0, 20.0, 50.0], [1e308] * 5) == robust_scale([1.0, 5.0, 9.0, 20.0, 50.0])
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 11, 100])
+@pytest.mark.parametrize("weight", [0.1, 1 / 3, 1e-300, 1.7e308, 5e-324])
+def test_equal_weights_change_nothing_whatever_they_round_to(count, weight, rng):
+    """Their rounded sums reach a half too early or too late: ten times 0.1 is less than 1."""
+    for targets in (np.arange(count) ** 2.0, rng.standard_normal(count), rng.integers(0, 2, count)):
+        assert robust_scale(targets, np.full(count, weight)) == pytest.approx(robust_scale(targets), rel=1e-15)
+
+
+def test_sums_of_huge_numbers_stay_finite():
+    """Of targets, of their deviations, of the metrics of several targets, and of weights that make a cap needless."""
+    assert robust_scale([1.5e308, 1.6e308]) == pytest.approx(1.482602218505602 * 0.05e308)
+    assert robust_scale([0.0] * 6 + [1e308] * 4) == pytest.approx(1.2533141373155003 * 0.4e308)
+    assert Metric("l1", "xgboost")(np.zeros((2, 2)), np.full((2, 2), 1e308)) == 1e308
+    _, hessian = Objective("l1", scale=1.0)([0.0, 0.0], [2.0, -4.0], [1e308, 1e308])
+    assert hessian.tolist() == [0.5e308, 0.25e308]
+    metric = Metric("l1", "catboost")
+    assert metric.evaluate([np.zeros(2)], np.ones(2), np.array([3e38, 3e38], np.float32))[1] == 2 * float(np.float32(3e38))
+    assert metric.evaluate([np.zeros(2)], np.ones(2), np.array([1e308, 1e308])) == (np.inf, np.inf)
+
+
+@pytest.mark.parametrize("name", WITH_UNIT)
+def test_automatic_parameters_of_the_least_targets_are_valid(name):
+    targets = np.array([0.0, 5e-324, 1e-323])
+    assert Objective(name).for_targets(targets).parameter >= 5e-324
+    assert np.isfinite(Objective(name)(targets, np.zeros(3))).all()
 
 
 @pytest.mark.parametrize(

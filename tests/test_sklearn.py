@@ -152,11 +152,18 @@ def test_bad_parameters(options, error, message):
         ([0.0, 0.0], "every sample_weight is zero"),
         ([1.0, 1.0, 1.0], r"sample_weight must have the shape \(2,\), got \(3,\)"),
         ([1.0, math.nan], "sample_weight contains NaN"),
+        ([[1.0], [2.0]], "Sample weights must be 1D array or scalar, got 2D array"),
     ],
 )
 def test_bad_weights(weight, message):
     with pytest.raises(ValueError, match=message):
         SmoothL1Regressor().fit([[1.0], [2.0]], [1.0, 2.0], weight)
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.csr_array, scipy.sparse.coo_matrix])
+def test_sparse_targets_are_refused_with_advice(make):
+    with pytest.raises(TypeError, match=rf"y must be dense, got {make.__name__}: pass y\.toarray\(\)"):
+        SmoothL1Regressor().fit([[1.0], [2.0]], make([[1.0], [2.0]]))
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "huber"])
@@ -326,6 +333,23 @@ def test_weight_0_is_removal_and_weight_k_is_repetition(name, make, data, rng):
     assert weighted.predict(X) == pytest.approx(repeated.predict(X), abs=1e-4)
     scaled = SmoothL1Regressor(name).fit(make(X), y, weight * 0.125)
     assert scaled.predict(X) == pytest.approx(weighted.predict(X), abs=1e-4)
+
+
+@pytest.mark.parametrize("unit", [2.0**1022, 2.0**-1074, 2.0**300])
+@pytest.mark.parametrize("name", ["smooth_l1", "quantile"])
+def test_only_the_ratios_of_weights_matter(name, unit, data, monkeypatch):
+    """To the bit for powers of two, however large or small; also where a sample of the rows gives the start."""
+    X, y, _ = data
+    weight = np.arange(len(y)) % 3.0
+    for block_bytes in (_linear_fit.BLOCK_BYTES, 512):
+        monkeypatch.setattr(_linear_fit, "BLOCK_BYTES", block_bytes)
+        expected = SmoothL1Regressor(name).fit(X, y, weight)
+        scaled = SmoothL1Regressor(name).fit(X, y, weight * unit)
+        assert scaled.coef_.tobytes() == expected.coef_.tobytes()
+        assert scaled.intercept_ == expected.intercept_
+    for equal in (1e308, 5e-324, np.float32(1e-45), np.float32(3e38)):
+        alike = SmoothL1Regressor(name).fit(X, y, np.full(len(y), equal))
+        assert alike.predict(X) == pytest.approx(SmoothL1Regressor(name).fit(X, y).predict(X), abs=1e-4)
 
 
 def test_float32_stays_float32(data):
@@ -523,6 +547,16 @@ def test_metrics_agree_with_those_of_scikit_learn(name, theirs, multioutput, rng
         assert ours(true, pred, **options) == pytest.approx(theirs(true, pred, **options), rel=1e-13)
 
 
+def test_metrics_of_extreme_weights():
+    for weight in (1e308, 5e-324, 2.0):
+        for share in (1e308, 5e-324, 2.0):
+            error = sklearn.mean_l1_error(
+                [[0.0, 0.0], [0.0, 0.0]], [[1.0, 3.0], [2.0, 6.0]], sample_weight=[weight] * 2, multioutput=[share] * 2
+            )
+            assert error == 3.0
+    assert sklearn.mean_l1_error([[0.0, 0.0]], [[1.5e308, 1.5e308]], multioutput=[1, 1]) == 1.5e308
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_scorers(name, data):
     X, y, weight = data
@@ -542,8 +576,13 @@ def test_scorers(name, data):
         (([1.0, 2.0], [1.0, math.inf]), {}, "y_pred contains infinity"),
         (([1.0], [2.0]), {"multioutput": "all"}, "multioutput must be 'raw_values', 'uniform_average' or an array, got 'all'"),
         (([1.0], [2.0]), {"multioutput": [1.0, 2.0]}, r"multioutput must have the shape \(1,\)"),
-        (([1.0], [2.0]), {"sample_weight": [-1.0]}, "weight"),
-        (([1.0], [2.0]), {"sample_weight": [[1.0]]}, "sample_weight must have one axis"),
+        (([1.0], [2.0]), {"multioutput": [0.0]}, "multioutput must hold weights that are not negative and not all 0"),
+        (([1.0], [2.0]), {"multioutput": [-1.0]}, "multioutput must hold weights that are not negative and not all 0"),
+        (([1.0], [2.0]), {"sample_weight": [-1.0]}, "sample_weight must not be negative, got -1.0"),
+        (([1.0], [2.0]), {"sample_weight": [math.nan]}, "sample_weight contains NaN"),
+        (([1.0], [2.0]), {"sample_weight": [math.inf]}, "sample_weight contains infinity"),
+        (([1.0], [2.0]), {"sample_weight": [1.0, 2.0]}, "inconsistent numbers of samples"),
+        (([1.0], [2.0]), {"sample_weight": [[1.0]]}, "Sample weights must be 1D array or scalar, got 2D array"),
         (([1.0], [2.0]), {"sample_weight": [0.0]}, "every sample_weight is zero"),
         (([1.0], [2.0]), {"delta": -1.0}, "delta must be positive, got -1.0"),
     ],
