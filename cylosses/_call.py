@@ -97,7 +97,6 @@ def as_float(name: str, value: object) -> float:
     """Return a parameter given as a number, a NumPy scalar or an array of one element."""
     if type(value) is float:
         return value
-    mode = dispatch.enter_default_mode()  # in others, NumPy may flush a subnormal number to zero
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "SUMm":  # strings and times, which Python would make numbers of
@@ -106,8 +105,6 @@ def as_float(name: str, value: object) -> float:
         raise ValueError(f"{name} lies beyond the range of float64: {shown(value)}") from None
     except Exception:  # what the conversion of an object of others raises is its own affair
         pass
-    finally:
-        dispatch.restore_caller_mode(mode)
     raise TypeError(f"{name} must be one real number, got {shown(value)}")
 
 

@@ -45,7 +45,7 @@ from cylosses._kernels.job cimport (
     DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
     start_plain_job, want_sum,
 )
-from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._kernels.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
 
 cdef extern from *:
     """
@@ -262,6 +262,13 @@ cdef int each_gradient_and_hessian(
 
 # ---- one residual ----------------------------------------------------------------------------------------------------------------
 
+cdef inline floating held_as(floating v) noexcept nogil:
+    if floating is float:
+        return held_single(v)
+    else:
+        return held(v)
+
+
 cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) noexcept nogil:
     cdef cylosses_mode mode
     cdef floating rounded, found
@@ -269,8 +276,8 @@ cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) 
     if status != OK:
         return <floating> NAN
     mode = set_default_mode()
-    rounded = <floating> parameter
-    found = <floating> evaluate_loss(loss, rounded, floating is float, quantity, d)
+    rounded = <floating> held(parameter)
+    found = held_as(<floating> evaluate_loss(loss, rounded, floating is float, quantity, held_as(d)))
     restore_mode(mode)
     return found
 

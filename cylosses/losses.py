@@ -69,6 +69,7 @@ class Loss:
     reduction: Reduction
     _parameter: float
 
+    @dispatch.in_default_mode
     def __init__(self, reduction: Reduction, parameter: Number = 0.0) -> None:
         _set(self, "reduction", check_reduction(reduction))
         _set(self, "_parameter", self._check_parameter(parameter))
@@ -125,6 +126,7 @@ class Loss:
         parameter = {self.parameter_name: self._parameter} if self.parameter_name else {}
         return {"reduction": self.reduction} | parameter
 
+    @dispatch.in_default_mode
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={_literal(value)}" for name, value in self._settings().items())
         return f"{type(self).__name__}({settings})"
@@ -186,6 +188,7 @@ class Loss:
             value = self._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
         return value
 
+    @dispatch.in_default_mode
     def _general_loss(
         self, input: Any, target: Any, weight: Any, where: Any, axis: Any, keepdims: Any, out: Any, n_threads: Any
     ) -> Any:
@@ -241,6 +244,7 @@ class Loss:
             gradient = self._general_gradient(input, target, grad_output, wrt, weight, where, axis, out, n_threads)
         return gradient
 
+    @dispatch.in_default_mode
     def _general_gradient(
         self, input: Any, target: Any, grad_output: Any, wrt: Any, weight: Any, where: Any, axis: Any, out: Any, n_threads: Any
     ) -> Array:
@@ -276,8 +280,15 @@ class Loss:
         pair = dispatch.plain_gradient(
             self._code, self._parameter, self.reduction, input, target, None, "input", True, weight, where, axis, out, n_threads
         )
-        if pair is not None:
-            return pair
+        if pair is None:
+            pair = self._general_value_and_gradient(input, target, weight, where, axis, out, n_threads)
+        return pair
+
+    @dispatch.in_default_mode
+    def _general_value_and_gradient(
+        self, input: Any, target: Any, weight: Any, where: Any, axis: Any, out: Any, n_threads: Any
+    ) -> tuple[Any, Array]:
+        """Return what `value_and_grad` does, of any operands and options."""
         outs = out if isinstance(out, tuple) else (None, out)
         if len(outs) != 2:
             raise ValueError(f"out must be an array or a tuple of two, for value and gradient, got {len(outs)}")
@@ -317,8 +328,15 @@ class Loss:
         pair = dispatch.plain_gradient_and_hessian(
             self._code, self._parameter, self.reduction, input, target, curvature, weight, where, out, n_threads
         )
-        if pair is not None:
-            return pair
+        if pair is None:
+            pair = self._general_gradient_and_hessian(input, target, curvature, weight, where, out, n_threads)
+        return pair
+
+    @dispatch.in_default_mode
+    def _general_gradient_and_hessian(
+        self, input: Any, target: Any, curvature: Any, weight: Any, where: Any, out: Any, n_threads: Any
+    ) -> tuple[Array, Array]:
+        """Return what `grad_and_hess` does, of any operands and options."""
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be 'exact', 'mm' or 'ones', got {curvature!r}")
         outs: Any = (None, None) if out is None else out

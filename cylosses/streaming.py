@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from cylosses._call import Call, result_dtype
-from cylosses._kernels.dispatch import Cell, ExactSum
+from cylosses._kernels.dispatch import Cell, ExactSum, in_default_mode
 from cylosses._types import Numbers
 from cylosses.losses import LOSSES, Loss
 
@@ -111,6 +111,7 @@ class StreamingLoss:
         """Number of elements so far that count: selected by `where`, and with a weight other than 0."""
         return self._content.count
 
+    @in_default_mode
     def reset(self) -> None:
         """Forget all data.
 
@@ -126,6 +127,7 @@ class StreamingLoss:
         while not self._cell.replace(self._content, _NOTHING):
             pass
 
+    @in_default_mode
     def update(
         self,
         input: Numbers,
@@ -164,6 +166,7 @@ class StreamingLoss:
         count = call.add_to(total, weights)
         self._add(_Content(total, weights, count, call.dtype))
 
+    @in_default_mode
     def merge(self, other: "StreamingLoss") -> None:
         """Add what another total of the same loss holds; it stays as it is.
 
@@ -197,6 +200,7 @@ class StreamingLoss:
             raise ValueError(f"a total of {other._loss!r} cannot be merged into one of {self._loss!r}")
         self._add(other._content)
 
+    @in_default_mode
     def compute(self) -> Any:
         """Return the mean or sum of all data so far.
 
@@ -216,6 +220,7 @@ class StreamingLoss:
         total, weights, _, dtype = self._content
         return total.round_quotient(weights if self._loss.reduction == "mean" else None, dtype or np.dtype(np.float64))
 
+    @in_default_mode
     def exact(self) -> "Fraction":
         """Return the mean or sum of all data so far as it is, not rounded.
 
@@ -250,6 +255,7 @@ class StreamingLoss:
         value = n * Fraction(2) ** exponent
         return value / (m * Fraction(2) ** exponent_of_weights) if self._loss.reduction == "mean" else value
 
+    @in_default_mode
     def to_bytes(self) -> bytes:
         """Return the state as bytes, to be stored or sent, and read by `from_bytes` on any machine.
 
@@ -280,6 +286,7 @@ class StreamingLoss:
         return _encode(self._loss, self._content)
 
     @classmethod
+    @in_default_mode
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> "StreamingLoss":
         """Return the total that `to_bytes` stored.
 
@@ -327,6 +334,7 @@ class StreamingLoss:
         while not self._cell.replace(held, held.plus(content)):
             held = self._content
 
+    @in_default_mode
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StreamingLoss):
             return NotImplemented
@@ -337,6 +345,7 @@ class StreamingLoss:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_bytes, (self.to_bytes(),)
 
+    @in_default_mode
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._loss!r}: count {self.count}, value {self.compute()!s}>"
 

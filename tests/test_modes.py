@@ -46,6 +46,9 @@ pytestmark = [
 
 DEFAULT = 0x1F80  # round to nearest, keep subnormals, trap nothing; no status flag
 FLAGS = 0x3F
+# Says that an operand was subnormal. It is none of IEEE 754's flags, and Python itself sets it when it hands such a number to a
+# function in C: it compares it with -1, which would stand for an error.
+SUBNORMAL_OPERAND = 0x02
 ROUNDINGS = {"nearest": 0, "downward": 1, "upward": 2, "to zero": 3}
 MODES = {
     (rounding, ftz, daz): DEFAULT | number << 13 | ftz << 15 | daz << 6
@@ -613,7 +616,7 @@ def test_no_mode_changes_a_bit(name, register, table):
                 result, after = in_new_thread(register.run, before, call)
             if as_bytes(result) != expected:
                 different.append((*mode, where, "other bits"))
-            if after != before:
+            if (after ^ before) & ~SUBNORMAL_OPERAND:
                 different.append((*mode, where, f"mode {after:#x} after {before:#x}"))
     if as_bytes(call()) != expected:
         different.append("the default mode, afterwards")

@@ -1,8 +1,12 @@
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Literal, TypedDict, overload, type_check_only
+from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, overload, type_check_only
 
 import numpy as np
 from typing_extensions import disjoint_base
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 @type_check_only
 class BuildInfo(TypedDict):
@@ -33,6 +37,7 @@ passes: ModuleType
 
 def set_threads(n: int, follow: bool) -> None: ...
 def get_threads() -> int: ...
+def in_default_mode(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]: ...
 def enter_default_mode() -> int: ...
 def restore_caller_mode(mode: int) -> None: ...
 def fits(loss: int, parameter: float, single: bool) -> bool: ...

@@ -5,6 +5,7 @@ or float64 in any layout, a weight and a mask that broadcast to it, settings of 
 call is, and return None for anything else, right or wrong, which then takes the general path: _call.py and `execute`.
 """
 import os
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -25,7 +26,7 @@ from cylosses._kernels.job cimport (
     UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter,
     enter_mask, settle_memory, start_job, start_plain_job, want_sum,
 )
-from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._kernels.mode cimport cylosses_mode, held, held_int, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run, take_run
 
 cdef extern from "numpy/arrayobject.h":
@@ -127,6 +128,18 @@ def build_info():
     return passes.build_info()
 
 
+def in_default_mode(function):
+    """A decorator: compute in the default floating-point mode, and give back the caller's mode and status flags."""
+    @wraps(function)
+    def call(*args, **kwargs):
+        cdef cylosses_mode mode = set_default_mode()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            restore_mode(mode)
+    return call
+
+
 def enter_default_mode():
     """Set the default floating-point mode of this thread; return what restore_caller_mode() takes to put the old one back."""
     return set_default_mode()
@@ -140,16 +153,14 @@ def restore_caller_mode(unsigned long mode):
 cpdef double round_to_single(double parameter) noexcept nogil:
     """The parameter rounded to float32, subnormals included, whatever the floating-point mode of the caller."""
     cdef cylosses_mode mode = set_default_mode()
-    cdef float rounded = <float> parameter
+    cdef double rounded = held(<float> held(parameter))
     restore_mode(mode)
     return rounded
 
 
-cdef double accepted[MAX_LOSSES][2]     # an empty interval where there is no loss
+cdef double accepted[MAX_LOSSES][2]     # the valid parameters of each loss, from the least to the greatest
+cdef bint registered[MAX_LOSSES]        # whether there is a loss; a comparison of parameters would show in the status flags
 cdef dict owner = {}                    # of each row, the full name of its class
-
-for _row in range(MAX_LOSSES):
-    accepted[_row][0], accepted[_row][1] = 1, 0
 
 
 def register_loss(int loss, double least, double greatest, str name):
@@ -161,11 +172,12 @@ def register_loss(int loss, double least, double greatest, str name):
         raise ValueError(f"row {loss} of the kernels' table is not free: {owner.get(loss, 'no loss')} has it")
     accepted[loss][0] = least
     accepted[loss][1] = greatest
+    registered[loss] = True
 
 
 cdef bint is_loss(int loss) noexcept nogil:
     """Whether a loss has this code."""
-    return 0 <= loss < MAX_LOSSES and accepted[loss][0] <= accepted[loss][1]
+    return 0 <= loss < MAX_LOSSES and registered[loss]
 
 
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
@@ -173,11 +185,14 @@ cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
     cdef cylosses_mode mode
     cdef double rounded
     cdef bint fit
-    if not 0 <= loss < MAX_LOSSES:
+    if not is_loss(loss):
         return False
     mode = set_default_mode()           # the least valid number may be subnormal
+    parameter = held(parameter)
     rounded = <float> parameter if single else parameter
-    fit = accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+    fit = held_int(
+        accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+    )
     restore_mode(mode)
     return fit
 
@@ -201,6 +216,7 @@ cdef Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
     cdef cylosses_mode mode = set_default_mode()
     cdef Factor factor
     cdef Exact divisor
+    dividend = held(dividend)
     if count == 0:
         factor = moderated(0, 0, 0)
     elif count >> 53 == 0:          # a float64 number
@@ -209,6 +225,7 @@ cdef Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
         clear(&divisor)
         add_count(&divisor, count)
         factor = factor_over(dividend, &divisor)
+    factor.high, factor.low = held(factor.high), held(factor.low)
     restore_mode(mode)
     return factor
 
@@ -1032,6 +1049,7 @@ def factor(cnp.ndarray grad_output, unsigned long long count):
         take_run(
             storage_of(grad_output.dtype), <char*> cnp.PyArray_DATA(grad_output), 0, cnp.PyArray_ISBYTESWAPPED(grad_output), 1, &dividend
         )
+        dividend = held(dividend)
         restore_mode(mode)
     found = factor_by_count(dividend, count)
     return found.high, found.low, found.exponent

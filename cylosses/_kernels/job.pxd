@@ -3,7 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from cylosses._kernels.exact cimport Exact
-from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._kernels.mode cimport cylosses_mode, held, restore_mode, set_default_mode
 
 cdef enum:
     MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension
@@ -131,7 +131,7 @@ cdef inline void start_job(Job* job, int loss, double parameter, bint single) no
     job.single = single
     if single:
         mode = set_default_mode()
-        job.parameter = <float> parameter
+        job.parameter = held(<float> held(parameter))
         restore_mode(mode)
     job.narrow = -1
     job.scale = 1
