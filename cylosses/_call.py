@@ -419,9 +419,10 @@ class Call:
 
     def _factor(self, reduction: str, kept: list[int] | None, grad_output: object, wrt: str) -> tuple[Scale, Arrays]:
         """Return what each derivative is multiplied with, incoming gradient over divisor: a number for all, and operands."""
-        if isinstance(grad_output, numbers.Rational) and not isinstance(grad_output, int | np.generic):  # a fraction
+        if isinstance(grad_output, numbers.Rational) and not isinstance(grad_output, numbers.Integral):
             if reduction != "mean":
-                return _signed(dispatch.factor_of_fraction(grad_output.numerator, grad_output.denominator), wrt), {}
+                fraction = int(grad_output.numerator), int(grad_output.denominator)
+                return _signed(dispatch.factor_of_fraction(*fraction), wrt), {}
             grad_output = as_float("grad_output", grad_output)
         incoming = None if grad_output is None else self._incoming(reduction, kept, as_operand("grad_output", grad_output))
         for_each = incoming is not None and incoming.size != 1

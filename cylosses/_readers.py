@@ -414,7 +414,7 @@ class _Numbers:
     def append(self, number: float) -> None:
         while True:
             try:
-                self._values.append(number)  # type: ignore[arg-type]  # TypeError for a float among integers
+                self._values.append(number)
                 return
             except OverflowError:
                 unsigned = self._values.typecode == "q" and number > 0 and min(self._values, default=0) >= 0

@@ -3,6 +3,7 @@
 import functools
 import math
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cylosses._call import CURVATURES, Call, as_float, check_reduction, reduction_of
@@ -364,10 +365,12 @@ def _make(cls: type[Loss], reduction: Reduction, parameter: Number) -> Loss:
     return loss
 
 
-@functools.lru_cache(maxsize=64)
-def _make_once(cls: type[Loss], reduction: Reduction, bits: int) -> Loss:
-    """Return the loss of a parameter that has these bits: the cache compares integers, since floats compare as the mode says."""
+def _make_of_bits(cls: type[Loss], reduction: Reduction, bits: int) -> Loss:
+    """Return the loss of a parameter that has these bits: a cache compares integers alike in every floating-point mode."""
     return _make(cls, reduction, dispatch.from_bits(bits))
+
+
+_make_once: Callable[..., Loss] = functools.lru_cache(maxsize=64)(_make_of_bits)
 
 
 def _rebuild(cls: type[Loss], settings: dict[str, Any]) -> Loss:

@@ -38,17 +38,18 @@ class _Content(NamedTuple):
 
     total: ExactSum  # of weight times loss
     weights: ExactSum
-    count: int  # of elements that count
+    elements: int  # that count
     dtype: np.dtype[Any] | None  # of the result; None before the first element
 
     def plus(self, other: "_Content") -> "_Content":
         """Return the content of both together."""
-        if self.count + other.count > _MOST:
-            raise OverflowError(f"a total holds at most 2**63 - 1 elements; {self.count} and {other.count} are more")
+        elements = self.elements + other.elements
+        if elements > _MOST:
+            raise OverflowError(f"a total holds at most 2**63 - 1 elements; {self.elements} and {other.elements} are more")
         dtype = self.dtype or other.dtype
         if dtype is not None and other.dtype is not None and dtype != other.dtype:
             dtype = result_dtype(dtype, other.dtype)
-        return _Content(self.total.plus(other.total), self.weights.plus(other.weights), self.count + other.count, dtype)
+        return _Content(self.total.plus(other.total), self.weights.plus(other.weights), elements, dtype)
 
 
 _NOTHING = _Content(ExactSum(), ExactSum(), 0, None)
@@ -109,7 +110,7 @@ class StreamingLoss:
     @property
     def count(self) -> int:
         """Number of elements so far that count: selected by `where`, and with a weight other than 0."""
-        return self._content.count
+        return self._content.elements
 
     @in_default_mode
     def reset(self) -> None:

@@ -409,7 +409,7 @@ FORGED = {
     "reduction 3": (written(reduction=3), "reduction code 3"),
     "negative parameter": (written(parameter=-1.0), "beta must be at least 0"),
     "NaN parameter": (written(parameter=float("nan")), "beta must be at least 0"),
-    "parameter of another loss": (written("quantile", parameter=1.0), "q must .*between 0 and 1"),
+    "parameter of another loss": (written("quantile", parameter=1.5), "q must .*between 0 and 1"),
     "negative zero": (written(parameter=-0.0), "normal form"),
     "parameter of a loss without": (written("l1", parameter=1.0), "normal form"),
     "parameter that float32 does not hold": (written("huber", 0, 1, 1, dtype=3, parameter=1e-300), "rounds to 0.0 in float32"),

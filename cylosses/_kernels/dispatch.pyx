@@ -458,16 +458,16 @@ cdef int add_operand(Plan* plan, Operand* operand, object operand_or_none) excep
 
 cdef void move_dimension(Plan* plan, int source, int to) noexcept:
     """Take the dimension at source out and put it in at `to` <= source."""
-    cdef Py_ssize_t held = plan.shape[source]
+    cdef Py_ssize_t moved = plan.shape[source]
     cdef int k, m
     for k in range(source, to, -1):
         plan.shape[k] = plan.shape[k - 1]
-    plan.shape[to] = held
+    plan.shape[to] = moved
     for m in range(plan.operands):
-        held = plan.strides[m][source]
+        moved = plan.strides[m][source]
         for k in range(source, to, -1):
             plan.strides[m][k] = plan.strides[m][k - 1]
-        plan.strides[m][to] = held
+        plan.strides[m][to] = moved
 
 
 cdef void drop_dimension(Plan* plan, int at) noexcept:

@@ -24,7 +24,7 @@ from cylosses._kernels.exact cimport (
     close_bins, close_tally, deposit_product, finish, measure, merge, power_of_two,
 )
 from cylosses._kernels.factor cimport (
-    MODERATE, Factor, factor_over, factor_over_count, lost_by_product, significand_of, times_factor, times_weight,
+    MODERATE, Factor, factor_over, factor_over_count, significand_of, times_factor, times_weight,
 )
 from cylosses._kernels.formulas cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,

@@ -159,10 +159,10 @@ def the_rest() -> None:
         x.sum()
 
     @cylosses.default_floating_point_mode()
-    def in_default_mode(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def in_default_mode(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return values * 2
 
-    assert_type(in_default_mode(x), npt.NDArray[np.float64])
+    assert_type(in_default_mode(x), npt.NDArray[np.float32])
     cylosses.show_versions()
     assert_type(cylosses.get_include(), str)
     assert_type(cylosses.__version__, str)
