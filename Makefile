@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
 
-.PHONY: demo test lint wheel check-package test-peers exactness same-bits bench bench-quick clean
+.PHONY: demo test lint wheel check-package test-peers exactness same-bits sanitize free-threaded bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -61,6 +61,14 @@ exactness: $(VENV)/.installed $(VENV)/.test-group
 
 same-bits: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tests.build_hashes
+
+# CASES=0 runs every case of every test, not a few drawn ones.
+sanitize: $(VENV)/.installed $(VENV)/.test-group
+	$(PY) -m tools.sanitize $(if $(CASES),--cases $(CASES))
+
+# FREE_THREADED=/path/to/python3.14t takes that interpreter; by default one is built from Debian's source package.
+free-threaded: $(VENV)/.installed
+	$(PY) -m tools.free_threaded $(if $(FREE_THREADED),--python $(FREE_THREADED))
 
 # Every row is on disk once it is timed: `make bench RESUME=1` goes on where an interrupted run stopped, and `make bench REDO=1`
 # times the rows again that other programs disturbed. It writes benchmarks/RESULTS.md with its pictures, and the table of README.md.

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 # What would change the flags.
-LEFT_OUT = ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "CYLOSSES_DEBUG")
+LEFT_OUT = ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "CYLOSSES_BUILDS", "CYLOSSES_DEBUG", "CYLOSSES_SANITIZE")
 
 # Stands for the compiler: refuses some options, notes its arguments and makes the file that it was asked for.
 NOTE_TAKER = """#!{python}
