@@ -108,7 +108,8 @@ def prepare(folder: Path, interpreter: Path) -> tuple[Path, list[str]]:
     pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")
     if not python.exists():
         run(interpreter, "-m", "venv", folder / "environment")
-    run(*pip, "install", *NEEDED)
+    # Wheels only: a later NumPy without one for this Python would be compiled.
+    run(*pip, "install", "--only-binary=:all:", *NEEDED)
     missing = []
     for name in IF_THERE_IS_A_WHEEL:
         try:
