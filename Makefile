@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
 
-.PHONY: demo test lint wheel check-package test-peers exactness same-bits fuzz bench bench-quick clean
+.PHONY: demo test lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -67,6 +67,14 @@ same-bits: $(VENV)/.installed $(VENV)/.test-group
 SECONDS ?= 60
 fuzz: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tools.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(BUILDS),--builds $(BUILDS))
+
+# CASES=0 runs every case of every test, not a few drawn ones.
+sanitize: $(VENV)/.installed $(VENV)/.test-group
+	$(PY) -m tools.sanitize $(if $(CASES),--cases $(CASES))
+
+# FREE_THREADED=/path/to/python3.14t takes that interpreter; by default one is built from Debian's source package.
+free-threaded: $(VENV)/.installed
+	$(PY) -m tools.free_threaded $(if $(FREE_THREADED),--python $(FREE_THREADED))
 
 # Every row is on disk once it is timed: `make bench RESUME=1` goes on where an interrupted run stopped, and `make bench REDO=1`
 # times the rows again that other programs disturbed. It writes benchmarks/RESULTS.md with its pictures, and the table of README.md.

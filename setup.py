@@ -14,6 +14,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("CYLOSSES_DEBUG", "0") not in ("", "0")
+SANITIZE = os.environ.get("CYLOSSES_SANITIZE", "0") not in ("", "0")
+WANTED_BUILDS = os.environ.get("CYLOSSES_BUILDS", "").split()
 
 DIRECTIVES = {
     "language_level": 3,
@@ -33,6 +35,11 @@ EXACT_FLAGS = {
 }
 # gcc makes `rep stos` of loops that clear a small buffer, which takes longer to start than to run; clang does not know the option.
 GCC_FLAGS = ["-fno-tree-loop-distribute-patterns"]
+# For `make sanitize`: every access outside of an object and all undefined behaviour is reported while the modules run. They come
+# last: Python's own flags often have -fwrapv, under which signed overflow is no finding, but is undefined as soon as CFLAGS is set,
+# since setuptools drops them then. Conversions of floating-point numbers to integers that lack the room are apart from the rest.
+SANITIZER_FLAGS = ["-fsanitize=address,undefined,float-cast-overflow"]
+SANITIZED_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZER_FLAGS, "-fno-wrapv"]
 OPENMP_FLAGS = {
     "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
     "msvc": [(["/openmp"], [])],
@@ -49,15 +56,20 @@ def levels() -> dict[str, list[str]]:
     """Builds of the loops: name of the module to the flags of its instruction set.
 
     On x86-64 the same source is built for several microarchitecture levels; the best that the CPU runs is picked at import. NumPy
-    itself needs x86-64-v2. Elsewhere one build is enough: its vector instructions are part of the baseline.
+    itself needs x86-64-v2. Elsewhere one build is enough: its vector instructions are part of the baseline. CYLOSSES_BUILDS names
+    those to build, if not all are wanted.
     """
-    if platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux" and sys.maxsize > 2**32:
-        return {
-            "passes_v2": ["-march=x86-64-v2"],
-            "passes_v3": ["-march=x86-64-v3"],
-            "passes_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
-        }
-    return {"passes": []}
+    if not (platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux" and sys.maxsize > 2**32):
+        return {"passes": []}
+    all_levels = {
+        "x86-64-v2": ["-march=x86-64-v2"],
+        "x86-64-v3": ["-march=x86-64-v3"],
+        "x86-64-v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    }
+    unknown = set(WANTED_BUILDS) - set(all_levels)
+    if unknown:
+        raise SystemExit(f"CYLOSSES_BUILDS names builds among {', '.join(all_levels)}, not {', '.join(sorted(unknown))}")
+    return {f"passes_{name.removeprefix('x86-64-')}": all_levels[name] for name in WANTED_BUILDS or all_levels}
 
 
 class BuildExtensions(build_ext):
@@ -68,7 +80,7 @@ class BuildExtensions(build_ext):
         compile_flags = EXACT_FLAGS[kind]
         if kind == "unix" and self.builds("int main(void) { return 0; }", [*GCC_FLAGS, "-Werror"]):
             compile_flags = compile_flags + GCC_FLAGS
-        link_flags = ["-Wl,--strip-all"] if sys.platform == "linux" and not DEBUG else []
+        link_flags = ["-Wl,--strip-all"] if sys.platform == "linux" and not (DEBUG or SANITIZE) else []
         openmp_compile, openmp_link = self.openmp_flags(kind)
         for extension in self.extensions:
             extension.extra_compile_args = compile_flags + extension.extra_compile_args
@@ -76,6 +88,10 @@ class BuildExtensions(build_ext):
             if ".passes" in extension.name:
                 extension.extra_compile_args += openmp_compile
                 extension.extra_link_args += openmp_link
+            if SANITIZE:
+                extension.extra_compile_args += SANITIZED_FLAGS
+                extension.extra_link_args += SANITIZER_FLAGS
+            if ".passes" in extension.name:
                 flags = shlex.join(extension.extra_compile_args)
                 extension.define_macros.append(("CYLOSSES_FLAGS", f'"{flags}"'))
         super().build_extensions()

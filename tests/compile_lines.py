@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 # What would change the flags.
-LEFT_OUT = ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "CYLOSSES_DEBUG")
+LEFT_OUT = ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "CYLOSSES_BUILDS", "CYLOSSES_DEBUG", "CYLOSSES_SANITIZE")
 
 # Stands for the compiler: refuses some options, notes its arguments and makes the file that it was asked for.
 NOTE_TAKER = """#!{python}
@@ -43,11 +43,13 @@ def copy_sources(folder: Path, empty: tuple[str, ...]) -> None:
 ON_MACHINE = "import platform, runpy; platform.machine = lambda: {machine!r}; runpy.run_path('setup.py', run_name='__main__')"
 
 
-def recorded(folder: Path, refused: frozenset[str] = frozenset(), machine: str = platform.machine()) -> dict[str, list[str]]:
+def recorded(
+    folder: Path, refused: frozenset[str] = frozenset(), machine: str = platform.machine(), **variables: str
+) -> dict[str, list[str]]:
     """Run setup.py on the sources in a folder, compiling nothing; name of the source file to the arguments of the compiler.
 
-    Paths among the arguments are relative to the folder, where the C files then lie. Flags of the environment are left out. The
-    compiler does not know the options in `refused`; the machine is what `platform.machine()` says.
+    Paths among the arguments are relative to the folder, where the C files then lie. Flags of the environment are left out, but
+    for the `variables` given. The compiler does not know the options in `refused`; the machine is what `platform.machine()` says.
     """
     log = folder / "log"
     compiler = folder / "note-taker"
@@ -57,7 +59,7 @@ def recorded(folder: Path, refused: frozenset[str] = frozenset(), machine: str =
     done = subprocess.run(
         [sys.executable, "-c", ON_MACHINE.format(machine=machine), "build_ext", "--build-lib", "lib", "--build-temp", "temp"],
         cwd=folder,
-        env=environment | {"CC": str(compiler)},
+        env=environment | {"CC": str(compiler)} | variables,
         capture_output=True,
         text=True,
         check=False,

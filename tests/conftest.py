@@ -1,7 +1,7 @@
 """Settings that all tests share: hypothesis profiles, a seeded random generator, the thread count put back.
 
-``pytest --hypothesis-profile=thorough`` looks longer than the default. Every run draws new examples; what failed is
-printed with its seed (pytest-randomly) or as a blob (hypothesis), so that it can be drawn again.
+``pytest --hypothesis-profile=thorough`` looks longer than the default, ``thin`` less long. Every run draws new examples; what
+failed is printed with its seed (pytest-randomly) or as a blob (hypothesis), so that it can be drawn again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ settings.register_profile(
     "default", max_examples=60, deadline=None, print_blob=True, derandomize=False, suppress_health_check=SLOW_ORACLE
 )
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
+settings.register_profile("thin", settings.get_profile("default"), max_examples=5)  # where everything is many times slower
 settings.load_profile("default")
 
 

@@ -131,6 +131,28 @@ def test_other_machines_have_one_build(tmp_path):
     assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["passes"])
 
 
+@pytest.mark.source_tree
+@needs_unix_compiler
+def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
+    """Of -fwrapv, which Python's own flags may have, and -fno-wrapv the last one holds."""
+    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    lines = recorded(tmp_path, CYLOSSES_SANITIZE="1")
+    assert set(lines) == set(MACHINE_OPTIONS)
+    for options in lines.values():
+        assert [option for option in options if option.endswith("wrapv")][-1] == "-fno-wrapv"
+        assert any(re.fullmatch("-fsanitize=.*undefined.*", option) for option in options)
+
+
+@pytest.mark.source_tree
+@needs_unix_compiler
+@pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
+def test_builds_that_are_not_wanted_are_left_out(tmp_path):
+    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    assert set(recorded(tmp_path, CYLOSSES_BUILDS="x86-64-v3 x86-64-v2")) == {"passes_v2", "passes_v3", "dispatch", "capi"}
+    with pytest.raises(RuntimeError, match="CYLOSSES_BUILDS names builds among x86-64-v2, x86-64-v3, x86-64-v4, not v3"):
+        recorded(tmp_path, CYLOSSES_BUILDS="v3")
+
+
 # What is installed -----------------------------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,7 @@ cdef union Bits32:
 cdef union Bits64:
     double f
     int64_t i
+    uint64_t u
 
 
 cdef struct Exact:
@@ -541,7 +542,7 @@ cdef inline void add_to_bins(Exact* total, Bins* bins, const floating* terms, Py
 # that tells whether the column was below 2**w; infinities and NaN are not, either. So only the smallest term is sought beforehand.
 
 cdef struct Tally:
-    int64_t units[COLUMNS]  # sums of the bits of 2**window + column
+    uint64_t units[COLUMNS]     # sums of the bits of 2**window + column, modulo 2**64
     double magic            # 2**window
     int window
     uint32_t least          # bits of the smallest term that the window takes, but for zero
@@ -557,18 +558,18 @@ cdef inline void clear_tally(Tally* tally) noexcept nogil:
 @cython.overflowcheck(False)        # sums of bits wrap around, and back
 cdef inline void close_tally(Exact* total, Tally* tally) noexcept nogil:
     """Deposit what the tally holds; it keeps its window."""
-    cdef int64_t units = 0
+    cdef uint64_t units = 0
     cdef Bits64 bits
     cdef int j
     if tally.parts == 0:
         return
     bits.f = tally.magic
     for j in range(COLUMNS):
-        units += tally.units[j] - tally.parts * bits.i
+        units += tally.units[j] - <uint64_t> tally.parts * bits.u
         tally.units[j] = 0
     tally.parts = 0
-    place(total, units & LOW_32, tally.window - 52 + BIAS)
-    place(total, units >> 32, tally.window - 20 + BIAS)
+    place(total, <int64_t> (units & 0xffffffffu), tally.window - 52 + BIAS)
+    place(total, <int64_t> (units >> 32), tally.window - 20 + BIAS)
 
 
 cdef inline void set_window(Exact* total, Tally* tally, int window) noexcept nogil:
@@ -606,8 +607,8 @@ cdef inline void sum_columns(const float* terms, double* columns) noexcept nogil
         sum_even = sum_odd = 0
         for k in range(PART // COLUMNS):
             memcpy(&pair, terms + k * COLUMNS + 2 * j, sizeof(pair))
-            even.i = (pair << 29) & FLOAT_FIELD
-            odd.i = (pair >> 3) & FLOAT_FIELD
+            even.u = (pair << 29) & FLOAT_FIELD
+            odd.u = (pair >> 3) & FLOAT_FIELD
             sum_even = added(even.f, one, sum_even)
             sum_odd = added(odd.f, one, sum_odd)
         columns[j] = sum_even
@@ -618,16 +619,16 @@ cdef inline void sum_columns(const float* terms, double* columns) noexcept nogil
 cdef inline bint tally_columns(Tally* tally, const double* columns, uint32_t least) noexcept nogil:
     """Add columns of terms of which `least` is the smallest, if the window takes them."""
     cdef Bits64 bits[COLUMNS]
-    cdef int64_t fields = 0
+    cdef uint64_t fields = 0
     cdef int j
     for j in range(COLUMNS):
         bits[j].f = columns[j] * FLOAT_SCALE + tally.magic
     for j in range(COLUMNS):
-        fields |= bits[j].i
-    if fields >> 52 != tally.window + 1023 or least < tally.least:
+        fields |= bits[j].u
+    if <int> (fields >> 52) != tally.window + 1023 or least < tally.least:
         return False
     for j in range(COLUMNS):
-        tally.units[j] += bits[j].i
+        tally.units[j] += bits[j].u
     tally.parts += 1
     return True
 

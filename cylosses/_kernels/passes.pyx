@@ -920,10 +920,11 @@ cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
     put_run(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
 
 
-cdef void run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weight) noexcept nogil:
-    """Whole slices, one after the other."""
+cdef uint64_t run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weight) noexcept nogil:
+    """Whole slices, one after the other; the number of elements that were selected."""
     cdef cylosses_mode mode = set_default_mode()
     cdef Part part
+    cdef uint64_t count = 0
     cdef Py_ssize_t number
     for number in range(first, last):
         clear_part(&part, job)
@@ -933,8 +934,10 @@ cdef void run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weigh
         if part.bad_weight:
             bad_weight[0] = 1
             break
+        count += part.count
         finish_slice(job, number, &part)
     restore_mode(mode)
+    return count
 
 
 cdef void run_part(Job* job, Py_ssize_t number, int share, Part* part) noexcept nogil:
@@ -967,6 +970,7 @@ cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
             merge_part(job, parts, &parts[t])
     if job.rest is not NULL:
         walk_range(job.rest, number, 0, job.rest.size, parts)
+    job.count += parts.count
     job.bad_weight = job.bad_weight or parts.bad_weight
     if not parts.bad_weight:
         finish_slice(job, number, parts)
@@ -976,17 +980,19 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
     cdef Part single
     cdef Part* parts = &single
     cdef Py_ssize_t number, chunk
+    cdef uint64_t count = 0
     cdef int bad_weight = 0, threads = job.threads
     job.bad_weight = False
     job.count = 0
     if job.slices > 1 and (threads == 1 or job.slices >= 4 * threads):
         if threads == 1:
-            run_slices(job, 0, job.slices, &bad_weight)
+            count = run_slices(job, 0, job.slices, &bad_weight)
         else:
             chunk = job.slices // (threads * 8) + 1
             for number in prange(0, job.slices, chunk, num_threads=threads, schedule="dynamic"):
-                run_slices(job, number, number + chunk if number + chunk < job.slices else job.slices, &bad_weight)
+                count += run_slices(job, number, number + chunk if number + chunk < job.slices else job.slices, &bad_weight)
         job.bad_weight = bad_weight
+        job.count = count
         return
     if threads > 1:
         parts = <Part*> malloc(threads * sizeof(Part))
@@ -997,8 +1003,7 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
         run_slice(job, number, parts)
         if job.bad_weight:
             break
-    job.count = parts.count
-    if not job.bad_weight:
+    if not job.bad_weight and job.slices:       # without slices, there are no sums either
         if job.total is not NULL:
             merge(job.total, &parts.total)
         if job.weights is not NULL and job.weight.data is not NULL:

@@ -1,0 +1,176 @@
+"""The tests on a free-threaded Python: ``python -m tools.free_threaded``, which is ``make free-threaded``.
+
+Debian packages no such interpreter, but its source: this fetches it through apt, from the mirror that the machine uses, with lists
+in a folder of its own; builds it without the GIL, makes an environment, installs what there is of the tests' requirements, builds
+the package, and sees that importing it leaves the GIL off. Then the whole suite runs, and the tests of what threads share once more
+with each test in four threads at once (pytest-run-parallel). Interpreter and environment are made once; all lies in one folder. Any
+other free-threaded interpreter is taken with `--python`; then apt is not needed. Arguments after ``--`` go to pytest.
+
+The tests run in a folder without the package's sources, against the installed package: so those of the sources are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from tests.wheels import clean_variables, copy_tests
+
+ROOT = Path(__file__).parents[1]
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+NEEDED = (
+    "numpy>=2",
+    "setuptools>=77",
+    "Cython>=3.3.1,<3.4",
+    "pytest>=9",
+    "pytest-randomly>=3.15",
+    "pytest-run-parallel>=0.4",
+    "hypothesis==6.130.0",  # later ones have a compiled part, without a wheel for it
+    "mpmath>=1.3",
+    "joblib>=1.4",
+    "threadpoolctl>=3.5",
+)
+# With compiled parts: used where they have wheels. Files of tests that do not skip by themselves without one, to what they need.
+IF_THERE_IS_A_WHEEL = ("ml_dtypes", "pyarrow", "pandas", "array-api-strict", "scipy", "cffi", "scikit-learn", "statsmodels",
+                       "click", "rich", "matplotlib")  # fmt: skip
+NEEDS = {}
+
+SHARED = ("threads", "streaming", "plain", "state", "weights", "axis")
+# Tests of what all threads of a process share: what they set or see, the same test sets or sees in the other threads.
+ALONE = {}
+
+CHECK = """
+import sys, cylosses
+assert not sys._is_gil_enabled(), "importing cylosses has switched the GIL on"
+print(sys.version)
+print("GIL off:", cylosses.__file__)
+cylosses.show_versions()
+"""
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> None:
+    print("$", *command, flush=True)
+    subprocess.run([str(word) for word in command], cwd=cwd, env={**clean_variables(), **variables}, check=True)
+
+
+def fetch_source(folder: Path, version: str, suite: str) -> Path:
+    """The archive of CPython's source, as Debian has it."""
+    lists, archives = folder / "apt" / "lists", folder / "apt" / "archives"
+    (lists / "partial").mkdir(parents=True, exist_ok=True)
+    (archives / "partial").mkdir(parents=True, exist_ok=True)
+    (folder / "apt" / "status").touch()
+    targets = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    mirrors = subprocess.run(targets, capture_output=True, text=True, check=True).stdout.split()
+    mirror = next((mirror for mirror in mirrors if mirror.rstrip("/").endswith("/debian")), None)
+    if mirror is None:
+        raise SystemExit("apt knows no mirror of Debian: name an interpreter with --python")
+    option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    sources = folder / "apt" / "sources.list"
+    sources.write_text(f"deb-src {option}{mirror} {suite} main\n")
+    settings = folder / "apt" / "apt.conf"
+    settings.write_text(
+        f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "-";\nDir::State::Lists "{lists}";\n'
+        f'Dir::State::Status "{folder / "apt" / "status"}";\nDir::Cache "{folder / "apt"}";\n'
+    )
+    run("apt-get", "update", APT_CONFIG=str(settings))
+    run("apt-get", "source", "--download-only", f"python{version}", cwd=archives, APT_CONFIG=str(settings))
+    (archive,) = archives.glob(f"python{version}_*.orig.tar.xz")
+    return archive
+
+
+def build_interpreter(folder: Path, version: str, suite: str) -> Path:
+    """CPython without the GIL: 5 minutes on two cores."""
+    python = folder / "python" / "bin" / f"python{version}t"
+    if not (folder / "interpreter-is-complete").exists():
+        archive = fetch_source(folder, version, suite)
+        source = folder / "source"
+        shutil.rmtree(source, ignore_errors=True)
+        with tarfile.open(archive) as contents:
+            contents.extractall(source, filter="tar")
+        (source,) = source.iterdir()
+        # Compiling Python's own tests takes as long as building the rest.
+        run("./configure", "--quiet", "--disable-gil", "--disable-test-modules", f"--prefix={folder / 'python'}", cwd=source)
+        run("make", "--silent", f"-j{os.cpu_count() or 1}", cwd=source)
+        run("make", "--silent", "install", cwd=source)
+        (folder / "interpreter-is-complete").touch()
+    return python
+
+
+def prepare(folder: Path, interpreter: Path) -> tuple[Path, list[str]]:
+    """An environment with the package, built anew, and what there is of the rest; its Python and what is missing."""
+    python = folder / "environment" / "bin" / "python"
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    if not python.exists():
+        run(interpreter, "-m", "venv", folder / "environment")
+    # Wheels only: a later NumPy without one for this Python would be compiled.
+    run(*pip, "install", "--only-binary=:all:", *NEEDED)
+    missing = []
+    for name in IF_THERE_IS_A_WHEEL:
+        try:
+            run(*pip, "install", "--only-binary=:all:", name)
+        except subprocess.CalledProcessError:
+            missing.append(name)
+    run(*pip, "install", "--no-build-isolation", "--no-deps", "--force-reinstall", ROOT)
+    return python, missing
+
+
+def tests(python: Path, folder: Path, arguments: list[str]) -> tuple[str, int]:
+    """Run pytest; the last line of its report, and its exit code."""
+    command = [str(python), "-m", "pytest", "-q", *arguments]
+    print("$", *command, flush=True)
+    last = ""
+    with subprocess.Popen(command, cwd=folder, env=clean_variables(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    return last, process.returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.free_threaded", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "free-threaded", help="default: %(default)s")
+    parser.add_argument("--version", default="3.13", help="of Python; default: %(default)s")
+    parser.add_argument("--suite", default="trixie", help="the release of Debian that has it; default: %(default)s")
+    parser.add_argument("--python", type=Path, help="a free-threaded interpreter, instead of one that is built")
+    parser.add_argument("--threads", type=int, default=4, help="at once in the second run; default: %(default)s")
+    parser.add_argument("--only", choices=("alone", "parallel"), help="one of the two runs")
+    arguments, to_pytest = sys.argv[1:], []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, to_pytest = arguments[:at], arguments[at + 1 :]
+    options = parser.parse_args(arguments)
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    interpreter = options.python or build_interpreter(folder, options.version, options.suite)
+    python, missing = prepare(folder, interpreter)
+    elsewhere = folder / "elsewhere"
+    shutil.rmtree(elsewhere, ignore_errors=True)
+    copy_tests(elsewhere)
+    run(python, "-c", CHECK, cwd=elsewhere)
+
+    left_out = [f"--ignore=tests/{file}.py" for file, names in NEEDS.items() if any(name in missing for name in names)]
+    lines, failed = [], False
+    if options.only != "parallel":
+        last, code = tests(python, elsewhere, ["-p", "no:run-parallel", "-m", "not source_tree", *left_out, *to_pytest])
+        lines.append(f"the whole suite: {last}")
+        failed |= code != 0
+    if options.only != "alone":
+        at_once = [f"--parallel-threads={options.threads}", "-p", "no:randomly", "-m", "not source_tree and not slow"]
+        at_once += [f"--deselect={test}" for test in ALONE]
+        last, code = tests(python, elsewhere, [*at_once, *(f"tests/test_{name}.py" for name in SHARED), *to_pytest])
+        lines.append(f"{options.threads} threads at once: {last}")
+        failed |= code != 0
+    print("without a wheel there:", ", ".join(missing) or "nothing", "" if not left_out else f"(so without {', '.join(left_out)})")
+    print("\n".join(lines))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
