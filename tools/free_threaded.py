@@ -36,14 +36,22 @@ NEEDED = (
     "joblib>=1.4",
     "threadpoolctl>=3.5",
 )
-# With compiled parts: used where they have wheels. Files of tests that do not skip by themselves without one, to what they need.
+# With compiled parts: used where they have wheels. Tests that do not skip by themselves without one, to what they need.
 IF_THERE_IS_A_WHEEL = ("ml_dtypes", "pyarrow", "pandas", "array-api-strict", "scipy", "cffi", "scikit-learn", "statsmodels",
                        "click", "rich", "matplotlib")  # fmt: skip
-NEEDS = {}
+NEEDS = {
+    "test_peers_small": ("statsmodels", "scikit-learn"),
+    "test_sklearn": ("pandas", "scikit-learn"),
+    "test_boosting": ("scikit-learn",),
+    "test_foreign": ("pandas", "pyarrow"),
+    "test_readers": ("pyarrow",),
+    "test_demo": ("matplotlib",),
+    "test_cli": ("click", "rich", "matplotlib"),
+    "test_public": ("click",),
+    "test_capi.py::test_python_of_the_guide[cffi]": ("cffi",),
+}
 
 SHARED = ("threads", "streaming", "plain", "state", "weights", "axis")
-# Tests of what all threads of a process share: what they set or see, the same test sets or sees in the other threads.
-ALONE = {}
 
 CHECK = """
 import sys, cylosses
@@ -109,11 +117,11 @@ def prepare(folder: Path, interpreter: Path) -> tuple[Path, list[str]]:
     if not python.exists():
         run(interpreter, "-m", "venv", folder / "environment")
     # Wheels only: a later NumPy without one for this Python would be compiled.
-    run(*pip, "install", "--only-binary=:all:", *NEEDED)
+    run(*pip, "install", "--no-compile", "--only-binary=:all:", *NEEDED)
     missing = []
     for name in IF_THERE_IS_A_WHEEL:
         try:
-            run(*pip, "install", "--only-binary=:all:", name)
+            run(*pip, "install", "--no-compile", "--only-binary=:all:", name)
         except subprocess.CalledProcessError:
             missing.append(name)
     run(*pip, "install", "--no-build-isolation", "--no-deps", "--force-reinstall", ROOT)
@@ -140,6 +148,7 @@ def main() -> int:
     parser.add_argument("--suite", default="trixie", help="the release of Debian that has it; default: %(default)s")
     parser.add_argument("--python", type=Path, help="a free-threaded interpreter, instead of one that is built")
     parser.add_argument("--threads", type=int, default=4, help="at once in the second run; default: %(default)s")
+    parser.add_argument("--files", nargs="+", metavar="NAME", help="threads streaming …: only these files of tests")
     parser.add_argument("--only", choices=("alone", "parallel"), help="one of the two runs")
     arguments, to_pytest = sys.argv[1:], []
     if "--" in arguments:
@@ -155,19 +164,36 @@ def main() -> int:
     copy_tests(elsewhere)
     run(python, "-c", CHECK, cwd=elsewhere)
 
-    left_out = [f"--ignore=tests/{file}.py" for file, names in NEEDS.items() if any(name in missing for name in names)]
+    without = [name for name, needed in NEEDS.items() if any(package in missing for package in needed)]
+    left_out = [f"--deselect=tests/{name}" if "::" in name else f"--ignore=tests/{name}.py" for name in without]
     lines, failed = [], False
     if options.only != "parallel":
-        last, code = tests(python, elsewhere, ["-p", "no:run-parallel", "-m", "not source_tree", *left_out, *to_pytest])
+        alone = [
+            "-p",
+            "no:run_parallel",
+            "-m",
+            "not source_tree",
+            *left_out,
+            *(f"tests/test_{name}.py" for name in options.files or ()),
+        ]
+        last, code = tests(python, elsewhere, [*alone, *to_pytest])
         lines.append(f"the whole suite: {last}")
         failed |= code != 0
     if options.only != "alone":
-        at_once = [f"--parallel-threads={options.threads}", "-p", "no:randomly", "-m", "not source_tree and not slow"]
-        at_once += [f"--deselect={test}" for test in ALONE]
-        last, code = tests(python, elsewhere, [*at_once, *(f"tests/test_{name}.py" for name in SHARED), *to_pytest])
+        # What a plugin finds to be tests of the process (monkeypatch, captured output, hypothesis), it runs in one thread.
+        at_once = [
+            f"--parallel-threads={options.threads}",
+            "-p",
+            "no:randomly",
+            "-m",
+            "not source_tree and not compiler and not slow",
+        ]
+        last, code = tests(
+            python, elsewhere, [*at_once, *(f"tests/test_{name}.py" for name in options.files or SHARED), *to_pytest]
+        )
         lines.append(f"{options.threads} threads at once: {last}")
         failed |= code != 0
-    print("without a wheel there:", ", ".join(missing) or "nothing", "" if not left_out else f"(so without {', '.join(left_out)})")
+    print("without a wheel there:", ", ".join(missing) or "nothing", f"(so without {', '.join(without)})" if without else "")
     print("\n".join(lines))
     return 1 if failed else 0
 
