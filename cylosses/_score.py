@@ -235,14 +235,17 @@ def _as_mask(label: str, values: Array) -> Array:
 
 def _total_weight(request: Request, predictions: Source) -> Fraction:
     """Return the divisor of a weighted or masked mean, in a pass over weights and mask alone."""
-    # A weight is the absolute error of itself against 0, so an exact sum of losses is one of weights.
+    # Each pair has the loss 1, so that the exact sum of the weighted losses is that of the weights.
     total = LOSSES["l1"](reduction="sum").streaming()
     with ExitStack() as stack:
         selection = _open_selection(stack, request, predictions)
         for window in _windows(selection.orders(), predictions.shape, in_c_order=False)[0]:
-            found = selection.read(window)
-            weight = np.asarray(found["weight"] if "weight" in found else np.ones(found["where"].shape), np.float64)
-            total.update(weight, np.zeros(weight.shape), where=found.get("where"), n_threads=request.threads)
+            found: dict[str, Any] = selection.read(window)
+            ones = np.ones(next(iter(found.values())).shape)
+            try:
+                total.update(ones, np.zeros_like(ones), **found, n_threads=request.threads)
+            except ValueError as error:
+                raise InputError(one_line(error)) from None
     return total.exact()
 
 

@@ -232,6 +232,30 @@ def test_outputs_may_be_inputs(dtype, rng):
         assert same_bits(outputs[1], hessian)
 
 
+@pytest.mark.parametrize("reduction", ["SUM", "MEAN"])
+@pytest.mark.parametrize("size", [5, 5000])
+def test_outputs_that_are_inputs_stay_as_they_were_if_a_weight_is_bad(reduction, size, dtype, rng):
+    codes = code("huber"), 1.0, capi.Reduction[reduction]
+    for at, function in itertools.product(
+        range(3), ("elementwise_value", "gradient", "value_and_gradient", "gradient_and_hessian")
+    ):
+        arrays = [*rng.standard_normal((2, size)).astype(dtype), rng.random(size).astype(dtype)]
+        arrays[2][-1] = -1
+        before = [array.copy() for array in arrays]
+        other, value = np.empty(size, dtype), np.full((), 7, dtype)
+        outputs = {
+            "elementwise_value": (arrays[at],),
+            "gradient": (arrays[at],),
+            "value_and_gradient": (value, arrays[at]),
+            "gradient_and_hessian": (other, arrays[at]),
+        }[function]
+        own = {"elementwise_value": codes[:2], "gradient_and_hessian": (*codes, capi.Curvature.MM_CURVATURE)}.get(function, codes)
+        status = FUNCTIONS[f"{function}_{FLOATS[dtype]}"](*own, *arrays, size, 1, *outputs)
+        assert status == capi.Status.BAD_WEIGHT
+        assert all(map(same_bits, arrays, before)), (function, at)
+        assert value == 7
+
+
 def test_weight_zero_removes_nan(dtype):
     inputs, weights = np.array([1.5, np.nan], dtype), np.array([1, 0], dtype)
     value, gradient = np.empty((), dtype), np.empty(2, dtype)

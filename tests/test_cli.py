@@ -209,6 +209,60 @@ def test_weights_and_masks_of_many_windows_and_any_order(tmp_path, rng, order):
     assert same_bits(np.load(tmp_path / "grad.npy"), loss.grad(a, b, weight=weight, where=where))
 
 
+@pytest.mark.parametrize("weights", [[3e-311, 8e-311, 0], [1e308, 1.5e308, 1e308], [1e-200, 1e200, 5e-324]])
+def test_gradients_with_weights_whose_sum_float64_does_not_hold(tmp_path, weights):
+    a, b, weight = np.array([1e150, -2.0, 3.0]), np.zeros(3), np.array(weights)
+    for name, values in {"a": a, "b": b, "w": weight}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    output_of("score", "a.npy", "b.npy", "--loss", "mse", *FILES["weight"], "--grad", "grad.npy", cwd=tmp_path)
+    assert same_bits(np.load(tmp_path / "grad.npy"), cylosses.MSELoss().grad(a, b, weight=weight))
+
+
+STAMPS = [1_750_000_000_000_000_100, 1_750_000_000_000_000_203, 5, -7], [1_750_000_000_000_000_000, 1_750_000_000_000_000_200, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "tsv", "npz", "parquet"])
+def test_integers_are_subtracted_as_integers(tmp_path, kind):
+    a, b = (np.array(stamps) for stamps in STAMPS)
+    files = [f"t.{kind}:a", f"t.{kind}:b"]
+    if kind == "npy":
+        np.save(tmp_path / "a.npy", a)
+        np.save(tmp_path / "b.npy", b)
+        files = ["a.npy", "b.npy"]
+    elif kind == "npz":
+        np.savez(tmp_path / "t.npz", a=a, b=b)
+    elif kind == "parquet":
+        table = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(table.table({"a": a, "b": b}), tmp_path / "t.parquet")
+    else:
+        rows = ("a", "b"), *zip(*STAMPS, strict=True)
+        (tmp_path / f"t.{kind}").write_text("".join({"csv": ",", "tsv": "\t"}[kind].join(map(str, row)) + "\n" for row in rows))
+    assert output_of("score", *files, "--loss", "l1", "--grad", "grad.npy", cwd=tmp_path) == "29.0\n"
+    assert np.load(tmp_path / "grad.npy").tolist() == [0.25, 0.25, 0.25, -0.25]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (["18446744073709551615"], ["18446744073709551614"], "1.0"),
+        (["18446744073709551615", "-1"], ["18446744073709551614", "0"], "0.5"),  # float64, since no integers hold both
+        (["1750000000000000100", "0.5"], ["1750000000000000000", "0"], "0.25"),  # a column with a point is float64
+        (["36893488147419103232"], ["0"], f"{2.0**65}"),
+        ([" 7 ", "-0", "+3"], ["1", "0", "3"], "2.0"),
+    ],
+)
+def test_columns_of_text_are_integers_if_all_cells_are(tmp_path, first, second, expected):
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{x},{y}\n" for x, y in zip(first, second, strict=True)))
+    assert output_of("score", "t.csv:a", "t.csv:b", "--loss", "l1", cwd=tmp_path) == expected + "\n"
+
+
+def test_integers_in_text_beside_floats_are_float64(tmp_path):
+    """Text has no width of its own: float32 beside it would lose digits."""
+    (tmp_path / "t.csv").write_text("a\n16777217\n")
+    np.save(tmp_path / "b.npy", np.zeros(1, np.float32))
+    assert output_of("score", "t.csv:a", "b.npy", "--loss", "l1", cwd=tmp_path) == "16777217.0\n"
+
+
 def test_a_mask_in_a_text_file_is_0_and_1(tmp_path):
     (tmp_path / "t.csv").write_text("x,y,w,m\n3,1,2,1\nnan,1,1,0\n5,1,0,1\n2,1,1,1.0\n")
     options = ["--weight", "t.csv:w", "--where", "t.csv:m", "--loss", "l1", "--grad", "grad.npy"]

@@ -330,8 +330,7 @@ def exact_total(values, weights=None):
     """The exact sum of magnitudes, and products with weights, before it is rounded: rounding would hide an inexact last place."""
     total = L1Loss("sum").streaming()
     total.update(values, np.zeros_like(values), weight=weights)
-    n, exponent, _ = total._total.parts()
-    return n * Fraction(2) ** exponent
+    return total.exact()
 
 
 def wide_values(rng, dtype, spread, blocks):

@@ -89,6 +89,19 @@ def test_a_job_counts_its_elements(shape, kept, where, n_threads):
     operands = {"input": zeros, "target": zeros} | ({"where": mask} if where else {})
     for _ in range(3):
         count = dispatch.execute(
-            HuberLoss._code, 1.0, zeros.dtype, n_threads, shape, kept, operands, "value", False, result, None, 0, 1.0, None
+            HuberLoss._code,
+            1.0,
+            zeros.dtype,
+            n_threads,
+            shape,
+            kept,
+            operands,
+            "value",
+            False,
+            result,
+            None,
+            0,
+            (1.0, 0.0, 0),
+            None,
         )
         assert count == (np.count_nonzero(mask) if where else zeros.size)
