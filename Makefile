@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
 
-.PHONY: demo test lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
+.PHONY: demo test test-builds lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -23,8 +23,18 @@ $(VENV)/.%-group: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(PY) -m cylosses demo
 
+# As many processes as there are CPUs; the seed of the random numbers and of the order is printed first.
+PYTEST_PROCESSES ?= auto
 test: $(VENV)/.installed $(VENV)/.test-group
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses $(PYTEST_PROCESSES) --dist worksteal
+
+# The tests of the numbers on every build of the loops that this CPU runs, not only on the best one.
+CORE := $(addprefix tests/test_,exact.py formulas.py layouts.py weights.py extreme_weights.py integers.py curvature.py axis.py streaming.py)
+test-builds: $(VENV)/.installed $(VENV)/.test-group
+	for build in $$($(PY) -c 'from cylosses._kernels import dispatch; print(*dispatch.available_builds())'); do \
+	    echo "on $$build:"; \
+	    CYLOSSES_ISA=$$build $(PY) -m pytest --quiet -m 'not slow' --numprocesses $(PYTEST_PROCESSES) --dist worksteal $(CORE) || exit 1; \
+	done
 
 lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/ruff check .

@@ -434,12 +434,14 @@ class Call:
             if for_each:
                 return _signed(ONE, wrt), {"grad_output": cast(Array, incoming)}
             return _signed(dispatch.factor(incoming, count), wrt), {}
-        factors = np.empty((*(self._with_ones(kept) if kept else ()), 3))
+        factors = np.empty((3, math.prod(self._left(kept))))
         dividend = {} if incoming is None else {"dividend": incoming}
         self._run(self.operands | dividend, kept, summed="weight", factors=factors)
         if not kept:
-            return _signed(tuple(factors.tolist()), wrt), {}
-        operands = {"grad_output": factors[..., 0], "grad_low": factors[..., 1], "grad_exponent": factors[..., 2]}
+            high, low, exponent = factors[:, 0].tolist()
+            return _signed((high, low, int(exponent)), wrt), {}
+        names = ("grad_output", "grad_low", "grad_exponent")
+        operands = {name: factor.reshape(self._with_ones(kept)) for name, factor in zip(names, factors, strict=True)}
         if not operands["grad_exponent"].any():
             del operands["grad_exponent"]
         if self.dtype.itemsize < 8 or "weight" not in self.operands:

@@ -564,7 +564,7 @@ def test_scikit_learn_clones_and_searches(sample):
         ({"beta": None}, TypeError, "beta"),
         ({"loss": "huber", "delta": 0}, ValueError, "delta"),
         ({"loss": "quantile", "q": "auto"}, ValueError, "q has no unit"),
-        ({"loss": "quantile", "q": 1.0}, ValueError, "q"),
+        ({"loss": "quantile", "q": 1.5}, ValueError, "q"),
         *(({"scale": bad}, ValueError, "scale must be") for bad in (0, -1.0, np.nan, np.inf, "2", "Auto", None, True, [1.0])),
     ],
 )

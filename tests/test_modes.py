@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import gc
 import itertools
 import platform
 import struct
@@ -73,6 +74,7 @@ class Register:
         """Return what a call returns in a mode, and the mode after it; the mode of before is put back."""
         get, put, seen, wanted = self._get, self._set, self._seen, self._wanted
         before = ctypes.create_string_buffer(ENVIRONMENT)
+        gc.disable()  # hypothesis has a callback that takes the time of collections
         get(before)
         wanted.raw = before.raw[:MXCSR] + struct.pack("<I", mode)
         put(wanted)
@@ -81,6 +83,7 @@ class Register:
             get(seen)
         finally:
             put(before)
+            gc.enable()
         return result, struct.unpack("<I", seen.raw[MXCSR:])[0]
 
 

@@ -1082,8 +1082,8 @@ def execute(
     """Run one job on checked arrays that broadcast to `shape`, and return the number of selected elements.
 
     `operands` are the arrays of a Job by name. Each element of the `kept` axes, if there are any, has a sum of its own, of what
-    `summed` names, which goes to `result`; or to `totals`, two ExactSum for it and for the weights; or to `factors`, as three float64
-    numbers that make up the quotient of `dividend` and the sum. `dtype` is that of the results, and `scale` what factor() returns.
+    `summed` names, which goes to `result`; or to `totals`, two ExactSum for it and for the weights; or to `factors`, of three rows of
+    float64, the three numbers of the quotient of `dividend` and each sum. `dtype` is that of the results, and `scale` what factor() returns.
     A bad weight is a ValueError.
     """
     cdef Plan plan

@@ -97,7 +97,7 @@ cdef struct Job:
     bint divide             # by the number of elements, or by the sum of the weights
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
-    double* factors         # if not NULL: three numbers a slice, those of grad_output above, for `dividend` over the sum
+    double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
     Operand dividend        # one element a slice, seen at the job's shape; or no data: 1
     Exact* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
     Exact* weights

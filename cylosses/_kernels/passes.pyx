@@ -903,9 +903,9 @@ cdef void finish_factor(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
         factor = factor_over_count(dividend, part.count)
     else:
         factor = factor_over(dividend, &part.total)
-    job.factors[3 * number] = factor.high
-    job.factors[3 * number + 1] = factor.low
-    job.factors[3 * number + 2] = factor.exponent
+    job.factors[number] = factor.high
+    job.factors[job.slices + number] = factor.low
+    job.factors[2 * job.slices + number] = factor.exponent
 
 
 cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
