@@ -18,15 +18,15 @@ from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from cylosses._kernels.exact cimport BIAS, LIMBS, Bits64, Exact, add_count, clear, finish, make_magnitude, merge
-from cylosses._kernels.factor cimport Factor, factor_of_digits, factor_over, factor_over_count, moderated, set_factor
+from cylosses._kernels.exact cimport BIAS, LIMBS, Bits64, Exact, add_count, clear, finish, make_magnitude, merge, power_of_two
+from cylosses._kernels.factor cimport MODERATE, Factor, factor_of_digits, factor_over, factor_over_count, moderated, set_factor
 from cylosses._kernels.formulas cimport is_costly, is_known
 from cylosses._kernels.job cimport (
     BFLOAT16, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, MM_CURVATURE, NOTHING,
     UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter,
-    enter_mask, settle_memory, start_job, start_plain_job, want_sum,
+    enter_mask, rounded_parameter, settle_memory, start_job, start_plain_job, want_sum,
 )
-from cylosses._kernels.mode cimport cylosses_mode, held, held_int, restore_mode, set_default_mode
+from cylosses._kernels.mode cimport cylosses_mode, held, restore_mode, set_default_mode
 from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run, take_run
 
 cdef extern from "numpy/arrayobject.h":
@@ -152,14 +152,13 @@ def restore_caller_mode(unsigned long mode):
 
 cpdef double round_to_single(double parameter) noexcept nogil:
     """The parameter rounded to float32, subnormals included, whatever the floating-point mode of the caller."""
-    cdef cylosses_mode mode = set_default_mode()
-    cdef double rounded = held(<float> held(parameter))
-    restore_mode(mode)
-    return rounded
+    return rounded_parameter(parameter, True)
 
 
-cdef double accepted[MAX_LOSSES][2]     # the valid parameters of each loss, from the least to the greatest
-cdef bint registered[MAX_LOSSES]        # whether there is a loss; a comparison of parameters would show in the status flags
+# The valid parameters of each loss, from the least to the greatest, as bits: of numbers that are not negative, bits have the order of
+# the numbers, and their comparison depends on no floating-point mode.
+cdef uint64_t accepted[MAX_LOSSES][2]
+cdef bint registered[MAX_LOSSES]
 cdef dict owner = {}                    # of each row, the full name of its class
 
 
@@ -170,9 +169,15 @@ def register_loss(int loss, double least, double greatest, str name):
     """
     if not is_known(loss) or owner.setdefault(loss, name) != name:
         raise ValueError(f"row {loss} of the kernels' table is not free: {owner.get(loss, 'no loss')} has it")
-    accepted[loss][0] = least
-    accepted[loss][1] = greatest
+    accepted[loss][0], accepted[loss][1] = order_of(least), order_of(greatest)
     registered[loss] = True
+
+
+cdef inline uint64_t order_of(double parameter) noexcept nogil:
+    """Bits that grow with the parameter; negative numbers and NaN come last, but -0.0 is 0."""
+    cdef Bits64 bits
+    bits.f = parameter
+    return 0 if bits.u << 1 == 0 else bits.u
 
 
 cdef bint is_loss(int loss) noexcept nogil:
@@ -182,19 +187,10 @@ cdef bint is_loss(int loss) noexcept nogil:
 
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
     """Whether there is such a loss and the parameter is valid for it, also in the working type; NaN never is."""
-    cdef cylosses_mode mode
-    cdef double rounded
-    cdef bint fit
-    if not is_loss(loss):
-        return False
-    mode = set_default_mode()           # the least valid number may be subnormal
-    parameter = held(parameter)
-    rounded = <float> parameter if single else parameter
-    fit = held_int(
-        accepted[loss][0] <= parameter <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
+    cdef uint64_t given = order_of(parameter), rounded = order_of(rounded_parameter(parameter, single))
+    return (
+        is_loss(loss) and accepted[loss][0] <= given <= accepted[loss][1] and accepted[loss][0] <= rounded <= accepted[loss][1]
     )
-    restore_mode(mode)
-    return fit
 
 
 def bits_of(double parameter):
@@ -217,7 +213,10 @@ cdef Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
     cdef Factor factor
     cdef Exact divisor
     dividend = held(dividend)
-    if count == 0:
+    factor.high, factor.low, factor.exponent = dividend / <double> count, 0, 0
+    if count >> 53 == 0 and power_of_two(-MODERATE) <= fabs(factor.high) <= power_of_two(MODERATE):
+        pass                                # as nearly always
+    elif count == 0:
         factor = moderated(0, 0, 0)
     elif count >> 53 == 0:          # a float64 number
         factor = factor_over_count(dividend, count)

@@ -86,22 +86,21 @@ cdef inline Factor factor_of_digits(uint64_t digits, int unit, bint sticky, bint
     return moderated(-high if negative else high, -low if negative else low, unit + 63)
 
 
-cdef inline Factor factor_over(double dividend, const Exact* divisor) noexcept nogil:
-    """dividend / divisor, to 64 bits; 0 for the divisor 0, which has no elements to be multiplied."""
+cdef inline Factor factor_over(double dividend, Exact* divisor) noexcept nogil:
+    """dividend / divisor, to 64 bits; 0 for the divisor 0, which has no elements to be multiplied. Leaves the divisor's magnitude."""
     cdef Exact numerator
-    cdef Exact denominator = divisor[0]
     cdef uint64_t digits
     cdef int unit = 0
     cdef bint sticky = False, negative
-    make_magnitude(&denominator)
-    if denominator.high < denominator.low:
+    make_magnitude(divisor)
+    if divisor.high < divisor.low:
         return moderated(0, 0, 0)
     if dividend == 0 or not dividend - dividend == 0:
         return moderated(dividend, 0, 0)
     clear(&numerator)
     deposit(&numerator, dividend)
     negative = make_magnitude(&numerator)
-    digits = divide_large(&numerator, &denominator, &unit, &sticky)
+    digits = divide_large(&numerator, divisor, &unit, &sticky)
     return factor_of_digits(digits, unit, sticky, negative)
 
 

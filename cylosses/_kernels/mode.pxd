@@ -50,19 +50,15 @@ cdef extern from *:
     /* MSVC has no assembly here: a volatile variable takes some cycles more. */
     #if defined(__GNUC__) && defined(__x86_64__)
     #define CYLOSSES_HOLD(v) __asm__ volatile("" : "+x"(v))
-    #define CYLOSSES_HOLD_INT(v) __asm__ volatile("" : "+r"(v))
     #elif defined(__GNUC__) && defined(__aarch64__)
     #define CYLOSSES_HOLD(v) __asm__ volatile("" : "+w"(v))
-    #define CYLOSSES_HOLD_INT(v) __asm__ volatile("" : "+r"(v))
     #endif
     #ifdef CYLOSSES_HOLD
     static inline double cylosses_held(double v) { CYLOSSES_HOLD(v); return v; }
     static inline float cylosses_held_single(float v) { CYLOSSES_HOLD(v); return v; }
-    static inline int cylosses_held_int(int v) { CYLOSSES_HOLD_INT(v); return v; }
     #else
     static inline double cylosses_held(double v) { volatile double w = v; return w; }
     static inline float cylosses_held_single(float v) { volatile float w = v; return w; }
-    static inline int cylosses_held_int(int v) { volatile int w = v; return w; }
     #endif
     """
     ctypedef unsigned long cylosses_mode
@@ -70,4 +66,3 @@ cdef extern from *:
     void restore_mode "cylosses_restore_mode"(cylosses_mode old) noexcept nogil
     double held "cylosses_held"(double v) noexcept nogil
     float held_single "cylosses_held_single"(float v) noexcept nogil
-    int held_int "cylosses_held_int"(int v) noexcept nogil

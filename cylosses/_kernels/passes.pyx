@@ -941,7 +941,7 @@ cdef uint64_t run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_w
 
 
 cdef void run_part(Job* job, Py_ssize_t number, int share, Part* part) noexcept nogil:
-    """One thread's share of a slice, cut between blocks."""
+    """One thread's share of a slice, cut between blocks, in a thread that may have any floating-point mode."""
     cdef cylosses_mode mode = set_default_mode()
     cdef Py_ssize_t blocks = (job.size + BLOCK - 1) // BLOCK
     cdef Py_ssize_t stop = blocks * (share + 1) // job.threads * BLOCK
@@ -962,7 +962,8 @@ cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
     """One slice, cut between the threads; parts has room for each of them."""
     cdef int threads = job.threads, t
     if threads == 1:
-        run_part(job, number, 0, parts)
+        clear_part(parts, job)
+        walk_range(job, number, 0, job.size, parts)
     else:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             run_part(job, number, t, &parts[t])
