@@ -94,6 +94,7 @@ class BuildExtensions(build_ext):
             if ".passes" in extension.name:
                 flags = shlex.join(extension.extra_compile_args)
                 extension.define_macros.append(("CYLOSSES_FLAGS", f'"{flags}"'))
+        self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 
     def openmp_flags(self, kind: str) -> tuple[list[str], list[str]]:
