@@ -485,7 +485,7 @@ class Call:
             What was passed to take value, gradient and Hessian.
         """
         if wrt not in ("input", "target"):
-            raise ValueError(f"wrt must be 'input' or 'target', got {wrt!r}")
+            raise ValueError(f"wrt must be 'input' or 'target', got {shown(wrt)}")
         kept = self.kept_axes(axis)
         scale, extra = self._factor(reduction, kept, grad_output, wrt)
         shape: tuple[int, ...] = self.operands[wrt].shape

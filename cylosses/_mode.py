@@ -1,13 +1,9 @@
 """The floating-point mode of a thread: what rounding, and whether tiny numbers are flushed to zero."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from cylosses._kernels import dispatch
 
 
-@contextmanager
-def default_floating_point_mode() -> Iterator[None]:
+def default_floating_point_mode() -> dispatch.DefaultMode:
     """Compute in the default floating-point mode: round to nearest, keep subnormal numbers, trap nothing.
 
     Another library may have set another mode in the calling thread: a rounding direction, or that subnormal numbers are flushed to
@@ -28,8 +24,4 @@ def default_floating_point_mode() -> Iterator[None]:
     >>> smallest
     5e-324
     """
-    mode = dispatch.enter_default_mode()
-    try:
-        yield
-    finally:
-        dispatch.restore_caller_mode(mode)
+    return dispatch.DefaultMode()

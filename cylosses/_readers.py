@@ -5,8 +5,9 @@ A source is a file, or one named column or array of it, with a shape, a dtype an
 - `.npy` is memory-mapped, one window at a time. A map of the whole file would be simpler, but the pages that a
   process has touched count as its memory until they are unmapped.
 - `.parquet` streams in batches of rows.
-- `.csv`, `.tsv` and `.npz` load the one column or array that is asked for (8 bytes per row of text): the number of
-  rows must be known before the first gradient of a mean is written, and text does not tell it without being read.
+- `.csv`, `.tsv` and `.npz` load the one column or array that is asked for: the number of rows must be known before the
+  first gradient of a mean is written, and text does not tell it without being read. A row of text takes 8 bytes, and 16
+  for a moment if integers become floats.
 """
 
 import csv
@@ -55,10 +56,6 @@ class Source(Protocol):
         """Type of the elements."""
 
     @property
-    def is_text(self) -> bool:
-        """Whether the elements were text."""
-
-    @property
     def orders(self) -> frozenset[str]:
         """Memory orders, of "C" and "F", in which the elements are one contiguous run."""
 
@@ -71,9 +68,6 @@ class Source(Protocol):
 
 class ArraySource:
     """A source that is already in memory."""
-
-    is_text = False
-    """Whether the elements were text, which has no width of its own: integers may as well be float64."""
 
     def __init__(self, label: str, values: Array) -> None:
         self.label = label
@@ -92,15 +86,16 @@ class ArraySource:
 
 
 class TextSource(ArraySource):
-    """A column of a text file."""
+    """A column of a text file. Text has no width of its own: integers may as well be float64."""
 
-    is_text = True
+    def make_floats(self) -> None:
+        """Make the elements float64."""
+        self.dtype = np.dtype(np.float64)
+        self._flat = self._values = self._values.astype(np.float64)
 
 
 class NpySource:
     """A `.npy` file of which only one window is mapped at any time."""
-
-    is_text = False
 
     def __init__(self, label: str, path: Path) -> None:
         self.label = label
@@ -146,8 +141,6 @@ class NpySource:
 
 class ParquetSource:
     """One column of a `.parquet` file, read in batches."""
-
-    is_text = False
 
     def __init__(self, label: str, path: Path, column: str | None, batch: int = 1 << 18) -> None:
         try:
@@ -246,10 +239,10 @@ def open_source(label: str) -> Source:
 
 
 def with_floats(source: Source) -> Source:
-    """Return a source whose elements, if they were text, are float64; of any other, itself."""
-    if not source.is_text or source.dtype == np.float64:
-        return source
-    return TextSource(source.label, source.read(slice(0, source.shape[0])).astype(np.float64))
+    """Return the source, whose elements, if they were text, are now float64."""
+    if isinstance(source, TextSource):
+        source.make_floats()
+    return source
 
 
 def read_state(text: str) -> StreamingLoss:
@@ -406,7 +399,7 @@ def _read_text(label: str, path: Path, column: str | None, delimiter: str) -> Ar
 
 
 class _Numbers:
-    """Numbers that are written without a point are kept as integers as long as all of them are."""
+    """Numbers of a column, which are kept as integers as long as all of them are."""
 
     def __init__(self) -> None:
         self._values: array[Any] = array("q")
@@ -448,17 +441,17 @@ def _bad_cell(label: str, line: int, column: str, cell: str) -> NoReturn:
 
 
 def _number(cell: str) -> float | None:
-    """Return the number that a cell holds, an int if it is one of at most 20 digits; None if it holds none."""
+    """Return the number that a cell holds, an int if it is written with digits alone and may fit 64 bits; None if it holds none."""
     if "_" in cell:  # digit grouping is Python source, not data
         return None
     try:
-        return int(cell) if len(cell) <= 20 else float(cell)
-    except ValueError:
-        pass
-    try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
         return None
+    if "." in cell:  # most cells, and soon told
+        return number
+    digits = cell.strip().lstrip("+-").lstrip("0")
+    return int(cell) if (digits or "0").isdecimal() and len(digits) <= 20 and number - number == 0 else number
 
 
 def _arrow_dtype(label: str, name: str, kind: Any) -> np.dtype[Any]:

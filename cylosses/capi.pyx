@@ -43,7 +43,7 @@ from cylosses._kernels.exact cimport Exact, add_count, clear, merge
 from cylosses._kernels.factor cimport set_factor
 from cylosses._kernels.job cimport (
     DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
-    start_plain_job, want_sum,
+    rounded_parameter, start_plain_job, want_sum,
 )
 from cylosses._kernels.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
 
@@ -276,7 +276,7 @@ cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) 
     if status != OK:
         return <floating> NAN
     mode = set_default_mode()
-    rounded = <floating> held(parameter)
+    rounded = <floating> rounded_parameter(parameter, floating is float)
     found = held_as(<floating> evaluate_loss(loss, rounded, floating is float, quantity, held_as(d)))
     restore_mode(mode)
     return found

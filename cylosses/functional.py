@@ -34,6 +34,7 @@ def _differ(a: object, b: object) -> bool:
     return not (a is b or np.array_equal(a, b))  # type: ignore[arg-type]
 
 
+@dispatch.in_default_mode
 def _documented_settings(
     size_average: object, reduce: object, reduction: object, beta: object, options: object
 ) -> tuple[str, object]:

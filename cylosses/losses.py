@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cylosses._call import CURVATURES, Call, as_float, check_reduction, reduction_of
+from cylosses._call import CURVATURES, Call, as_float, check_reduction, reduction_of, shown
 from cylosses._kernels import dispatch
 from cylosses._types import Array, Axis, Curvature, Factors, Number, Numbers, Operand, Reduction
 
@@ -84,7 +84,7 @@ class Loss:
         if parent is Loss:
             try:
                 dispatch.register_loss(cls._code, *cls.accepted, f"{cls.__module__}.{cls.__qualname__}")
-            except (AttributeError, ValueError) as error:
+            except (AttributeError, TypeError, ValueError, OverflowError) as error:
                 raise TypeError(
                     f"{cls.__name__} is no loss that the kernels know, and none can be added from Python: derive from one of the "
                     f"classes of cylosses.LOSSES instead ({error})"
@@ -216,8 +216,9 @@ class Loss:
     ) -> Array:
         """Return the gradient of the reduced loss with respect to input or target.
 
-        What the derivative is multiplied with, weight · grad_output / divisor, is rounded once, and the product once more. Neither
-        has a limit of range: gradients are right where the weights, or their sum, are tiny or huge.
+        The derivative is that of the element, as ``none`` has it without weights. What it is multiplied with, weight · grad_output
+        / divisor, is rounded once, and the product once more. Neither has a limit of range: gradients are right where the weights,
+        or their sum, are tiny or huge.
 
         Parameters
         ----------
@@ -339,7 +340,7 @@ class Loss:
     ) -> tuple[Array, Array]:
         """Return what `grad_and_hess` does, of any operands and options."""
         if curvature not in CURVATURES:
-            raise ValueError(f"curvature must be 'exact', 'mm' or 'ones', got {curvature!r}")
+            raise ValueError(f"curvature must be 'exact', 'mm' or 'ones', got {shown(curvature)}")
         outs: Any = (None, None) if out is None else out
         if not isinstance(outs, tuple) or len(outs) != 2:
             raise TypeError("out must be a tuple of two arrays, for gradient and Hessian")

@@ -218,8 +218,7 @@ class StreamingLoss:
         >>> float(total.compute())
         13.0
         """
-        total, weights, _, dtype = self._content
-        return total.round_quotient(weights if self._loss.reduction == "mean" else None, dtype or np.dtype(np.float64))
+        return self._rounded(self._content)
 
     @in_default_mode
     def exact(self) -> "Fraction":
@@ -248,11 +247,12 @@ class StreamingLoss:
         """
         from fractions import Fraction  # here, because its import takes longer than that of all of this package
 
-        total, weights, _, _ = self._content
+        content = self._content
+        total, weights, _, _ = content
         n, exponent, special = total.parts()
         m, exponent_of_weights, _ = weights.parts()
         if special or (m == 0 and self._loss.reduction == "mean"):
-            raise ValueError(f"the {self._loss.reduction} is {self.compute()}, which is no fraction")
+            raise ValueError(f"the {self._loss.reduction} is {self._rounded(content)}, which is no fraction")
         value = n * Fraction(2) ** exponent
         return value / (m * Fraction(2) ** exponent_of_weights) if self._loss.reduction == "mean" else value
 
@@ -330,6 +330,10 @@ class StreamingLoss:
         content: _Content = self._cell.content
         return content
 
+    def _rounded(self, content: _Content) -> Any:
+        weights = content.weights if self._loss.reduction == "mean" else None
+        return content.total.round_quotient(weights, content.dtype or np.dtype(np.float64))
+
     def _add(self, content: _Content) -> None:
         held = self._content
         while not self._cell.replace(held, held.plus(content)):
@@ -348,7 +352,8 @@ class StreamingLoss:
 
     @in_default_mode
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._loss!r}: count {self.count}, value {self.compute()!s}>"
+        content = self._content
+        return f"<{type(self).__name__} of {self._loss!r}: count {content.elements}, value {self._rounded(content)!s}>"
 
 
 def _comparable(content: _Content) -> tuple[Any, ...]:

@@ -249,6 +249,8 @@ def test_integers_are_subtracted_as_integers(tmp_path, kind):
         (["1750000000000000100", "0.5"], ["1750000000000000000", "0"], "0.25"),  # a column with a point is float64
         (["36893488147419103232"], ["0"], f"{2.0**65}"),
         ([" 7 ", "-0", "+3"], ["1", "0", "3"], "2.0"),
+        (["       1750000000000000100", "+00000000000000000000001"], ["1750000000000000000", "1"], "50.0"),
+        (["inf", "3"], ["0", "3"], "inf"),
     ],
 )
 def test_columns_of_text_are_integers_if_all_cells_are(tmp_path, first, second, expected):

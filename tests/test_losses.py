@@ -271,10 +271,16 @@ def accepts_parameter(name, parameter):
     return True
 
 
-@pytest.mark.parametrize("own", [{}, {"_code": 3}, {"_code": 9}, {"_code": 63}, {"_code": 64}, {"_code": -1}, {"_code": 10**6}])
+@pytest.mark.parametrize("own", [{}, {"_code": 3}, *({"_code": code} for code in (9, 63, 64, -1, 10**6, 2**40, "a", None))])
 def test_a_class_that_the_kernels_do_not_know_is_refused(own):
     with pytest.raises(TypeError, match="Foreign is no loss that the kernels know"):
         type("Foreign", (losses.Loss,), {"name": "foreign", **own})
+
+
+def test_a_class_of_the_same_name_has_not_the_row():
+    with pytest.raises(TypeError, match=r"row 3 of the kernels' table is not free: cylosses\.losses\.HuberLoss has it"):
+        type("HuberLoss", (losses.Loss,), {"__module__": "cylosses.losses", "_code": 3, "accepted": (0.0, 9.0)})
+    assert losses.HuberLoss(delta=10.0)([1.0], [0.0]) == 0.5
 
 
 @pytest.mark.parametrize("code", [9, 64, -1, 10**6, 2**31 - 1])

@@ -140,14 +140,18 @@ def in_default_mode(function):
     return call
 
 
-def enter_default_mode():
-    """Set the default floating-point mode of this thread; return what restore_caller_mode() takes to put the old one back."""
-    return set_default_mode()
+cdef class DefaultMode:
+    """The same as a context manager, compiled so that no signal handler runs between setting the mode and its being remembered."""
+    cdef cylosses_mode callers
 
+    def __enter__(self):
+        self.callers = set_default_mode()
 
-def restore_caller_mode(unsigned long mode):
-    """Put back the mode and the status flags that enter_default_mode() found."""
-    restore_mode(<cylosses_mode> mode)
+    def __exit__(self, *_):
+        restore_mode(self.callers)
+
+    def __call__(self, function):
+        return in_default_mode(function)
 
 
 cpdef double round_to_single(double parameter) noexcept nogil:
@@ -159,7 +163,7 @@ cpdef double round_to_single(double parameter) noexcept nogil:
 # the numbers, and their comparison depends on no floating-point mode.
 cdef uint64_t accepted[MAX_LOSSES][2]
 cdef bint registered[MAX_LOSSES]
-cdef dict owner = {}                    # of each row, the full name of its class
+cdef dict owner = {}                    # of each row, the full name of its class and its valid parameters
 
 
 def register_loss(int loss, double least, double greatest, str name):
@@ -167,8 +171,9 @@ def register_loss(int loss, double least, double greatest, str name):
 
     ValueError if there is no such row, or it is another class's.
     """
-    if not is_known(loss) or owner.setdefault(loss, name) != name:
-        raise ValueError(f"row {loss} of the kernels' table is not free: {owner.get(loss, 'no loss')} has it")
+    cdef tuple row = (name, least, greatest)
+    if not is_known(loss) or owner.setdefault(loss, row) != row:        # the same once more: its module is loaded again
+        raise ValueError(f"row {loss} of the kernels' table is not free: {owner.get(loss, ('no loss',))[0]} has it")
     accepted[loss][0], accepted[loss][1] = order_of(least), order_of(greatest)
     registered[loss] = True
 

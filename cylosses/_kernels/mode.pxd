@@ -1,7 +1,6 @@
 # The floating-point mode of a thread: round to nearest, keep subnormals, trap nothing. Another package may have switched on flushing
 # of subnormals (FTZ, DAZ), and worker threads inherit it; results must not depend on that. Mode and status flags of the caller come
 # back afterwards: what is computed here is none of the caller's operations.
-
 #
 # Compilers do not know that arithmetic depends on the mode, and move it. What lies in memory is read and written between the two calls,
 # since both are barriers to that. Numbers in registers, operands and results, go through held(): compilers know nothing of what it
