@@ -73,7 +73,9 @@ def objective(loss, model, X, y, alpha=0.0, weight=None):
 def test_check_estimator(options):
     results = check_estimator(SmoothL1Regressor(**options), on_skip=None)
     # Skipped unless the environment variable SCIPY_ARRAY_API is set.
-    assert {r["check_name"]: r["status"] for r in results if r["status"] != "passed"} == {"check_array_api_input": "skipped"}
+    # Which skips itself where the array API is not switched on; scikit-learn 1.8 does not have it.
+    others = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
+    assert others in ({}, {"check_array_api_input": "skipped"})
     assert len(results) > 50
     assert not any(result["expected_to_fail"] for result in results)
 
