@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := setup.py pyproject.toml $(wildcard cylosses/_kernels/*.p*) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
+SOURCES := setup.py pyproject.toml $(wildcard cylosses/_core/*.p* cylosses/_core/*/*.p* cylosses/_core/*/*.h) $(wildcard cylosses/capi.p*) cylosses/include/cylosses.h
 
 .PHONY: demo test test-builds lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
 
@@ -31,7 +31,7 @@ test: $(VENV)/.installed $(VENV)/.test-group
 # The tests of the numbers on the builds of the loops that this CPU runs beside the best one, which `make test` has.
 CORE := $(addprefix tests/test_,exact.py layouts.py extreme_weights.py integers.py streaming.py curvature.py)
 test-builds: $(VENV)/.installed $(VENV)/.test-group
-	for build in $$($(PY) -c 'from cylosses._kernels import dispatch; print(*[*dispatch.available_builds()][1:])'); do \
+	for build in $$($(PY) -c 'from cylosses._core import dispatch; print(*[*dispatch.available_builds()][1:])'); do \
 	    echo "on $$build:"; \
 	    CYLOSSES_ISA=$$build $(PY) -m pytest --quiet -m 'not slow' --numprocesses $(PYTEST_PROCESSES) --dist worksteal $(CORE) || exit 1; \
 	done
@@ -97,4 +97,4 @@ bench-quick: $(VENV)/.installed $(VENV)/.bench-group
 	$(PY) -m benchmarks.suite --quick
 
 clean:
-	rm -rf build dist wheelhouse *.egg-info cylosses/*.so cylosses/_kernels/*.so
+	rm -rf build dist wheelhouse *.egg-info cylosses/*.so cylosses/_core/*.so

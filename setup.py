@@ -139,21 +139,21 @@ def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
     merged by cythonize.
     """
     if name == "passes":
-        return extension(f"_kernels.{name}", "cylosses/_kernels/passes.pyx", flags)
+        return extension(f"_core.{name}", "cylosses/_core/passes.pyx", flags)
     source = Path("build", "loops", f"{name}.pyx")
     source.parent.mkdir(parents=True, exist_ok=True)
     text = 'include "passes.pyx"\n'
     if not source.exists() or source.read_text() != text:
         source.write_text(text)
-    return extension(f"_kernels.{name}", str(source), flags)
+    return extension(f"_core.{name}", str(source), flags)
 
 
 setup(
     ext_modules=cythonize(
         [build_of_the_loops(name, flags) for name, flags in levels().items()]
-        + [extension("_kernels.dispatch", "cylosses/_kernels/dispatch.pyx"), extension("capi", "cylosses/capi.pyx")],
+        + [extension("_core.dispatch", "cylosses/_core/dispatch.pyx"), extension("capi", "cylosses/capi.pyx")],
         compiler_directives=DIRECTIVES,
-        include_path=["cylosses/_kernels"],
+        include_path=["cylosses/_core"],
         build_dir="build",
     ),
     cmdclass={"build_ext": BuildExtensions},

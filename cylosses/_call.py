@@ -1,7 +1,7 @@
 """The one place that turns arguments into a checked call: arrays, dtypes, broadcasting, weights, masks, axes, outputs, threads.
 
 Everything public comes through `Call`; what a row of the semantics table says is written here once. The kernels below
-(`cylosses._kernels.dispatch`) trust what they get from here.
+(`cylosses._core.dispatch`) trust what they get from here.
 """
 
 import functools
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 from cylosses._threads import check_threads
 from cylosses._types import Array, Reduction
 

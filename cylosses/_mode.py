@@ -1,6 +1,6 @@
 """The floating-point mode of a thread: what rounding, and whether tiny numbers are flushed to zero."""
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 
 
 def default_floating_point_mode() -> dispatch.DefaultMode:

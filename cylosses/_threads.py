@@ -7,7 +7,7 @@ The default is not copied into OpenMP, whose other users it would change. It onl
 import operator
 import os
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 
 CGROUP_QUOTA = "/sys/fs/cgroup/cpu.max"
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 from cylosses._threads import get_num_threads
 
 OPENMP_VERSIONS = {

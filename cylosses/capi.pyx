@@ -38,14 +38,14 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from cylosses._kernels.dispatch cimport MAX_THREADS, evaluate_loss, factor_by_count, fits, is_loss, round_into, run_job
-from cylosses._kernels.exact cimport Exact, add_count, clear, merge
-from cylosses._kernels.factor cimport set_factor
-from cylosses._kernels.job cimport (
+from cylosses._core.dispatch cimport MAX_THREADS, evaluate_loss, factor_by_count, fits, is_loss, round_into, run_job
+from cylosses._core.exact cimport Exact, add_count, clear, merge
+from cylosses._core.factor cimport set_factor
+from cylosses._core.job cimport (
     DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
     rounded_parameter, start_plain_job, want_sum,
 )
-from cylosses._kernels.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
+from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
 
 cdef extern from *:
     """

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from cylosses._call import reduction_of, shown
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 from cylosses._types import Number, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
 

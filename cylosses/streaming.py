@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from cylosses._call import Call, result_dtype
-from cylosses._kernels.dispatch import Cell, ExactSum, in_default_mode
+from cylosses._core.dispatch import Cell, ExactSum, in_default_mode
 from cylosses._types import Numbers
 from cylosses.losses import LOSSES, Loss
 

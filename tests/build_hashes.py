@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import cylosses
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 from cylosses.losses import LOSSES, Loss
 
 from .generators import SPREADS, exponents

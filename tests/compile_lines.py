@@ -28,7 +28,7 @@ pathlib.Path(sys.argv[sys.argv.index("-o") + 1]).touch()
 
 def copy_sources(folder: Path, empty: tuple[str, ...]) -> None:
     """Copy what setup.py reads to an empty folder; the modules named in `empty` get no contents."""
-    (folder / "cylosses" / "_kernels").mkdir(parents=True)
+    (folder / "cylosses" / "_core").mkdir(parents=True)
     shutil.copy(ROOT / "setup.py", folder)
     shutil.copytree(ROOT / "cylosses" / "include", folder / "cylosses" / "include")
     for source in (ROOT / "cylosses").rglob("*.p[xy][dx]"):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 
 from .compile_lines import copy_sources, recorded
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 from cylosses.losses import LOSSES
 
 from .build_hashes import BEYOND_CACHE, LARGE_WORKS, WORKS, Selection, compare, run_build

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 from cylosses.losses import LOSSES
 from tools.golden import ADVICE, DTYPES, GOLDEN, THREADS, canonical, differences, hashes_of_build, pair_of, splitmix64
 

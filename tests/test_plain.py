@@ -9,7 +9,7 @@ import pytest
 
 import cylosses
 from cylosses import LOSSES, SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 
 from .reference import same_bits
 
@@ -33,7 +33,7 @@ def direct(monkeypatch):
     def closed(*arguments, **options):
         raise AssertionError("this call went the general way")
 
-    monkeypatch.setattr(cylosses.losses, "Call", closed)
+    monkeypatch.setattr(cylosses.losses.base, "Call", closed)
 
 
 def outcome(call):

@@ -146,9 +146,9 @@ def test_examples_of_everything_public_are_among_the_doctests():
 # One set of names ---------------------------------------------------------------------------------------------------
 
 
-def test_kernels_registry_oracle_stubs_functions_command_line_and_readme_name_the_same_losses():
+def test_core_registry_oracle_stubs_functions_command_line_and_readme_name_the_same_losses():
     names = set(LOSSES)
-    formulas = (PACKAGE / "_kernels" / "formulas.pxd").read_text(encoding="utf-8")
+    formulas = (PACKAGE / "_core" / "formulas.pxd").read_text(encoding="utf-8")
     header = (PACKAGE / "include" / "cylosses.h").read_text(encoding="utf-8")
     codes = dict(re.findall(r"CYLOSSES_([A-Z0-9_]+) = (\d+)", header.split("enum cylosses_loss {")[1].split("}")[0]))
     assert {code.lower(): int(number) for code, number in codes.items()} == {name: cls._code for name, cls in LOSSES.items()}
@@ -181,7 +181,7 @@ def test_kernels_registry_oracle_stubs_functions_command_line_and_readme_name_th
 
 def descriptions():
     """The functions and classes at the top of every module as a type checker sees them: the stub where there is one."""
-    for path in sorted(PACKAGE.glob("*.py*")):
+    for path in sorted(PACKAGE.rglob("*.py*")):
         if path.suffix == ".pyi" or (path.suffix == ".py" and not path.with_suffix(".pyi").exists()):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
                 if isinstance(node, ast.FunctionDef | ast.ClassDef):

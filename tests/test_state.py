@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cylosses import L1Loss, MSELoss, SmoothL1Loss, StreamingLoss
-from cylosses._kernels.dispatch import ExactSum
+from cylosses._core.dispatch import ExactSum
 from cylosses.losses import LOSSES
 
 from .generators import SPREADS

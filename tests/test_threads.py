@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 import cylosses
 from cylosses import _threads, smooth_l1_loss, smooth_l1_loss_backward
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 
 from .generators import SPREADS
 from .reference import same_bits

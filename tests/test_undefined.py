@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cylosses._kernels import dispatch
+from cylosses._core import dispatch
 from cylosses.losses import HuberLoss
 
 PACKAGE = Path(dispatch.__file__).parents[1]
@@ -21,7 +21,7 @@ COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or
 
 # The sum of float32 terms by the package's own accumulator; a trap ends the process at the first undefined step.
 MODULE = """
-from cylosses._kernels.exact cimport (
+from cylosses._core.exact cimport (
     BLOCK, Bins, Exact, Format, Tally, add_block, clear, clear_bins, clear_tally, close_bins, close_tally, finish
 )
 

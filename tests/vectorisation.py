@@ -27,7 +27,7 @@ from .compile_lines import copy_sources, recorded
 
 DTYPES = ("float", "double")
 QUANTITIES = ("value", "derivative", "second_derivative", "irls_weight")
-LOSSES_SOURCE = Path(__file__).parents[1] / "cylosses" / "_kernels" / "formulas.pxd"
+LOSSES_SOURCE = Path(__file__).parents[1] / "cylosses" / "_core" / "formulas.pxd"
 
 # The hot loops that do not depend on the loss: function, its specialisations, and what tells its hot loops from others in C.
 ELEMENTS = ("float", "double", "int8_t", "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t")

@@ -102,10 +102,10 @@ def build_wheel(python: Path, sdist: Path, folder: Path) -> Path:
 
 def missing_from(names: Sequence[str]) -> list[str]:
     """What a wheel must have, and has not."""
-    needed = [r"cylosses/py\.typed", r"cylosses/functional\.pyi", r"cylosses/_kernels/dispatch\.[^/]*\.(so|pyd)"]
+    needed = [r"cylosses/py\.typed", r"cylosses/functional\.pyi", r"cylosses/_core/dispatch\.[^/]*\.(so|pyd)"]
     needed += [r".*\.dist-info/licenses/LICENSE", r".*\.dist-info/licenses/licenses/bundled\.txt"]
     if LINUX and platform.machine() == "x86_64":
-        needed += [rf"cylosses/_kernels/passes_{level}\.[^/]*\.so" for level in ("v2", "v3", "v4")]
+        needed += [rf"cylosses/_core/passes_{level}\.[^/]*\.so" for level in ("v2", "v3", "v4")]
     if LINUX:
         needed += [r"cylosses\.libs/libgomp-[^/]*\.so.*"]
     return [pattern for pattern in needed if not any(re.fullmatch(pattern, name) for name in names)]

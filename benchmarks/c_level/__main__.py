@@ -39,7 +39,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--works", nargs="+", default=["mean", "value_and_grad"], choices=WORK_NAMES, metavar="WORK")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"], choices=["float32", "float64"])
     parser.add_argument(
-        "--builds", nargs="+", metavar="NAME", help=f"modules of cylosses._kernels, or {PUBLIC}; by default all that run here"
+        "--builds", nargs="+", metavar="NAME", help=f"modules of cylosses._core, or {PUBLIC}; by default all that run here"
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, cylosses.get_num_threads()], metavar="N")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each build")

@@ -1,4 +1,4 @@
-"""Finds the builds of the loops that this machine can run: every module of `cylosses._kernels` that offers `run`."""
+"""Finds the builds of the loops that this machine can run: every module of `cylosses._core` that offers `run`."""
 
 import importlib
 import pkgutil
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-import cylosses._kernels as kernels
+import cylosses._core as kernels
 
 # A build for instructions that the CPU lacks dies with a signal, so each is tried in a process of its own.
 PROBE = """

@@ -6,7 +6,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython cimport floating
 from libc.stdint cimport uint64_t
 
-from cylosses._kernels.job cimport Operand, PlainJob, Run, enter, settle_memory, start_plain_job, want_sum
+from cylosses._core.job cimport Operand, PlainJob, Run, enter, settle_memory, start_plain_job, want_sum
 from cylosses.capi cimport (
     MEAN, OK, SUM, elementwise_value_float32, elementwise_value_float64, gradient_float32, gradient_float64, import_cylosses,
     value_and_gradient_float32, value_and_gradient_float64, value_float32, value_float64,

@@ -38,7 +38,7 @@ def in_processes(builds: list[str], seed: int, arguments: list[str]) -> int:
 def main() -> int:
     # More threads than processors must not wait for one another by spinning. The OpenMP runtime reads this when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from cylosses._kernels import dispatch
+    from cylosses._core import dispatch
 
     from .drawing import SUBJECTS
     from .searching import search

@@ -18,16 +18,16 @@ from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from cylosses._kernels.exact cimport BIAS, LIMBS, Bits64, Exact, add_count, clear, finish, make_magnitude, merge, power_of_two
-from cylosses._kernels.factor cimport MODERATE, Factor, factor_of_digits, factor_over, factor_over_count, moderated, set_factor
-from cylosses._kernels.formulas cimport is_costly, is_known
-from cylosses._kernels.job cimport (
+from cylosses._core.exact cimport BIAS, LIMBS, Bits64, Exact, add_count, clear, finish, make_magnitude, merge, power_of_two
+from cylosses._core.factor cimport MODERATE, Factor, factor_of_digits, factor_over, factor_over_count, moderated, set_factor
+from cylosses._core.formulas cimport is_costly, is_known
+from cylosses._core.job cimport (
     BFLOAT16, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRADIENTS, HESSIANS, INT8, INT16, INT32, INT64, MAX_DIMS, MM_CURVATURE, NOTHING,
     UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter,
     enter_mask, rounded_parameter, settle_memory, start_job, start_plain_job, want_sum,
 )
-from cylosses._kernels.mode cimport cylosses_mode, held, restore_mode, set_default_mode
-from cylosses._kernels.staging cimport CACHE_LINE, format_of, put_run, take_run
+from cylosses._core.mode cimport cylosses_mode, held, restore_mode, set_default_mode
+from cylosses._core.staging cimport CACHE_LINE, format_of, put_run, take_run
 
 cdef extern from "numpy/arrayobject.h":
     object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
@@ -81,9 +81,9 @@ def available_builds():
     """Builds of the loops that are installed and that this CPU runs, best first: instruction set to module name."""
     found = {}
     for level in range(cpu_level(), 1, -1):
-        if find_spec(f"cylosses._kernels.passes_v{level}"):
+        if find_spec(f"cylosses._core.passes_v{level}"):
             found[f"x86-64-v{level}"] = f"passes_v{level}"
-    if find_spec("cylosses._kernels.passes"):
+    if find_spec("cylosses._core.passes"):
         found["baseline"] = "passes"
     return found
 
@@ -94,7 +94,7 @@ def choose_build():
     asked = os.environ.get("CYLOSSES_ISA") or next(iter(builds), "")
     if asked not in builds:
         raise ImportError(f"CYLOSSES_ISA={asked!r} is not available here; available: {', '.join(builds) or 'none'}")
-    return import_module(f"cylosses._kernels.{builds[asked]}")
+    return import_module(f"cylosses._core.{builds[asked]}")
 
 
 passes = choose_build()

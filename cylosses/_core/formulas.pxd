@@ -20,7 +20,7 @@
 from cython cimport floating
 from libc.math cimport HUGE_VAL, fabs, fabsf, sqrt, sqrtf
 
-from cylosses._kernels.exact cimport FRACTION, Bits64, exponent, power_of_two
+from cylosses._core.exact cimport FRACTION, Bits64, exponent, power_of_two
 
 
 cdef extern from *:

@@ -2,8 +2,8 @@
 
 from libc.stdint cimport uint64_t
 
-from cylosses._kernels.exact cimport Bits64, Exact
-from cylosses._kernels.mode cimport cylosses_mode, held, restore_mode, set_default_mode
+from cylosses._core.exact cimport Bits64, Exact
+from cylosses._core.mode cimport cylosses_mode, held, restore_mode, set_default_mode
 
 cdef enum:
     MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension

@@ -7,8 +7,8 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cylosses._kernels.exact cimport Bits64, Exact, clear, deposit, divide_large, make_magnitude, power_of_two
-from cylosses._kernels.job cimport Job
+from cylosses._core.exact cimport Bits64, Exact, clear, deposit, divide_large, make_magnitude, power_of_two
+from cylosses._core.job cimport Job
 
 cdef extern from *:
     """

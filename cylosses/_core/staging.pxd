@@ -13,8 +13,8 @@ from libc.math cimport fma
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from cylosses._kernels.exact cimport LOW_32, Bits32, Bits64, Format
-from cylosses._kernels.job cimport (
+from cylosses._core.exact cimport LOW_32, Bits32, Bits64, Format
+from cylosses._core.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, MAX_DIMS, UINT8, UINT16, UINT32, UINT64, Job, Operand,
 )
 

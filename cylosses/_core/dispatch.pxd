@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint64_t
 
-from cylosses._kernels.exact cimport Exact
-from cylosses._kernels.factor cimport Factor
-from cylosses._kernels.job cimport Job, Quantity
+from cylosses._core.exact cimport Exact
+from cylosses._core.factor cimport Factor
+from cylosses._core.job cimport Job, Quantity
 
 cdef enum:
     MAX_THREADS = 1024          # larger numbers are cut off

@@ -19,24 +19,24 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from cylosses._kernels.exact cimport (
+from cylosses._core.exact cimport (
     BLOCK, LANES, PART, Bins, Bits32, Exact, Spread, Tally, add_block, add_count, add_part, add_to_bins, clear, clear_bins, clear_tally,
     close_bins, close_tally, deposit_product, finish, measure, merge, power_of_two,
 )
-from cylosses._kernels.factor cimport (
+from cylosses._core.factor cimport (
     MODERATE, Factor, factor_over, factor_over_count, significand_of, times_factor, times_weight,
 )
-from cylosses._kernels.formulas cimport (
+from cylosses._core.formulas cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
     make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1,
     make_smooth_l1_power_of_two, make_tukey, second_derivative, value,
 )
-from cylosses._kernels.job cimport (
+from cylosses._core.job cimport (
     BFLOAT16, DERIVATIVE, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT16, INT8, IRLS_WEIGHT, MM_CURVATURE, SCALED_DERIVATIVE,
     SECOND_DERIVATIVE, SUM_OF_VALUES, UINT16, UINT8, UNIT_CURVATURE, VALUE, VALUES, WEIGHTS, Job, Operand, Quantity,
 )
-from cylosses._kernels.mode cimport cylosses_mode, restore_mode, set_default_mode
-from cylosses._kernels.staging cimport (
+from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._core.staging cimport (
     CACHE_LINE, SHORT_RUN, Place, copy_lines_past_cache, copy_place, finish_stores, float_to_odd, format_of, gather,
     gather_differences, has_direct_runs, has_far_runs, has_turned_rows, has_wide_integers, locate, narrowed, prefetch, product_to_odd,
     put_run, run_length, scatter, seek, size_of, skip, slice_start, take_run,

@@ -1,0 +1,58 @@
+"""The redescending losses: far enough from the target, an error has no influence on a fit any more. None is convex."""
+
+from cylosses._types import Number, Reduction
+from cylosses.losses.base import GREATEST, LEAST, Loss
+
+
+class TukeyLoss(Loss):
+    r"""Tukey's biweight: like half the square near zero, constant for errors beyond `c`.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    c : float
+        Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency
+        for normal errors of scale 1. Rounded to the working dtype of the call.
+
+    Raises
+    ------
+    ValueError
+        If `c` is not positive and finite, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = \tfrac{c^2}{6} \left(1 - (1 - (d / c)^2)^3\right) \text{ if } |d| < c \text{ else } \tfrac{c^2}{6}
+
+    The loss is not convex: the derivative d (1 - (d/c)²)² returns to 0 at c, and the second derivative is negative from
+    \|d\| = c / √5 on.
+
+    References
+    ----------
+    A. E. Beaton and J. W. Tukey, The fitting of power series, meaning polynomials, illustrated on band-spectroscopic data,
+    Technometrics 16, 1974.
+
+    Examples
+    --------
+    >>> from cylosses import TukeyLoss
+    >>> TukeyLoss("none", c=2.0)([1.0, 2.0, 0.5], [0.0, 10.0, 0.5])
+    array([0.38541667, 0.66666667, 0.        ])
+    """
+
+    __slots__ = ()
+    name = "tukey"
+    parameter_name = "c"
+    default = 4.685
+    accepted = (LEAST, GREATEST)
+    rule = "positive and finite"
+    _code = 4
+
+    def __init__(self, reduction: Reduction = "mean", c: Number = 4.685) -> None:
+        super().__init__(reduction, c)
+
+    @property
+    def c(self) -> float:
+        """Error from which on the loss is constant."""
+        return self._parameter
