@@ -31,7 +31,7 @@ test: $(VENV)/.installed $(VENV)/.test-group
 # The tests of the numbers on the builds of the loops that this CPU runs beside the best one, which `make test` has.
 CORE := $(addprefix tests/test_,exact.py layouts.py extreme_weights.py integers.py streaming.py curvature.py)
 test-builds: $(VENV)/.installed $(VENV)/.test-group
-	for build in $$($(PY) -c 'from cylosses._core import dispatch; print(*[*dispatch.available_builds()][1:])'); do \
+	for build in $$($(PY) -c 'from cylosses._core import builds; print(*[*builds.available_builds()][1:])'); do \
 	    echo "on $$build:"; \
 	    CYLOSSES_ISA=$$build $(PY) -m pytest --quiet -m 'not slow' --numprocesses $(PYTEST_PROCESSES) --dist worksteal $(CORE) || exit 1; \
 	done

@@ -3,7 +3,7 @@
 import typing
 
 from cylosses import _versions, functional, losses
-from cylosses._call import BroadcastWarning
+from cylosses._core.convert import BroadcastWarning
 from cylosses._mode import default_floating_point_mode
 from cylosses._threads import get_num_threads, set_num_threads
 from cylosses._versions import get_include, show_versions

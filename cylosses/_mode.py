@@ -1,9 +1,9 @@
 """The floating-point mode of a thread: what rounding, and whether tiny numbers are flushed to zero."""
 
-from cylosses._core import dispatch
+from cylosses._core import builds
 
 
-def default_floating_point_mode() -> dispatch.DefaultMode:
+def default_floating_point_mode() -> builds.DefaultMode:
     """Compute in the default floating-point mode: round to nearest, keep subnormal numbers, trap nothing.
 
     Another library may have set another mode in the calling thread: a rounding direction, or that subnormal numbers are flushed to
@@ -24,4 +24,4 @@ def default_floating_point_mode() -> dispatch.DefaultMode:
     >>> smallest
     5e-324
     """
-    return dispatch.DefaultMode()
+    return builds.DefaultMode()

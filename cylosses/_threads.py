@@ -4,27 +4,12 @@ The default is not copied into OpenMP, whose other users it would change. It onl
 `threadpoolctl` and with it joblib and scikit-learn set their limits.
 """
 
-import operator
 import os
 
-from cylosses._core import dispatch
+from cylosses._core import builds
+from cylosses._core.convert import check_threads
 
 CGROUP_QUOTA = "/sys/fs/cgroup/cpu.max"
-
-
-def check_threads(name: str, value: object) -> int:
-    """Return a number of threads as an int >= 1."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an int of at least 1 or None, got {value!r}")
-    try:
-        n = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be an int of at least 1 or None, got {value!r}") from None
-    if n < 1:
-        from cylosses._call import shown  # here, because that module imports this one
-
-        raise ValueError(f"{name} must be at least 1, got {shown(n)}")
-    return min(n, dispatch.max_threads)
 
 
 def set_num_threads(n: int | None) -> None:
@@ -54,7 +39,7 @@ def set_num_threads(n: int | None) -> None:
     1
     >>> cylosses.set_num_threads(None)
     """
-    dispatch.set_threads(default_threads() if n is None else check_threads("n", n), follow=n is None)
+    builds.set_threads(default_threads() if n is None else min(check_threads("n", n), builds.max_threads), follow=n is None)
 
 
 def get_num_threads() -> int:
@@ -71,7 +56,7 @@ def get_num_threads() -> int:
     >>> cylosses.get_num_threads() >= 1
     True
     """
-    return int(dispatch.get_threads())
+    return int(builds.get_threads())
 
 
 def default_threads() -> int:

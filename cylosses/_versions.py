@@ -6,7 +6,7 @@ import sys
 
 import numpy
 
-from cylosses._core import dispatch
+from cylosses._core import builds
 from cylosses._threads import get_num_threads
 
 OPENMP_VERSIONS = {
@@ -34,18 +34,18 @@ def version() -> str:
 
 def versions() -> dict[str, str]:
     """Return what `show_versions` prints, by name."""
-    build = dispatch.build_info()
-    openmp = build["openmp"]
+    loops = builds.build_info()
+    openmp = loops["openmp"]
     return {
         "cylosses": version(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "platform": platform.platform(),
-        "instruction set": build["isa"],
+        "instruction set": loops["isa"],
         "OpenMP": OPENMP_VERSIONS.get(openmp, str(openmp)) if openmp else "none: one thread",
         "threads": str(get_num_threads()),
-        "compiler": build["compiler"],
-        "flags": build["flags"],
+        "compiler": loops["compiler"],
+        "flags": loops["flags"],
     }
 
 

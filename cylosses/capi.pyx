@@ -28,8 +28,9 @@ Examples
 >>> mean.value
 2.5416666666666665
 """
-# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and dispatch.pyx runs it. The
-# scalar functions ask the loops for a single number, by the same table.
+# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and builds.pyx runs it. Divisors
+# and exact totals are those of the Python calls (factor.pxd, totals.pxd). The scalar functions ask the loops for a single number, by the
+# same table.
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
@@ -38,23 +39,21 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from cylosses._core.dispatch cimport MAX_THREADS, evaluate_loss, factor_by_count, fits, is_loss, round_into, run_job
-from cylosses._core.exact cimport Exact, add_count, clear, merge
-from cylosses._core.factor cimport set_factor
+from cylosses._core.builds cimport MAX_THREADS, evaluate_loss, fits, is_loss, run_job
+from cylosses._core.factor cimport set_scale, take_factors, want_factors
 from cylosses._core.job cimport (
-    DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
-    rounded_parameter, start_plain_job, want_sum,
+    DERIVATIVE, FLOAT32, FLOAT64, INPUT, IRLS_WEIGHT, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SECOND_DERIVATIVE, SLOTS, TARGET,
+    VALUE, VALUES, WEIGHT, WEIGHTS, ContiguousJob, Quantity, enter, operand_in, rounded_parameter, start_contiguous_job,
 )
 from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
+from cylosses._core.totals cimport Sums, clear_sums, count_elements, have_room, merge_sums, round_sums, want_sums
 
 cdef extern from *:
     """
     #include <stddef.h>
     #define CYLOSSES_LARGEST_SIZE PTRDIFF_MAX
-    #define CYLOSSES_MOST_ELEMENTS (UINT64_MAX >> 1)
     """
     const ptrdiff_t LARGEST_SIZE "CYLOSSES_LARGEST_SIZE"
-    const uint64_t MOST_ELEMENTS "CYLOSSES_MOST_ELEMENTS"
 
 
 # ---- checks ----------------------------------------------------------------------------------------------------------------------
@@ -111,7 +110,7 @@ cdef const char* status_message(int status) noexcept nogil:
 # ---- jobs ------------------------------------------------------------------------------------------------------------------------
 
 cdef inline int start(
-    PlainJob* plain, int loss, double parameter, int reduction, const floating* input, const floating* target,
+    ContiguousJob* contiguous, int loss, double parameter, int reduction, const floating* input, const floating* target,
     const floating* weight, ptrdiff_t n, int n_threads,
 ) noexcept nogil:
     """Check what all array functions take, and make it a job without outputs."""
@@ -126,61 +125,71 @@ cdef inline int start(
         return BAD_THREADS
     if n > 0 and not (is_array(input) and is_array(target) and (weight is NULL or is_array(weight))):
         return BAD_ARRAY
-    start_plain_job(plain, loss, parameter, floating is float, n)
-    enter(plain, &plain.job.input, input)
-    enter(plain, &plain.job.target, target)
+    start_contiguous_job(contiguous, loss, parameter, floating is float, n)
+    enter(contiguous, INPUT, input)
+    enter(contiguous, TARGET, target)
     if weight is not NULL:
-        enter(plain, &plain.job.weight, weight)
-    plain.job.threads = n_threads if n_threads < MAX_THREADS else MAX_THREADS
+        enter(contiguous, WEIGHT, weight)
+    contiguous.job.threads = n_threads if n_threads < MAX_THREADS else MAX_THREADS
     return OK
 
 
-cdef inline int run(PlainJob* plain) noexcept nogil:
-    run_job(&plain.job)
-    return BAD_WEIGHT if plain.job.bad_weight else OK
+cdef inline int run(ContiguousJob* contiguous) noexcept nogil:
+    cdef cylosses_mode mode = set_default_mode()
+    run_job(&contiguous.job)
+    restore_mode(mode)
+    return BAD_WEIGHT if contiguous.job.bad_weight else OK
 
 
-cdef inline int run_over_weights(const PlainJob* plain, double* factors) noexcept nogil:
-    """Check the weights of a job; if factors are not NULL, write the three numbers that 1 / sum of the weights consists of."""
-    cdef PlainJob weights = plain[0]
-    weights.job.gradient.data = NULL
-    weights.job.term = WEIGHTS
-    weights.job.factors = factors
-    return run(&weights)
+cdef inline int reduce_into(ContiguousJob* contiguous, int reduction, floating* result) noexcept nogil:
+    """Run a job that also sums the values."""
+    if not is_array(result):
+        return BAD_ARRAY
+    contiguous.job.term = VALUES
+    contiguous.job.divide = reduction == MEAN
+    contiguous.job.result_storage = FLOAT32 if floating is float else FLOAT64
+    contiguous.job.result = <char*> result
+    return run(contiguous)
 
 
-cdef inline int add_output(PlainJob* plain, Operand* operand, floating* data) noexcept nogil:
-    """Enter an array for results. It may be an input, which stays as it is if a weight is bad, but no other output."""
-    cdef size_t size = plain.size * sizeof(floating)
-    cdef char* out = <char*> data
-    cdef int status = OK
-    if plain.size == 0:
+cdef inline int add_outputs(ContiguousJob* contiguous, bint weights_are_good, int slot, floating* data, int second, floating* more) noexcept nogil:
+    """Enter arrays for results; `more` may be NULL. They may be inputs, which stay as they are if a weight is bad, but not each other."""
+    cdef size_t size = contiguous.size * sizeof(floating)
+    cdef bint replaces_input = False
+    cdef int k, status = OK
+    cdef char* operand
+    cdef floating* out
+    if size == 0:
         return OK
-    if not is_array(data):
+    if not is_array(data) or (second != SLOTS and (not is_array(more) or more is data or overlap(more, data, size))):
         return BAD_ARRAY
-    if overlap(out, plain.job.input.data, size) or overlap(out, plain.job.target.data, size):
-        return BAD_ARRAY
-    if overlap(out, plain.job.weight.data, size) or overlap(out, plain.job.gradient.data, size) or out == plain.job.gradient.data:
-        return BAD_ARRAY
-    if plain.job.weight.data is not NULL and (
-        out == plain.job.input.data or out == plain.job.target.data or out == plain.job.weight.data
-    ):
-        status = run_over_weights(plain, NULL)
-    if status == OK:
-        enter(plain, operand, data)
+    for k in range(SLOTS):
+        operand = operand_in(&contiguous.job, k).data
+        if operand is not NULL:
+            if overlap(data, operand, size) or (second != SLOTS and overlap(more, operand, size)):
+                return BAD_ARRAY
+            replaces_input = replaces_input or operand is <char*> data or (second != SLOTS and operand is <char*> more)
+    if replaces_input and contiguous.job.weight.data is not NULL and not weights_are_good:
+        contiguous.job.term = WEIGHTS
+        status = run(contiguous)
+        contiguous.job.term = NOTHING
+    enter(contiguous, slot, data)
+    if second != SLOTS:
+        enter(contiguous, second, more)
     return status
 
 
-cdef inline int set_scale(PlainJob* plain, int reduction) noexcept nogil:
-    """Have derivatives be those of the sum or mean, before there are outputs: the sum of the weights takes a pass of its own."""
+cdef inline int scale(ContiguousJob* contiguous, int reduction) noexcept nogil:
+    """Have derivatives be those of the sum or mean."""
+    cdef cylosses_mode mode = set_default_mode()
     cdef double factors[3]
+    cdef bint known = set_scale(&contiguous.job, 1, reduction == MEAN)
     cdef int status = OK
-    if reduction == MEAN and plain.job.weight.data is not NULL:
-        status = run_over_weights(plain, factors)
-        if status == OK:
-            plain.job.scale, plain.job.scale_low, plain.job.scale_exponent = factors[0], factors[1], <int> factors[2]
-    elif reduction == MEAN:
-        set_factor(&plain.job, factor_by_count(1, plain.size))
+    restore_mode(mode)
+    if not known:
+        want_factors(&contiguous.job, NULL, factors)
+        status = run(contiguous)
+        take_factors(&contiguous.job, factors)
     return status
 
 
@@ -188,76 +197,41 @@ cdef int reduce_values(
     int loss, double parameter, int reduction, const floating* input, const floating* target, const floating* weight, ptrdiff_t n,
     int n_threads, floating* result,
 ) noexcept nogil:
-    cdef PlainJob plain
-    cdef int status = start(&plain, loss, parameter, reduction, input, target, weight, n, n_threads)
-    if status != OK:
-        return status
-    if not is_array(result):
-        return BAD_ARRAY
-    want_sum(&plain.job, reduction == MEAN, result)
-    return run(&plain)
+    cdef ContiguousJob contiguous
+    cdef int status = start(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
+    return reduce_into(&contiguous, reduction, result) if status == OK else status
 
 
 cdef int each_value(
     int loss, double parameter, const floating* input, const floating* target, const floating* weight, ptrdiff_t n, int n_threads,
     floating* values,
 ) noexcept nogil:
-    cdef PlainJob plain
-    cdef int status = start(&plain, loss, parameter, SUM, input, target, weight, n, n_threads)
+    cdef ContiguousJob contiguous
+    cdef int status = start(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
     if status == OK:
-        status = add_output(&plain, &plain.job.value, values)
-    return run(&plain) if status == OK else status
+        status = add_outputs(&contiguous, False, OUT_VALUE, values, SLOTS, <floating*> NULL)
+    return run(&contiguous) if status == OK else status
 
 
-cdef int each_gradient(
-    int loss, double parameter, int reduction, const floating* input, const floating* target, const floating* weight, ptrdiff_t n,
-    int n_threads, floating* gradient,
-) noexcept nogil:
-    cdef PlainJob plain
-    cdef int status = start(&plain, loss, parameter, reduction, input, target, weight, n, n_threads)
-    if status == OK:
-        status = set_scale(&plain, reduction)
-    if status == OK:
-        status = add_output(&plain, &plain.job.gradient, gradient)
-    return run(&plain) if status == OK else status
-
-
-cdef int value_and_each_gradient(
-    int loss, double parameter, int reduction, const floating* input, const floating* target, const floating* weight, ptrdiff_t n,
-    int n_threads, floating* result, floating* gradient,
-) noexcept nogil:
-    cdef PlainJob plain
-    cdef int status = start(&plain, loss, parameter, reduction, input, target, weight, n, n_threads)
-    if status == OK:
-        status = set_scale(&plain, reduction)
-    if status == OK:
-        status = add_output(&plain, &plain.job.gradient, gradient)
-    if status != OK:
-        return status
-    if not is_array(result):
-        return BAD_ARRAY
-    want_sum(&plain.job, reduction == MEAN, result)
-    return run(&plain)
-
-
-cdef int each_gradient_and_hessian(
+cdef int derive(
     int loss, double parameter, int reduction, int curvature, const floating* input, const floating* target, const floating* weight,
-    ptrdiff_t n, int n_threads, floating* gradient, floating* hessian,
+    ptrdiff_t n, int n_threads, floating* gradient, bint with_hessian, floating* hessian, bint with_value, floating* result,
 ) noexcept nogil:
-    cdef PlainJob plain
-    cdef int status = start(&plain, loss, parameter, reduction, input, target, weight, n, n_threads)
+    """Gradients of each element, and perhaps Hessians or the reduced value."""
+    cdef ContiguousJob contiguous
+    cdef int status = start(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
     if status == OK and curvature != EXACT_CURVATURE and curvature != MM_CURVATURE and curvature != UNIT_CURVATURE:
         status = BAD_CURVATURE
     if status == OK:
-        status = set_scale(&plain, reduction)
+        status = scale(&contiguous, reduction)
     if status == OK:
-        status = add_output(&plain, &plain.job.gradient, gradient)
-    if status == OK:
-        status = add_output(&plain, &plain.job.hessian, hessian)
+        status = add_outputs(
+            &contiguous, reduction == MEAN, OUT_GRADIENT, gradient, OUT_HESSIAN if with_hessian else SLOTS, hessian
+        )
     if status != OK:
         return status
-    plain.job.curvature = curvature
-    return run(&plain)
+    contiguous.job.curvature = curvature
+    return reduce_into(&contiguous, reduction, result) if with_value else run(&contiguous)
 
 
 # ---- one residual ----------------------------------------------------------------------------------------------------------------
@@ -284,16 +258,10 @@ cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) 
 
 # ---- accumulators ----------------------------------------------------------------------------------------------------------------
 
-cdef struct State:
-    # What an Accumulator really is.
-    Exact total
-    Exact weights           # of the elements that have one
-    uint64_t unweighted     # elements that have none, which count as weight 1
-    uint64_t count
-
+# An Accumulator really is a struct Sums.
 
 cdef Accumulator* accumulator_new() noexcept nogil:
-    cdef Accumulator* accumulator = <Accumulator*> malloc(sizeof(State))
+    cdef Accumulator* accumulator = <Accumulator*> malloc(sizeof(Sums))
     accumulator_clear(accumulator)
     return accumulator
 
@@ -303,70 +271,48 @@ cdef void accumulator_free(Accumulator* accumulator) noexcept nogil:
 
 
 cdef void accumulator_clear(Accumulator* accumulator) noexcept nogil:
-    cdef State* state = <State*> accumulator
-    if state is not NULL:
-        clear(&state.total)
-        clear(&state.weights)
-        state.unweighted = state.count = 0
+    if accumulator is not NULL:
+        clear_sums(<Sums*> accumulator)
 
 
 cdef uint64_t accumulator_count(const Accumulator* accumulator) noexcept nogil:
-    return 0 if accumulator is NULL else (<const State*> accumulator).count
+    return 0 if accumulator is NULL else (<const Sums*> accumulator).count
 
 
 cdef int update(
     Accumulator* accumulator, int loss, double parameter, const floating* input, const floating* target, const floating* weight,
     ptrdiff_t n, int n_threads,
 ) noexcept nogil:
-    cdef State* state = <State*> accumulator
-    cdef PlainJob plain
-    cdef int status = start(&plain, loss, parameter, SUM, input, target, weight, n, n_threads)
-    if status == OK and state is NULL:
+    cdef ContiguousJob contiguous
+    cdef int status = start(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
+    if status == OK and accumulator is NULL:
         status = BAD_ARRAY
-    if status == OK and <uint64_t> n > MOST_ELEMENTS - state.count:
+    if status == OK and not have_room(<Sums*> accumulator, n):
         status = TOO_MANY
     if status != OK:
         return status
-    plain.job.term = VALUES
-    plain.job.total = &state.total
-    plain.job.weights = &state.weights
-    status = run(&plain)
+    want_sums(&contiguous.job, <Sums*> accumulator)
+    status = run(&contiguous)
     if status == OK:
-        state.count += plain.job.count
-        if weight is NULL:
-            state.unweighted += plain.job.count
+        count_elements(&contiguous.job, <Sums*> accumulator)
     return status
 
 
 cdef int accumulator_merge(Accumulator* accumulator, const Accumulator* other) noexcept nogil:
-    cdef State* state = <State*> accumulator
-    cdef State copy         # merging releases the carries of what is merged
-    if state is NULL or other is NULL:
+    if accumulator is NULL or other is NULL:
         return BAD_ARRAY
-    copy = (<const State*> other)[0]
-    if copy.count > MOST_ELEMENTS - state.count:
+    if not have_room(<Sums*> accumulator, (<const Sums*> other).count):
         return TOO_MANY
-    merge(&state.total, &copy.total)
-    merge(&state.weights, &copy.weights)
-    state.unweighted += copy.unweighted
-    state.count += copy.count
+    merge_sums(<Sums*> accumulator, <const Sums*> other)
     return OK
 
 
 cdef int finish(const Accumulator* accumulator, int reduction, floating* result) noexcept nogil:
-    cdef const State* state = <const State*> accumulator
-    cdef int storage = FLOAT32 if floating is float else FLOAT64
-    cdef Exact divisor
     if reduction != SUM and reduction != MEAN:
         return BAD_REDUCTION
-    if state is NULL or not is_array(result):
+    if accumulator is NULL or not is_array(result):
         return BAD_ARRAY
-    if reduction == MEAN:
-        divisor = state.weights
-        add_count(&divisor, state.unweighted)
-        round_into(&state.total, &divisor, storage, <char*> result)
-    else:
-        round_into(&state.total, NULL, storage, <char*> result)
+    round_sums(<const Sums*> accumulator, reduction == MEAN, FLOAT32 if floating is float else FLOAT64, <char*> result)
     return OK
 
 
@@ -404,36 +350,44 @@ cdef int gradient_float32(
     int loss, double parameter, int reduction, const float* input, const float* target, const float* weight, ptrdiff_t n,
     int n_threads, float* gradient,
 ) noexcept nogil:
-    return each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, gradient)
+    return derive(
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, False, <float*> NULL
+    )
 
 
 cdef int gradient_float64(
     int loss, double parameter, int reduction, const double* input, const double* target, const double* weight, ptrdiff_t n,
     int n_threads, double* gradient,
 ) noexcept nogil:
-    return each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, gradient)
+    return derive(
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, False, <double*> NULL
+    )
 
 
 cdef int value_and_gradient_float32(
     int loss, double parameter, int reduction, const float* input, const float* target, const float* weight, ptrdiff_t n,
     int n_threads, float* result, float* gradient,
 ) noexcept nogil:
-    return value_and_each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, result, gradient)
+    return derive(
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, True, result
+    )
 
 
 cdef int value_and_gradient_float64(
     int loss, double parameter, int reduction, const double* input, const double* target, const double* weight, ptrdiff_t n,
     int n_threads, double* result, double* gradient,
 ) noexcept nogil:
-    return value_and_each_gradient(loss, parameter, reduction, input, target, weight, n, n_threads, result, gradient)
+    return derive(
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, True, result
+    )
 
 
 cdef int gradient_and_hessian_float32(
     int loss, double parameter, int reduction, int curvature, const float* input, const float* target, const float* weight,
     ptrdiff_t n, int n_threads, float* gradient, float* hessian,
 ) noexcept nogil:
-    return each_gradient_and_hessian(
-        loss, parameter, reduction, curvature, input, target, weight, n, n_threads, gradient, hessian
+    return derive(
+        loss, parameter, reduction, curvature, input, target, weight, n, n_threads, gradient, True, hessian, False, <float*> NULL
     )
 
 
@@ -441,8 +395,8 @@ cdef int gradient_and_hessian_float64(
     int loss, double parameter, int reduction, int curvature, const double* input, const double* target, const double* weight,
     ptrdiff_t n, int n_threads, double* gradient, double* hessian,
 ) noexcept nogil:
-    return each_gradient_and_hessian(
-        loss, parameter, reduction, curvature, input, target, weight, n, n_threads, gradient, hessian
+    return derive(
+        loss, parameter, reduction, curvature, input, target, weight, n, n_threads, gradient, True, hessian, False, <double*> NULL
     )
 
 

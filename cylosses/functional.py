@@ -6,8 +6,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from cylosses._call import reduction_of, shown
-from cylosses._core import dispatch
+from cylosses._core import builds, call
+from cylosses._core.convert import reduction_of, shown
 from cylosses._types import Number, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
 
@@ -34,7 +34,7 @@ def _differ(a: object, b: object) -> bool:
     return not (a is b or np.array_equal(a, b))  # type: ignore[arg-type]
 
 
-@dispatch.in_default_mode
+@builds.in_default_mode
 def _documented_settings(
     size_average: object, reduce: object, reduction: object, beta: object, options: object
 ) -> tuple[str, object]:
@@ -172,11 +172,7 @@ def smooth_l1_loss(
     """
     if not (size_average is None and reduce is None and options is None):
         reduction, beta = _documented_settings(size_average, reduce, reduction, beta, options)
-    value = dispatch.plain_loss(_SMOOTH_L1, beta, reduction, input, target, weight, where, axis, keepdims, out, n_threads)
-    if value is None:
-        loss = SmoothL1Loss._of(reduction, beta)
-        value = loss._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
-    return value
+    return call.value(_SMOOTH_L1, beta, reduction, input, target, weight, where, axis, keepdims, out, n_threads)
 
 
 # ---- the functions of every loss -------------------------------------------------------------------------------------------------
@@ -190,13 +186,7 @@ def {name}_loss(
     weight=None, where=None, axis=None, keepdims=False, out=None, n_threads=None,
 ):
 {replace_flags}\
-    value = dispatch.plain_loss(
-        {code}, {parameter}, reduction, input, target, weight, where, axis, keepdims, out, n_threads
-    )
-    if value is None:
-        loss = {cls}._of(reduction, {parameter})
-        value = loss._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
-    return value
+    return call.value({code}, {parameter}, reduction, input, target, weight, where, axis, keepdims, out, n_threads)
 """
 
 _REPLACE_FLAGS = """\
@@ -211,13 +201,9 @@ def {name}_loss_backward(
 ):
     if grad_output is None:
         raise TypeError("grad_output must be a number or an array, got None")
-    gradient = dispatch.plain_gradient(
-        {code}, {parameter}, reduction, input, target, grad_output, wrt, False, weight, where, axis, out, n_threads
+    return call.gradient(
+        {code}, {parameter}, reduction, input, target, grad_output, wrt, weight, where, axis, out, n_threads
     )
-    if gradient is None:
-        loss = {cls}._of(reduction, {parameter})
-        gradient = loss._general_gradient(input, target, grad_output, wrt, weight, where, axis, out, n_threads)
-    return gradient
 """
 
 _BACKWARD_DOC = """Gradient of `{name}_loss` with respect to input or target, times `grad_output`.

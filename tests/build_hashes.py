@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import cylosses
-from cylosses._core import dispatch
+from cylosses._core import builds
 from cylosses.losses import LOSSES, Loss
 
 from .generators import SPREADS, exponents
@@ -270,15 +270,15 @@ def compare(results: dict[str, list[tuple[list[str], str, str]]]) -> dict[tuple[
 
 def installed_builds() -> dict[str, str]:
     """Instruction set to module name of all builds, also those that this CPU cannot run."""
-    modules = {path.name.split(".")[0] for path in Path(dispatch.__file__).parent.glob("passes_v*.*") if path.suffix != ".pyx"}
-    return {"x86-64-" + module.removeprefix("passes_"): module for module in sorted(modules)} | dispatch.available_builds()
+    modules = {path.name.split(".")[0] for path in Path(builds.__file__).parent.glob("passes_v*.*") if path.suffix != ".pyx"}
+    return {"x86-64-" + module.removeprefix("passes_"): module for module in sorted(modules)} | builds.available_builds()
 
 
 def run(selection: Selection, emulator: tuple[str, ...]) -> int:
     results = {}
     missing = []
     for build in installed_builds():
-        runs_here = build in dispatch.available_builds()
+        runs_here = build in builds.available_builds()
         if runs_here or emulator:
             results[build] = run_build(build, selection, () if runs_here else emulator)
             print(f"{build}: {len(results[build])} results" + ("" if runs_here else f", run by {shlex.join(emulator)}"), flush=True)

@@ -18,14 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from cylosses._core import dispatch
+from cylosses._core import builds
 
 from .compile_lines import copy_sources, recorded
 
 ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
-# What sets each module apart: options that name an instruction set or a vector width. `dispatch`, which picks the build, and `capi`
-# have none.
-MACHINE_OPTIONS = {"dispatch": [], "capi": []} | (
+# The modules around the loops, the first of which picks the build.
+SMALL = ("builds", "totals", "call", "capi")
+# What sets each module apart: options that name an instruction set or a vector width. Those around the loops have none.
+MACHINE_OPTIONS = dict.fromkeys(SMALL, []) | (
     {
         "passes_v2": ["-march=x86-64-v2"],
         "passes_v3": ["-march=x86-64-v3"],
@@ -35,7 +36,7 @@ MACHINE_OPTIONS = {"dispatch": [], "capi": []} | (
     else {"passes": []}
 )
 BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("passes")]
-PACKAGE = Path(dispatch.__file__).parents[1]
+PACKAGE = Path(builds.__file__).parents[1]
 
 
 def machine_options(options):
@@ -70,7 +71,7 @@ def installed(name):
 def compile_lines(tmp_path_factory):
     """Name of each module to its options that are not Python's own."""
     folder = tmp_path_factory.mktemp("build")
-    copy_sources(folder, empty=("passes", "dispatch", "capi"))
+    copy_sources(folder, empty=("passes", *SMALL))
     inherited = set(shlex.split(" ".join(filter(None, sysconfig.get_config_vars("CC", "CFLAGS", "CCSHARED", "BASECFLAGS", "OPT")))))
     return {
         name: [option for option in options if option == "-O3" or option not in inherited]
@@ -114,7 +115,7 @@ def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, comp
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tmp_path):
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    copy_sources(tmp_path, empty=("passes", *SMALL))
     refused = frozenset({"-fopenmp", "-fno-tree-loop-distribute-patterns"})
     lines = recorded(tmp_path, refused)
     assert set(lines) == set(MACHINE_OPTIONS)
@@ -124,9 +125,9 @@ def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tm
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_other_machines_have_one_build(tmp_path):
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    copy_sources(tmp_path, empty=("passes", *SMALL))
     lines = recorded(tmp_path, machine="aarch64")
-    assert set(lines) == {"passes", "dispatch", "capi"}
+    assert set(lines) == {"passes", *SMALL}
     assert all(machine_options(options) == [] and wrong_options(options) == [] for options in lines.values())
     assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["passes"])
 
@@ -135,7 +136,7 @@ def test_other_machines_have_one_build(tmp_path):
 @needs_unix_compiler
 def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
     """Of -fwrapv, which Python's own flags may have, and -fno-wrapv the last one holds."""
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    copy_sources(tmp_path, empty=("passes", *SMALL))
     lines = recorded(tmp_path, CYLOSSES_SANITIZE="1")
     assert set(lines) == set(MACHINE_OPTIONS)
     for options in lines.values():
@@ -147,8 +148,8 @@ def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
 @needs_unix_compiler
 @pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
 def test_builds_that_are_not_wanted_are_left_out(tmp_path):
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
-    assert set(recorded(tmp_path, CYLOSSES_BUILDS="x86-64-v3 x86-64-v2")) == {"passes_v2", "passes_v3", "dispatch", "capi"}
+    copy_sources(tmp_path, empty=("passes", *SMALL))
+    assert set(recorded(tmp_path, CYLOSSES_BUILDS="x86-64-v3 x86-64-v2")) == {"passes_v2", "passes_v3", *SMALL}
     with pytest.raises(RuntimeError, match="CYLOSSES_BUILDS names builds among x86-64-v2, x86-64-v3, x86-64-v4, not v3"):
         recorded(tmp_path, CYLOSSES_BUILDS="v3")
 
@@ -179,8 +180,7 @@ def test_the_compiler_was_given_the_instruction_set_that_the_name_says(name):
 @pytest.mark.parametrize(
     ("name", "used", "unused"),
     [
-        ("dispatch", [], ["ymm", "zmm"]),  # it runs before the CPU is known
-        ("capi", [], ["ymm", "zmm"]),
+        *((name, [], ["ymm", "zmm"]) for name in SMALL),  # they run on any CPU
         ("passes_v2", ["xmm"], ["ymm", "zmm"]),
         ("passes_v3", ["ymm"], ["zmm"]),
         ("passes_v4", ["zmm"], []),
@@ -196,5 +196,5 @@ def test_the_code_uses_the_vector_registers_of_its_level_and_no_wider_ones(name,
 
 
 def test_build_info_repeats_the_installed_flags():
-    name = dispatch.passes.__name__.rpartition(".")[2]
-    assert b"\0" + dispatch.build_info()["flags"].encode() + b"\0" in installed(name).read_bytes()
+    name = builds.passes.__name__.rpartition(".")[2]
+    assert b"\0" + builds.build_info()["flags"].encode() + b"\0" in installed(name).read_bytes()

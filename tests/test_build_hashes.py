@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cylosses._core import dispatch
+from cylosses._core import builds
 from cylosses.losses import LOSSES
 
 from .build_hashes import BEYOND_CACHE, LARGE_WORKS, WORKS, Selection, compare, run_build
@@ -22,7 +22,7 @@ LARGE = Selection(losses=("huber",), works=LARGE_WORKS, sizes=(BEYOND_CACHE,), t
 
 @pytest.mark.parametrize("selection", [SHORT, LONG, LARGE], ids=["every loss", "long arrays", "past the cache"])
 def test_every_build_gives_the_same_bits(selection):
-    builds = dispatch.available_builds()
+    builds = builds.available_builds()
     rows = compare({build: run_build(build, selection) for build in builds})
     assert len(rows) == len(selection.losses) * len(selection.dtypes) * len(selection.works)
     assert [line for key, row in rows.items() for line in [key, *row.differing] if row.differing] == []

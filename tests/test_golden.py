@@ -8,12 +8,12 @@ import json
 import numpy as np
 import pytest
 
-from cylosses._core import dispatch
+from cylosses._core import builds
 from cylosses.losses import LOSSES
 from tools.golden import ADVICE, DTYPES, GOLDEN, THREADS, canonical, differences, hashes_of_build, pair_of, splitmix64
 
 
-@pytest.mark.parametrize("build", dispatch.available_builds())
+@pytest.mark.parametrize("build", builds.available_builds())
 def test_every_build_has_the_golden_bits(build):
     golden = json.loads(GOLDEN.read_text())
     found = hashes_of_build(build)

@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cylosses import L1Loss, MSELoss, SmoothL1Loss, StreamingLoss
-from cylosses._core.dispatch import ExactSum
+from cylosses._core.totals import Total
 from cylosses.losses import LOSSES
 
 from .generators import SPREADS
@@ -314,11 +314,12 @@ def test_bytes_round_trip(name, data):
     st.integers(-2176, 1000),
 )
 def test_exact_sums_and_their_parts(n, exponent, m, other_exponent):
-    total = ExactSum.from_parts(n, exponent, 0)
-    assert total.parts() == (n, exponent, 0)
-    total = total.plus(ExactSum.from_parts(m, other_exponent, 5))
+    nothing, dtype = (0, 0, 0), np.dtype(np.float64)
+    total = Total.from_parts((n, exponent, 0), nothing, 1, dtype)
+    assert total.parts() == ((n, exponent, 0), nothing)
+    total = total.plus(Total.from_parts((m, other_exponent, 5), nothing, 1, dtype))
     exact = n * Fraction(2) ** exponent + m * Fraction(2) ** other_exponent
-    found, found_exponent, special = total.parts()
+    found, found_exponent, special = total.parts()[0]
     assert found * Fraction(2) ** found_exponent == exact
     assert (found % 2, special) == (1 if found else 0, 5)
 
@@ -326,7 +327,7 @@ def test_exact_sums_and_their_parts(n, exponent, m, other_exponent):
 @pytest.mark.parametrize(("n", "exponent"), [(1, -3000), (1, 3000), (1, 2**31 - 1), (1, -(2**31)), (2**5000, 0), (-(2**5000), 0)])
 def test_sums_beyond_the_accumulator_are_refused(n, exponent):
     with pytest.raises(ValueError, match="range of exact sums"):
-        ExactSum.from_parts(n, exponent, 0)
+        Total.from_parts((n, exponent, 0), (0, 0, 0), 1, None)
 
 
 # --- what is not a state ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 import cylosses
 from cylosses import _threads, smooth_l1_loss, smooth_l1_loss_backward
-from cylosses._core import dispatch
+from cylosses._core import builds
 
 from .generators import SPREADS
 from .reference import same_bits
@@ -36,7 +36,7 @@ def workers(**keywords):
     return len(os.listdir("/proc/self/task")) - before
 """
 
-needs_openmp = pytest.mark.skipif(not dispatch.build_info()["openmp"], reason="built without OpenMP: one thread")
+needs_openmp = pytest.mark.skipif(not builds.build_info()["openmp"], reason="built without OpenMP: one thread")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity masks here")
 needs_tasks = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")

@@ -115,7 +115,7 @@ def sanitized(keep_going: bool) -> dict[str, str]:
 
 def builds(variables: dict[str, str]) -> list[str]:
     """The builds that this CPU runs, the best one first."""
-    script = "from cylosses._core import dispatch; print(*dispatch.available_builds())"
+    script = "from cylosses._core import builds; print(*builds.available_builds())"
     done = subprocess.run([sys.executable, "-c", script], cwd=RUN, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the sanitized modules cannot be imported:\n{done.stderr}")

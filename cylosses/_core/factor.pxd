@@ -5,10 +5,12 @@
 # rounding of the result. Where all numbers are moderate, loops over float64 do that. Where they may not be, numbers are taken apart
 # into significands between 1 and 2, and exponents: the same operations, and so the same bits, without a limit of range.
 
+from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint64_t
 
-from cylosses._core.exact cimport Bits64, Exact, clear, deposit, divide_large, make_magnitude, power_of_two
-from cylosses._core.job cimport Job
+from cylosses._core.exact cimport Bits64, Exact, add_count, clear, deposit, divide_large, make_magnitude, power_of_two
+from cylosses._core.job cimport FLOAT64, NOTHING, WEIGHTS, Job
+from cylosses._core.mode cimport held
 
 cdef extern from *:
     """
@@ -24,7 +26,9 @@ cdef extern from *:
     }
     #define CYLOSSES_PRODUCT_REST(a, b, p) cylosses_product_rest(a, b, p)
     #endif
+    static const Py_ssize_t cylosses_no_strides[65] = {0};      /* of one number, seen at any shape */
     """
+    const Py_ssize_t* NO_STRIDES "cylosses_no_strides"
     double lost_by_product "CYLOSSES_PRODUCT_REST"(double a, double b, double product) noexcept nogil
 
 cdef enum:
@@ -104,9 +108,58 @@ cdef inline Factor factor_over(double dividend, Exact* divisor) noexcept nogil:
     return factor_of_digits(digits, unit, sticky, negative)
 
 
+cdef inline Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
+    """dividend / count, in the default floating-point mode that the caller has set; 0 for no elements, which nothing is multiplied by."""
+    cdef Exact divisor
+    cdef Factor factor
+    cdef double quotient
+    dividend = held(dividend)
+    quotient = held(dividend / <double> count)
+    if count >> 53 == 0 and power_of_two(-MODERATE) <= fabs(quotient) <= power_of_two(MODERATE):
+        factor.high, factor.low, factor.exponent = quotient, 0, 0        # as nearly always
+    elif count == 0:
+        factor = moderated(0, 0, 0)
+    elif count >> 53 == 0:          # a float64 number
+        factor = factor_over_count(dividend, count)
+    else:
+        clear(&divisor)
+        add_count(&divisor, count)
+        factor = factor_over(dividend, &divisor)
+    return factor
+
+
 cdef inline void set_factor(Job* job, Factor factor) noexcept nogil:
     job.scale, job.scale_low, job.scale_exponent = factor.high, factor.low, factor.exponent
 
+
+# The divisor of a mean is the number of its elements or, with weights or a mask, their sum: that takes a pass of its own, by a job
+# that has no outputs yet. The public calls and the C level both ask for it here:
+#     if not set_scale(&job, dividend, mean): want_factors(&job, &dividend, factors); run the job; take_factors(&job, factors)
+
+cdef inline bint set_scale(Job* job, double dividend, bint mean) noexcept nogil:
+    """Have derivatives multiplied by dividend, for a mean over its divisor; false, and nothing done, if that takes a pass."""
+    if mean and (job.weight.data is not NULL or job.where.data is not NULL):
+        return False
+    set_factor(job, factor_by_count(dividend, job.size if mean else 1))
+    return True
+
+
+cdef inline void want_factors(Job* job, const double* dividend, double* factors) noexcept nogil:
+    """Have the sum of the weights taken, and what dividend (NULL for 1 or an operand) over it is written to factors."""
+    job.term = WEIGHTS
+    job.factors = factors
+    if dividend is not NULL:
+        job.dividend.data = <char*> dividend
+        job.dividend.strides = <Py_ssize_t*> NO_STRIDES
+        job.dividend.storage = FLOAT64
+
+
+cdef inline void take_factors(Job* job, const double* factors) noexcept nogil:
+    """Have derivatives multiplied by the one factor that a pass over the weights has found."""
+    job.term = NOTHING
+    job.factors = NULL
+    job.dividend.data = NULL
+    job.scale, job.scale_low, job.scale_exponent = factors[0], factors[1], <int> factors[2]
 
 cdef inline double times_weight(double factor, double low, double weight) noexcept nogil:
     """(factor + low) * weight, rounded once, of moderate numbers."""

@@ -11,7 +11,7 @@ cdef enum:
     BEYOND_CACHE = 16777216     # bytes, too; larger arrays are not read back from a cache anyway
 
 cdef enum Storage:
-    # How elements lie in memory; _call.py maps dtypes to these.
+    # How elements lie in memory; call.pyx maps dtypes to these.
     FLOAT32
     FLOAT64
     FLOAT16
@@ -47,6 +47,21 @@ cdef enum Term:
     HESSIANS
     WEIGHTS             # 1 for each element without weights
 
+cdef enum Slot:
+    # The operands of a Job, in their order there.
+    INPUT
+    TARGET
+    OUT_VALUE
+    OUT_GRADIENT
+    OUT_HESSIAN
+    WEIGHT
+    WHERE
+    GRAD_OUTPUT
+    GRAD_LOW
+    GRAD_EXPONENT
+    DIVIDEND
+    SLOTS
+
 cdef struct Operand:
     # One array of a job, seen at the job's shape.
     char* data              # NULL: not there
@@ -71,10 +86,18 @@ cdef struct Job:
     Py_ssize_t slices       # product of the outer dimensions
     Py_ssize_t size         # of one slice
 
+    # The operands, in the order of Slot: there are those that have data. `input` and `target` always do.
     Operand input
     Operand target
+    Operand value           # elementwise results
+    Operand gradient
+    Operand hessian
     Operand weight
     Operand where           # UINT8; nonzero: selected
+    Operand grad_output
+    Operand grad_low        # FLOAT64, as is the next; without data: 0
+    Operand grad_exponent
+    Operand dividend        # of `factors`: one element a slice; without data: 1
 
     # What derivatives are multiplied with, beside the weights: scale_low and grad_low are what rounding took from a quotient, and
     # count for weighted float64 only. Exponents other than 0 are for factors that float64 does not hold, or not safely.
@@ -83,14 +106,6 @@ cdef struct Job:
     double scale
     double scale_low
     int scale_exponent
-    Operand grad_output
-    Operand grad_low        # FLOAT64, as is the next; or no data: 0
-    Operand grad_exponent
-
-    # Elementwise results; those with no data are not computed.
-    Operand value
-    Operand gradient
-    Operand hessian
 
     # Sums.
     int term
@@ -98,7 +113,6 @@ cdef struct Job:
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
-    Operand dividend        # one element a slice, seen at the job's shape; or no data: 1
     Exact* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
     Exact* weights
     uint64_t count          # out: elements selected
@@ -157,38 +171,41 @@ cdef inline void want_sum(Job* job, bint divide, void* result) noexcept nogil:
     job.result = <char*> result
 
 
-cdef struct PlainJob:
-    # A job on contiguous arrays of the working type, with room for its shape and strides.
+cdef inline Operand* operand_in(Job* job, int slot) noexcept nogil:
+    return &job.input + slot
+
+
+cdef struct ContiguousJob:
+    # A job on contiguous arrays of the working type, with its shape and strides.
     Job job
     Py_ssize_t size
     Py_ssize_t stride
     Py_ssize_t mask_stride
 
-cdef inline void start_plain_job(PlainJob* plain, int loss, double parameter, bint single, Py_ssize_t size) noexcept nogil:
+cdef inline void start_contiguous_job(ContiguousJob* contiguous, int loss, double parameter, bint single, Py_ssize_t size) noexcept nogil:
     """Make a job on so many elements, still without operands and results."""
-    cdef Job* job = &plain.job
+    cdef Job* job = &contiguous.job
     start_job(job, loss, parameter, single)
-    plain.size = size
-    plain.stride = 4 if single else 8
-    plain.mask_stride = 1
+    contiguous.size = size
+    contiguous.stride = 4 if single else 8
+    contiguous.mask_stride = 1
     job.ndim = 1
-    job.shape = &plain.size
+    job.shape = &contiguous.size
     job.slices = 1
     job.size = size
 
-cdef inline void enter(PlainJob* plain, Operand* operand, const void* data) noexcept nogil:
-    """Make an array an operand of the job."""
+cdef inline void enter(ContiguousJob* contiguous, int slot, const void* data) noexcept nogil:
+    """Make a contiguous array an operand of the job: of bool for the mask, of the working type for the others."""
+    cdef Operand* operand = operand_in(&contiguous.job, slot)
     operand.data = <char*> data
-    operand.strides = &plain.stride
-    operand.storage = FLOAT32 if plain.job.single else FLOAT64
-    operand.readable = True
-    operand.direct = True
-
-cdef inline void enter_mask(PlainJob* plain, const void* data) noexcept nogil:
-    """Make an array of bool the mask of the job."""
-    plain.job.where.data = <char*> data
-    plain.job.where.strides = &plain.mask_stride
-    plain.job.where.storage = UINT8
+    if slot == WHERE:
+        operand.strides = &contiguous.mask_stride
+        operand.storage = UINT8
+    else:
+        operand.strides = &contiguous.stride
+        operand.storage = FLOAT32 if contiguous.job.single else FLOAT64
+        operand.readable = True
+        operand.direct = True
 
 
 ctypedef void (*Run)(Job* job) noexcept nogil

@@ -1,12 +1,10 @@
 """What all losses have in common: settings, and the calls for value, gradient and Hessian."""
 
-import functools
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cylosses._call import CURVATURES, Call, as_float, check_reduction, shown
-from cylosses._core import dispatch
+from cylosses._core import builds, call
+from cylosses._core.convert import check_reduction
 from cylosses._types import Array, Axis, Curvature, Factors, Number, Numbers, Operand, Reduction
 
 if TYPE_CHECKING:
@@ -57,10 +55,10 @@ class Loss:
     reduction: Reduction
     _parameter: float
 
-    @dispatch.in_default_mode
+    @builds.in_default_mode
     def __init__(self, reduction: Reduction, parameter: Number = 0.0) -> None:
         _set(self, "reduction", check_reduction(reduction))
-        _set(self, "_parameter", self._check_parameter(parameter))
+        _set(self, "_parameter", builds.check_parameter(self._code, parameter))
 
     def __init_subclass__(cls) -> None:
         """Give the class its row of the kernels' table. A subclass of a loss has the row of that loss."""
@@ -70,39 +68,19 @@ class Loss:
                 raise TypeError(f"{cls.__name__} cannot have {name} of its own: a subclass of {parent.__name__} inherits it")
         if parent is Loss:
             try:
-                dispatch.register_loss(cls._code, *cls.accepted, f"{cls.__module__}.{cls.__qualname__}")
+                builds.register_loss(
+                    cls._code,
+                    *cls.accepted,
+                    getattr(cls, "costly", False),
+                    f"{cls.__module__}.{cls.__qualname__}",
+                    cls.parameter_name,
+                    cls.rule,
+                )
             except (AttributeError, TypeError, ValueError, OverflowError) as error:
                 raise TypeError(
                     f"{cls.__name__} is no loss that the kernels know, and none can be added from Python: derive from one of the "
                     f"classes of cylosses.LOSSES instead ({error})"
                 ) from None
-
-    @classmethod
-    def _of(cls, reduction: Any, parameter: Any) -> "Loss":
-        """Return the loss of this class that has no legacy flags; objects that are immutable can serve many calls."""
-        if type(reduction) is str and type(parameter) is float:
-            return _make_once(cls, reduction, dispatch.bits_of(parameter))
-        return _make(cls, reduction, parameter)
-
-    @classmethod
-    def _check_parameter(cls, value: object) -> float:
-        """Return a valid parameter; raise TypeError or ValueError for others."""
-        number = as_float(cls.parameter_name or "parameter", value)
-        if not dispatch.fits(cls._code, number, False):
-            raise ValueError(f"{cls.parameter_name} must be {cls.rule}, got {number!r}")
-        return abs(number)  # -0.0 is 0
-
-    def _check_rounded(self) -> None:
-        """Raise ValueError if the parameter, rounded to float32, is not valid any more."""
-        if dispatch.fits(self._code, self._parameter, True):
-            return
-        rounded = dispatch.round_to_single(self._parameter)
-        try:
-            self._check_parameter(rounded)
-        except ValueError as error:
-            raise ValueError(
-                f"{self.parameter_name}={self._parameter!r} rounds to {rounded!r} in float32, the working dtype: {error}"
-            ) from None
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: make a new one instead of setting {name}")
@@ -114,7 +92,7 @@ class Loss:
         parameter = {self.parameter_name: self._parameter} if self.parameter_name else {}
         return {"reduction": self.reduction} | parameter
 
-    @dispatch.in_default_mode
+    @builds.in_default_mode
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={_literal(value)}" for name, value in self._settings().items())
         return f"{type(self).__name__}({settings})"
@@ -122,10 +100,10 @@ class Loss:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self.reduction == other.reduction and dispatch.bits_of(self._parameter) == dispatch.bits_of(other._parameter)
+        return self.reduction == other.reduction and builds.bits_of(self._parameter) == builds.bits_of(other._parameter)
 
     def __hash__(self) -> int:
-        return hash((type(self), self.reduction, dispatch.bits_of(self._parameter)))
+        return hash((type(self), self.reduction, builds.bits_of(self._parameter)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._settings())
@@ -169,24 +147,7 @@ class Loss:
         numpy scalar or numpy.ndarray
             A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given.
         """
-        value = dispatch.plain_loss(
-            self._code, self._parameter, self.reduction, input, target, weight, where, axis, keepdims, out, n_threads
-        )
-        if value is None:
-            value = self._general_loss(input, target, weight, where, axis, keepdims, out, n_threads)
-        return value
-
-    @dispatch.in_default_mode
-    def _general_loss(
-        self, input: Any, target: Any, weight: Any, where: Any, axis: Any, keepdims: Any, out: Any, n_threads: Any
-    ) -> Any:
-        """Return what the call does, of any operands and options."""
-        call = Call(self, input, target, weight, where, n_threads)
-        if self.reduction == "none":
-            if axis is not None or keepdims:
-                raise ValueError("axis and keepdims need reduction='mean' or 'sum', got 'none'")
-            return call.values(out)
-        return call.reduced(self.reduction, axis, keepdims, out)
+        return call.value(self._code, self._parameter, self.reduction, input, target, weight, where, axis, keepdims, out, n_threads)
 
     def grad(
         self,
@@ -226,20 +187,9 @@ class Loss:
         numpy.ndarray
             Of the shape of the operand; where it was broadcast, exactly summed and rounded once.
         """
-        gradient = dispatch.plain_gradient(
-            self._code, self._parameter, self.reduction, input, target, grad_output, wrt, False, weight, where, axis, out, n_threads
+        return call.gradient(
+            self._code, self._parameter, self.reduction, input, target, grad_output, wrt, weight, where, axis, out, n_threads
         )
-        if gradient is None:
-            gradient = self._general_gradient(input, target, grad_output, wrt, weight, where, axis, out, n_threads)
-        return gradient
-
-    @dispatch.in_default_mode
-    def _general_gradient(
-        self, input: Any, target: Any, grad_output: Any, wrt: Any, weight: Any, where: Any, axis: Any, out: Any, n_threads: Any
-    ) -> Array:
-        """Return what `grad` does, of any operands and options."""
-        call = Call(self, input, target, weight, where, n_threads)
-        return call.derivatives(self.reduction, axis=axis, grad_output=grad_output, wrt=wrt, outs=(None, out, None))[1]
 
     def value_and_grad(
         self,
@@ -266,29 +216,16 @@ class Loss:
         tuple of (value, gradient)
             With the bits of the call and of `grad`.
         """
-        pair = dispatch.plain_gradient(
-            self._code, self._parameter, self.reduction, input, target, None, "input", True, weight, where, axis, out, n_threads
+        return call.value_and_gradient(
+            self._code, self._parameter, self.reduction, input, target, weight, where, axis, out, n_threads
         )
-        if pair is None:
-            pair = self._general_value_and_gradient(input, target, weight, where, axis, out, n_threads)
-        return pair
-
-    @dispatch.in_default_mode
-    def _general_value_and_gradient(
-        self, input: Any, target: Any, weight: Any, where: Any, axis: Any, out: Any, n_threads: Any
-    ) -> tuple[Any, Array]:
-        """Return what `value_and_grad` does, of any operands and options."""
-        outs = out if isinstance(out, tuple) else (None, out)
-        if len(outs) != 2:
-            raise ValueError(f"out must be an array or a tuple of two, for value and gradient, got {len(outs)}")
-        call = Call(self, input, target, weight, where, n_threads)
-        return call.derivatives(self.reduction, axis=axis, value=True, outs=(*outs, None))[:2]
 
     def grad_and_hess(
         self,
         input: Numbers,
         target: Numbers,
         *,
+        grad_output: Factors | None = None,
         curvature: Curvature = "exact",
         weight: Numbers | None = None,
         where: Numbers | None = None,
@@ -301,6 +238,8 @@ class Loss:
         ----------
         input, target, weight, where, n_threads
             As in the call.
+        grad_output : array_like, optional
+            Factor of both, as in `grad`.
         curvature : {'exact', 'mm', 'ones'}
             ``exact`` is the second derivative, as it is: 0 where the loss is linear, negative where it is not convex. ``mm`` is the
             IRLS weight psi(d) / d: for the losses that are symmetric and smooth or absolute at 0, it is the curvature of the
@@ -314,26 +253,9 @@ class Loss:
         tuple of (gradient, Hessian)
             Both of the shape of input, with the divisor of ``mean`` and with the weights.
         """
-        pair = dispatch.plain_gradient_and_hessian(
-            self._code, self._parameter, self.reduction, input, target, curvature, weight, where, out, n_threads
+        return call.gradient_and_hessian(
+            self._code, self._parameter, self.reduction, input, target, grad_output, curvature, weight, where, out, n_threads
         )
-        if pair is None:
-            pair = self._general_gradient_and_hessian(input, target, curvature, weight, where, out, n_threads)
-        return pair
-
-    @dispatch.in_default_mode
-    def _general_gradient_and_hessian(
-        self, input: Any, target: Any, curvature: Any, weight: Any, where: Any, out: Any, n_threads: Any
-    ) -> tuple[Array, Array]:
-        """Return what `grad_and_hess` does, of any operands and options."""
-        if curvature not in CURVATURES:
-            raise ValueError(f"curvature must be 'exact', 'mm' or 'ones', got {shown(curvature)}")
-        outs: Any = (None, None) if out is None else out
-        if not isinstance(outs, tuple) or len(outs) != 2:
-            raise TypeError("out must be a tuple of two arrays, for gradient and Hessian")
-        call = Call(self, input, target, weight, where, n_threads)
-        _, gradient, hessian = call.derivatives(self.reduction, hessian=curvature, outs=(None, *outs))
-        return gradient, hessian
 
     def streaming(self) -> "StreamingLoss":
         """Return an exact total that takes the data piece by piece.
@@ -345,20 +267,6 @@ class Loss:
         from cylosses.streaming import StreamingLoss
 
         return StreamingLoss(self)
-
-
-def _make(cls: type[Loss], reduction: Reduction, parameter: Number) -> Loss:
-    loss = cls.__new__(cls)
-    Loss.__init__(loss, reduction, parameter)
-    return loss
-
-
-def _make_of_bits(cls: type[Loss], reduction: Reduction, bits: int) -> Loss:
-    """Return the loss of a parameter that has these bits: a cache compares integers alike in every floating-point mode."""
-    return _make(cls, reduction, dispatch.from_bits(bits))
-
-
-_make_once: Callable[..., Loss] = functools.lru_cache(maxsize=64)(_make_of_bits)
 
 
 def _rebuild(cls: type[Loss], settings: dict[str, Any]) -> Loss:

@@ -2,7 +2,7 @@
 
 import math
 
-from cylosses._call import reduction_of
+from cylosses._core.convert import reduction_of
 from cylosses._types import Number, Reduction
 from cylosses.losses.base import GREATEST, LEAST, Loss
 

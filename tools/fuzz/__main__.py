@@ -38,7 +38,7 @@ def in_processes(builds: list[str], seed: int, arguments: list[str]) -> int:
 def main() -> int:
     # More threads than processors must not wait for one another by spinning. The OpenMP runtime reads this when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from cylosses._core import dispatch
+    from cylosses._core import builds
 
     from .drawing import SUBJECTS
     from .searching import search
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--case", type=int, default=None, help="run the case of this number alone")
     parser.add_argument("--only", choices=SUBJECTS, default=None, help="draw calls of one subject; by default, all there are")
     parser.add_argument("--failures", type=int, default=10, help="stop after so many that differ in kind")
-    parser.add_argument("--builds", nargs="*", choices=dispatch.available_builds(), default=[], help="by default, the one at hand")
+    parser.add_argument("--builds", nargs="*", choices=builds.available_builds(), default=[], help="by default, the one at hand")
     options = parser.parse_args()
     seed = secrets.randbits(32) if options.seed is None else options.seed
     if options.builds:
@@ -57,7 +57,7 @@ def main() -> int:
         arguments += ["--only", options.only] if options.only else []
         arguments += [] if options.case is None else ["--case", str(options.case)]
         return in_processes(options.builds, seed, arguments)
-    print(f"seed {seed}, {dispatch.build_info()['isa']}", flush=True)
+    print(f"seed {seed}, {builds.build_info()['isa']}", flush=True)
     begin = time.monotonic()
     one_case = {} if options.case is None else {"first": options.case, "cases": 1}
     found = search(

@@ -1,9 +1,5 @@
-# What the C level (capi.pyx) calls.
+# What call.pyx and the C level (capi.pyx) ask of the process: a valid loss, and to run a job.
 
-from libc.stdint cimport uint64_t
-
-from cylosses._core.exact cimport Exact
-from cylosses._core.factor cimport Factor
 from cylosses._core.job cimport Job, Quantity
 
 cdef enum:
@@ -11,7 +7,7 @@ cdef enum:
 
 cdef bint is_loss(int loss) noexcept nogil
 cpdef bint fits(int loss, double parameter, bint single) noexcept nogil
+cpdef double check_parameter(int loss, object given) except -1
+cpdef int check_rounded(int loss, double parameter) except -1
 cdef double evaluate_loss(int loss, double parameter, bint single, Quantity quantity, double residual) noexcept nogil
-cdef Factor factor_by_count(double dividend, uint64_t count) noexcept nogil
 cdef void run_job(Job* job) noexcept nogil
-cdef void round_into(const Exact* total, const Exact* divisor, int storage, char* result) noexcept nogil
