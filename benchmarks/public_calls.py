@@ -1,6 +1,7 @@
 """What small public calls cost through each door (arrays, a list, strides, weights, a mask, `options`), beside every peer."""
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -75,6 +76,38 @@ def _door_row(peers: Sequence[Peer]) -> list[Subject]:
     return subjects
 
 
+def _cost_row(peers: Sequence[Peer]) -> list[Subject]:
+    """Return calls that differ from the plainest one in a single argument, beside it; torch takes and gets its own tensors."""
+    data = make_data(WORKS["mean"], "float32", DOORS)
+    x, y = data.input, data.target
+    square, other = x.reshape(4, 4), y.reshape(4, 4)
+    integers = (x * 10).astype(np.int64), (y * 10).astype(np.int64)
+    function, loss = cylosses.smooth_l1_loss, cylosses.SmoothL1Loss()
+    calls: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
+        "plain mean": (function, (x, y), {}),
+        "value_and_grad": (loss.value_and_grad, (x, y), {}),
+        "keepdims=True": (function, (x, y), {"keepdims": True}),
+        "n_threads=np.int64(1)": (function, (x, y), {"n_threads": np.int64(1)}),
+        "grad_output=np.float32(2)": (loss.grad, (x, y), {"grad_output": np.float32(2)}),
+        "options mapping": (function, (x, y, {"reduction": "mean", "beta": 0.5}), {}),
+        "axis of (4, 4)": (function, (square, other), {"axis": 1}),
+        "integers": (function, integers, {}),
+        "a number as target": (function, (x, 1.0), {}),
+        "StreamingLoss.update": (loss.streaming().update, (x, y), {}),
+        "two lists": (function, (x.tolist(), y.tolist()), {}),
+        "(4, 4) with (4,), whose warning is ignored": (function, (square, y[:4]), {}),
+        "(4, 4) with (1, 4), whose warning is repeated": (function, (square, other[:1]), {}),
+    }
+    subjects = [dot_subject(x, y), *(Subject(name, *call, "cylosses") for name, call in calls.items())]
+    if "torch" in sys.modules:  # a peer has imported it
+        tensors = tuple(map(sys.modules["torch"].from_numpy, (x, y)))
+        subjects.append(Subject("torch tensors", function, tensors, kind="cylosses"))
+    for peer in peers:
+        if peer.name.startswith("torch"):
+            subjects += peer.subjects(Case(MAIN_LOSS), WORKS["mean"], data, 1)
+    return subjects
+
+
 def _through_lists(subject: Subject) -> Subject:
     """Return a peer's call on two lists: the peer takes its own arrays, so they are made of the lists each time."""
     first, second, *rest = subject.args
@@ -98,7 +131,12 @@ def run(peers: Sequence[Peer], seconds: float, wanted: Callable[..., bool] = lam
         f"{work} of {size}": partial(_peer_row, work, size, peers) for work, size in PEER_ROWS
     }
     makers[f"mean of {DOORS}, door by door"] = partial(_door_row, peers)
+    makers[f"mean of {DOORS}, argument by argument"] = partial(_cost_row, peers)
     for name, make in makers.items():
         if wanted(name=name):
             subjects = make()
-            yield {"name": name, "floor": subjects[0].name, "subjects": summary(measure(subjects, seconds))}
+            with warnings.catch_warnings(record=True):
+                warnings.filterwarnings("ignore", r".*target has shape \(4,\)", cylosses.BroadcastWarning)
+                warnings.filterwarnings("default", r".*target has shape \(1, 4\)", cylosses.BroadcastWarning)
+                found = summary(measure(subjects, seconds))
+            yield {"name": name, "floor": subjects[0].name, "subjects": found}

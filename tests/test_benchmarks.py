@@ -272,6 +272,18 @@ def test_peers_through_lists_and_strides_return_what_arrays_do(keep_num_threads)
     assert not make_data(WORKS["strided_mean"], "float32", 16).input.flags.contiguous
 
 
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+def test_calls_of_one_row_differ_in_one_argument():
+    subjects = {subject.name: subject for subject in public_calls._cost_row([])}
+    value = subjects["plain mean"].call()
+    assert subjects["value_and_grad"].call()[0] == value
+    for name in ("keepdims=True", "n_threads=np.int64(1)", "two lists"):
+        assert np.asarray(subjects[name].call()).item() == pytest.approx(value, rel=1e-6)
+    assert len({subject.call().dtype for name, subject in subjects.items() if name.startswith("(4, 4)")}) == 1
+    timings = harness.measure([subjects["plain mean"], *subjects.values()], 0.0)
+    assert all(timing.times for timing in timings)
+
+
 # ---- goals -----------------------------------------------------------------------------------------------------------------------
 
 
