@@ -674,13 +674,14 @@ cdef object derive(
 ):
     """The gradient by an operand; or a pair of value and gradient, or of gradient and Hessian if a curvature is not negative.
 
-    Outputs are checked before the first pass over the data.
+    Outputs are checked before anything is written to them.
     """
     cdef cnp.ndarray operand = array_in(call, by), value = None, gradient, hessian = None
     cdef int ndim = cnp.PyArray_NDIM(operand)
     cdef const Py_ssize_t* shape = shape_of(operand)
     cdef Py_ssize_t left[MAX_DIMS]
     take_axes(call, axis)
+    take_factor(call, reduction, grad_output, by == TARGET)
     if with_value and reduction == NONE:
         value = take_output(call, "out for the value", out_value, call.ndim, call.shape)
     elif out_value is not None:
@@ -692,7 +693,6 @@ cdef object derive(
         raise ValueError("out for the value and out for the gradient share memory")
     if hessian is not None and overlap(gradient, hessian):
         raise ValueError("out for the gradient and out for the hessian share memory")
-    take_factor(call, reduction, grad_output, by == TARGET)
     call.contiguous.job.curvature = curvature if curvature > 0 else 0
     if not have_shape(operand, call.ndim, call.shape):
         return derive_over_broadcast(
@@ -777,12 +777,12 @@ def value(int loss, parameter, reduction, input, target, weight, where, axis, ke
 def gradient(int loss, parameter, reduction, input, target, grad_output, wrt, weight, where, axis, out, n_threads):
     """The gradient. Parameters are those of Loss.grad, beside the loss's number, parameter and reduction; so below."""
     cdef Call call
-    cdef int named, by
+    cdef int named
     begin(&call)
     try:
-        named, by = reduction_named(reduction), operand_named(wrt)
+        named = reduction_named(reduction)
         take_operands(&call, loss, parameter, input, target, weight, where, n_threads)
-        return derive(&call, named, axis, grad_output, by, False, -1, None, out, None)
+        return derive(&call, named, axis, grad_output, operand_named(wrt), False, -1, None, out, None)
     finally:
         end(&call)
 

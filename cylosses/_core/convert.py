@@ -137,8 +137,6 @@ def as_array(name: str, value: object) -> Array:
     except MemoryError:
         raise
     except Exception as error:  # producers raise what they like: torch, for one, RuntimeError
-        if str(getattr(value, "dtype", "")) == "torch.bfloat16":
-            raise TypeError(f"{name} is a bfloat16 tensor, which torch does not hand to NumPy: pass {name}.float()") from None
         raise TypeError(f"{name} cannot be turned into an array of numbers: {error}") from error
 
 
@@ -157,6 +155,8 @@ def _check_memory(name: str, value: object) -> None:
     is_neg = getattr(value, "is_neg", None)
     if callable(is_neg) and is_neg() is True:
         raise TypeError(f"{name} is a tensor whose negative bit is set, with other numbers in memory: pass {name}.resolve_neg()")
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        raise TypeError(f"{name} is a bfloat16 tensor, which torch does not hand to NumPy: pass {name}.float()")
 
 
 def refuse_dtype(name: str, array: Array) -> NoReturn:
