@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cylosses import LOSSES, StreamingLoss, __version__, show_versions
-from cylosses._readers import Array, InputError
-from cylosses._score import Request, Score, merge_states, score
+from cylosses._cli.readers import Array, InputError
+from cylosses._cli.score import Request, Score, merge_states, score
 
 # Which losses each parameter belongs to.
 _OWNERS: dict[str, list[str]] = {}
@@ -148,7 +148,7 @@ def demo_command(output: str) -> None:
     writes a picture, and the fitted values as a CSV file beside it.
     """
     # Imported here: SciPy and matplotlib are slow to load and big, and scoring needs neither.
-    from cylosses.demo import run_demo
+    from cylosses._cli.demo import run_demo
 
     run_demo(output)
 

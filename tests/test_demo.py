@@ -9,7 +9,8 @@ import struct
 import numpy as np
 import pytest
 
-from cylosses import demo, smooth_l1_loss
+from cylosses import smooth_l1_loss
+from cylosses._cli import demo
 
 from .cli_runs import error_of, output_of, refusal, run_after
 

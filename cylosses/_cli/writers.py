@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from cylosses._readers import Array, InputError, Window, one_line
+from cylosses._cli.readers import Array, InputError, Window, one_line
 
 
 def output_path(option: str, text: str, suffix: str) -> Path:

@@ -20,11 +20,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from cylosses import SmoothL1Loss
-from cylosses._demo_picture import draw
+from cylosses._cli.picture import draw
 from cylosses._linear_fit import Design, Objective, minimise
-from cylosses._readers import open_source
-from cylosses._score import Request, score
-from cylosses._writers import output_path, replacing
+from cylosses._cli.readers import open_source
+from cylosses._cli.score import Request, score
+from cylosses._cli.writers import output_path, replacing
 
 Vector = npt.NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from cylosses import LOSSES, StreamingLoss
-from cylosses._readers import Array, InputError, Source, Window, one_line, open_source, read_state, with_floats
-from cylosses._writers import NpyWriter, output_path, replacing, write_whole
+from cylosses._cli.readers import Array, InputError, Source, Window, one_line, open_source, read_state, with_floats
+from cylosses._cli.writers import NpyWriter, output_path, replacing, write_whole
 
 # Elements per window: 8 MB of float64, enough to keep every thread busy and little enough to stay constant memory.
 WINDOW = 1 << 20
@@ -35,7 +35,7 @@ class Request:
     Parameters
     ----------
     predictions, targets : str
-        The files, as `cylosses._readers.open_source` takes them.
+        The files, as `cylosses._cli.readers.open_source` takes them.
     loss : str
         A name of `cylosses.LOSSES`.
     parameters : dict
