@@ -21,7 +21,9 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 
     from cylosses import _sklearn_metrics
-    from cylosses._linear_fit import Design, Fit, Objective, minimise
+    from cylosses._fit.design import Design
+    from cylosses._fit.objective import Objective
+    from cylosses._fit.search import Fit, minimise
     from cylosses._sklearn_checks import checked_weight
     from cylosses._sklearn_metrics import *  # noqa: F403
     from cylosses._weights import ratios

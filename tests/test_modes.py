@@ -28,7 +28,7 @@ import scipy.sparse
 
 import cylosses
 from cylosses import LOSSES, HuberLoss, L1Loss, MSELoss, QuantileLoss, SmoothL1Loss, StreamingLoss, TukeyLoss, capi, sklearn
-from cylosses import _linear_fit as linear_fit
+from cylosses._fit import design
 from cylosses.boosting import Metric, Objective, robust_scale
 from cylosses.sklearn import SmoothL1Regressor
 
@@ -602,7 +602,7 @@ def table():
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """The solver shares rows among threads by the block."""
-    monkeypatch.setattr(linear_fit, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(design, "BLOCK_BYTES", 256)
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -7,137 +7,36 @@ scored by the code of `cylosses score`, so that the figures of the demo are thos
 import csv
 import io
 import shlex
-from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cylosses import SmoothL1Loss
 from cylosses._cli.picture import draw
-from cylosses._linear_fit import Design, Objective, minimise
-from cylosses._cli.readers import open_source
 from cylosses._cli.score import Request, score
+from cylosses._cli.stackloss import (
+    BETA,
+    PREDICTORS,
+    RESPONSE,
+    StackLoss,
+    Vector,
+    fit_least_squares,
+    fit_smooth_l1,
+    load_stackloss,
+    ordinary_error,
+    predict,
+)
 from cylosses._cli.writers import output_path, replacing
 
-Vector = npt.NDArray[np.float64]
-
-# Huber's tuning constant times the scale of the published M-estimate, so that the fit is that estimate.
-BETA = 3.2825210439
 SWEEP = (0.1, 1.0, BETA, 10.0, 100.0)
-OUTLIERS = (1, 3, 4, 21)
-PREDICTORS = ("air_flow", "water_temperature", "acid_concentration")
-RESPONSE = "stack_loss"
-
-
-@dataclass(frozen=True)
-class StackLoss:
-    """The stack loss data.
-
-    Parameters
-    ----------
-    predictors : numpy.ndarray
-        Shape (21, 3): air flow, water temperature and acid concentration.
-    response : numpy.ndarray
-        Shape (21,): the stack loss.
-    """
-
-    predictors: Vector
-    response: Vector
-
-    @property
-    def outliers(self) -> npt.NDArray[np.bool_]:
-        """Which observations are known outliers, shape (21,)."""
-        return np.isin(np.arange(1, len(self.response) + 1), OUTLIERS)
-
-
-def load_stackloss() -> StackLoss:
-    """Read the stack loss data that come with the package, with the reader of `cylosses score`.
-
-    Returns
-    -------
-    StackLoss
-        21 observations of 3 predictors and a response.
-    """
-    with as_file(files("cylosses") / "data" / "stackloss.csv") as path:
-        columns = [_column(f"{path}:{name}") for name in (*PREDICTORS, RESPONSE)]
-    return StackLoss(np.column_stack(columns[:-1]), columns[-1])
-
-
-def fit_least_squares(data: StackLoss) -> Vector:
-    """Fit the linear model by least squares.
-
-    Parameters
-    ----------
-    data : StackLoss
-        The data.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (4,): intercept, then one coefficient per predictor.
-    """
-    design = np.column_stack([np.ones(len(data.response)), data.predictors])
-    return np.asarray(np.linalg.lstsq(design, data.response)[0], np.float64)
-
-
-def fit_smooth_l1(data: StackLoss, beta: float = BETA) -> Vector:
-    """Fit the linear model by the smooth L1 loss: Huber's M-estimate with its scale held fixed.
-
-    Parameters
-    ----------
-    data : StackLoss
-        The data.
-    beta : float, default BETA
-        Where the loss turns from square to linear.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (4,): intercept, then one coefficient per predictor.
-    """
-    objective = Objective(Design(data.predictors, n_threads=1), data.response, None, alpha=0.0, fit_intercept=True)
-    fit = minimise(SmoothL1Loss(beta=beta), objective, None, 0.0, max_iter=10_000, tol=1e-12)
-    return np.append(fit.intercept, fit.coef)
-
-
-def predict(coefficients: Vector, data: StackLoss) -> Vector:
-    """Return the fitted values of a linear model.
-
-    Parameters
-    ----------
-    coefficients : numpy.ndarray
-        Shape (4,): intercept, then one coefficient per predictor.
-    data : StackLoss
-        The data.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (21,).
-    """
-    return np.asarray(coefficients[0] + data.predictors @ coefficients[1:], np.float64)
 
 
 def run_demo(output: str) -> None:
-    """Fit, score, print the tables and write the files.
-
-    Parameters
-    ----------
-    output : str
-        The picture, `PATH.png`. The fitted values go to `PATH-fits.csv`.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be written.
-    """
+    """Fit, score, print the tables and write the picture to `output`, PATH.png, and the fitted values to PATH-fits.csv."""
     picture = output_path("--output", output, ".png")
     table = output_path("--output", str(Path(output).with_suffix("")) + "-fits.csv", ".csv")
     data = load_stackloss()
@@ -150,7 +49,7 @@ def run_demo(output: str) -> None:
         file.write(_as_csv(data, fitted))
 
     console = Console(highlight=False)
-    ordinary = {name: _ordinary_error(data, values) for name, values in fitted.items()}
+    ordinary = {name: ordinary_error(data, values) for name, values in fitted.items()}
     _say(console, _INTRODUCTION)
     console.print(_coefficient_table(coefficients))
     _say(console, _ON_COEFFICIENTS)
@@ -184,14 +83,6 @@ _ON_SWEEP = (
 
 def _say(console: Console, text: str) -> None:
     console.print(text, width=min(console.width, 80))
-
-
-def _column(label: str) -> Vector:
-    source = open_source(label)
-    try:
-        return np.asarray(source.read(slice(0, source.shape[0])), np.float64)
-    finally:
-        source.close()
 
 
 def _as_csv(data: StackLoss, fitted: dict[str, Vector]) -> bytes:
@@ -257,9 +148,4 @@ def _sweep_row(data: StackLoss, heading: str, coefficients: Vector, beta: float 
     fitted = predict(coefficients, data)
     residuals = np.abs(data.response - fitted)
     beyond = "" if beta is None else f"{np.count_nonzero(residuals > beta)} of {len(residuals)}"
-    return [heading, *(f"{value:.4f}" for value in coefficients), beyond, f"{_ordinary_error(data, fitted):.3f}"]
-
-
-def _ordinary_error(data: StackLoss, fitted: Vector) -> float:
-    """Return the mean absolute residual over the observations that are not known outliers."""
-    return float(np.abs(data.response - fitted)[~data.outliers].mean())
+    return [heading, *(f"{value:.4f}" for value in coefficients), beyond, f"{ordinary_error(data, fitted):.3f}"]

@@ -20,19 +20,7 @@ def draw(
     outliers: npt.NDArray[np.bool_],
     beta: float,
 ) -> None:
-    """Draw the picture and write it as PNG.
-
-    Parameters
-    ----------
-    file : file
-        Binary file to write to.
-    residuals : dict
-        `least_squares` and `smooth_l1`: residuals of the two fits, one per observation.
-    outliers : numpy.ndarray of bool
-        Which observations are known outliers.
-    beta : float
-        The beta of the smooth L1 fit.
-    """
+    """Draw the picture and write it as PNG; `residuals` of `least_squares` and `smooth_l1`, one an observation."""
     # Figure without pyplot: no window system, no global state.
     figure = Figure(figsize=(11, 8.5), dpi=130, layout="constrained")
     figure.get_layout_engine().set(h_pad=0.12, w_pad=0.08)  # type: ignore[union-attr,call-arg]

@@ -11,31 +11,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from cylosses._cli.readers import Array, InputError, Window, one_line
+from cylosses._cli.source import InputError, Window, one_line
+from cylosses._types import Array
 
 
 def output_path(option: str, text: str, suffix: str) -> Path:
-    """Check the name of a file to be written, before any work is done for it.
-
-    Parameters
-    ----------
-    option : str
-        The option that carries the name, for the message.
-    text : str
-        What the user typed.
-    suffix : str
-        The suffix that the name must have.
-
-    Returns
-    -------
-    pathlib.Path
-        The file itself, symbolic links followed.
-
-    Raises
-    ------
-    InputError
-        If the suffix differs or the name is taken by something that is not a regular file.
-    """
+    """Return the file that an option names, symbolic links followed; checked before any work is done for it."""
     if Path(text).suffix.lower() != suffix:  # which also keeps a slip of the keyboard from replacing data
         raise InputError(f"{option}: {text!r} must end in {suffix}")
     # A link is followed here, so that the rename replaces the file and keeps the link.
@@ -47,25 +28,9 @@ def output_path(option: str, text: str, suffix: str) -> Path:
 
 @contextmanager
 def replacing(option: str, path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that takes the place of `path` when the block ends without an error.
+    """Open a temporary file in the same folder that takes the place of `path` when the block ends without an error.
 
-    Parameters
-    ----------
-    option : str
-        The option that carries the name, for the message.
-    path : pathlib.Path
-        The file to write, as `output_path` returns it.
-
-    Yields
-    ------
-    file
-        The temporary file, in the same folder, opened for binary reading and writing.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be created, written out or renamed. After this and after any other exception of the block,
-        Ctrl-C included, the temporary file is gone and an older `path` is as it was.
+    After any exception, Ctrl-C included, the temporary file is gone and an older `path` is as it was.
     """
     temporary = path.with_name(f".cylosses-{secrets.token_hex(6)}.tmp")
     try:
@@ -86,40 +51,15 @@ def replacing(option: str, path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(option: str, path: Path, file: IO[bytes], content: bytes) -> None:
-    """Write a small file at once.
-
-    Parameters
-    ----------
-    option : str
-        The option that carries the name, for the message.
-    path : pathlib.Path
-        The file that the user named, for the message.
-    file : file
-        The temporary file of `replacing`.
-    content : bytes
-        All that goes into it.
-    """
+    """Write a small file at once: `file` is the temporary one of `replacing`, `path` the one that messages name."""
     with _write_errors(option, path):
         file.write(content)
 
 
 class NpyWriter:
-    """A `.npy` file that is written window by window.
+    """A `.npy` file, C or F in its memory order, that is written window by window into the temporary file of `replacing`.
 
-    Parameters
-    ----------
-    option : str
-        The option that carries the name, for messages.
-    path : pathlib.Path
-        The file that the user named, for messages.
-    file : file
-        The temporary file of `replacing`.
-    shape : tuple of int
-        Shape of the whole array.
-    dtype : numpy.dtype
-        Type of its elements.
-    order : {"C", "F"}
-        Its memory order. Windows that are plain slices come in ascending memory order, without gaps.
+    Windows that are plain slices come in ascending memory order, without gaps.
     """
 
     def __init__(self, option: str, path: Path, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> None:
@@ -136,15 +76,7 @@ class NpyWriter:
         self._reserved = False
 
     def write(self, window: Window, values: Array) -> None:
-        """Write the elements of one window.
-
-        Parameters
-        ----------
-        window : slice or tuple of slice
-            A run of elements in memory order, or a block with one slice per axis.
-        values : numpy.ndarray
-            The elements, in the shape of the window.
-        """
+        """Write the elements of one window, in its shape."""
         with _write_errors(self._option, self._path):
             if isinstance(window, slice):
                 self._file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
