@@ -1,4 +1,4 @@
-"""Whether the compiler turns every hot loop into vector code: ``python -m tests.vectorisation``, a step of ``make lint``.
+"""Whether the compiler turns every hot loop into vector code: ``python -m tools.vectorisation``, a step of ``make lint``.
 
 Compiles each build of the loops with its own compile line, and reads gcc's report of what it vectorised. The report names
 lines of the generated C; every loop there lies in a function of the source's name and specialisation (loss, dtype), so each
@@ -9,7 +9,6 @@ hot loop stays scalar and has no reason below. Other compilers than gcc have oth
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
@@ -23,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from .compile_lines import copy_sources, recorded
+from tools.commands import parser_of
+from tools.compile_lines import copy_sources, recorded
 
 DTYPES = ("float", "double")
 QUANTITIES = ("value", "derivative", "second_derivative", "irls_weight")
@@ -256,7 +256,7 @@ def gcc_version(compiler: list[str]) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.vectorisation", description=__doc__.splitlines()[0])
+    parser = parser_of("tools.vectorisation", __doc__)
     parser.add_argument("builds", nargs="*", metavar="BUILD", help="passes_v3 …; without it, all")
     options = parser.parse_args()
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")

@@ -1,4 +1,4 @@
-"""The same bits on every build, with any number of threads, at any alignment: ``python -m tests.build_hashes``.
+"""The same bits on every build, with any number of threads, at any alignment: ``python -m tools.build_hashes``.
 
 Runs every loss on seeded data, once a build in a process of its own (CYLOSSES_ISA), and compares SHA-256 hashes of the results,
 NaN counted as one NaN. Prints one row a loss, dtype and work with one hash and the number of combinations that gave it, or
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -23,11 +22,10 @@ from typing import Any
 
 import numpy as np
 
-import cylosses
 from cylosses._core import dispatch
 from cylosses.losses import LOSSES, Loss
-
-from .generators import SPREADS, exponents
+from tests.generators import SPREADS, exponents
+from tools.commands import parser_of, variables_of
 
 # Around vectors, lanes, blocks (1024) and parts (256), with tails; and enough for four threads and for prefetching.
 SIZES = (1, 31, 1025, 300_003)
@@ -218,13 +216,9 @@ def hashes(selection: Selection) -> Iterator[tuple[list[str], str, str]]:
 
 def run_build(build: str, selection: Selection, emulator: tuple[str, ...] = ()) -> list[tuple[list[str], str, str]]:
     """`hashes` in a new process that uses that build, perhaps through an emulator of another CPU."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "CYLOSSES_"))}
-    # The package is imported from where this process found it, installed or not; the tests beside this file.
-    path = os.pathsep.join([str(Path(cylosses.__file__).parents[1]), str(Path(__file__).parents[1])])
     done = subprocess.run(
-        [*emulator, sys.executable, "-m", "tests.build_hashes", "--worker"],
-        # More threads than processors must not wait for one another by spinning.
-        env={**inherited, "CYLOSSES_ISA": build, "PYTHONPATH": path, "OMP_WAIT_POLICY": "passive"},
+        [*emulator, sys.executable, "-m", "tools.build_hashes", "--worker"],
+        env=variables_of(build),
         input=json.dumps(asdict(selection)),
         stdout=subprocess.PIPE,
         text=True,
@@ -298,7 +292,7 @@ def run(selection: Selection, emulator: tuple[str, ...]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.build_hashes", description=__doc__.splitlines()[0])
+    parser = parser_of("tools.build_hashes", __doc__)
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(Selection.sizes), help="elements")

@@ -1,4 +1,4 @@
-"""Every loss that others wrote too, beside ours: ``python -m tests.peer_table``, printed by ``make test-peers`` as well.
+"""Every loss that others wrote too, beside ours: ``python -m tools.peer_table``, printed by ``make test-peers`` as well.
 
 A row is a function of a peer and a quantity of a loss: on errors from 2**-6 to 2**6 times the parameter, the largest
 difference in ulp (of ours), and how far ours and theirs are from the exact formula of `tests.reference` where they differ
@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from cylosses.losses import LOSSES
-
-from .reference import ORACLE, QUANTITIES, as_fraction, elementwise, exact_mean, ulp_error
+from tests.reference import ORACLE, QUANTITIES, as_fraction, elementwise, exact_mean, ulp_error
 
 LENGTH = 4000
 DELTA, C, Q = 1.3, 4.685, 0.3  # the parameters of Huber and pseudo-Huber, Tukey and the quantile

@@ -1,4 +1,4 @@
-"""The largest errors of every loss, in ulps against 60 digits: ``python -m tests.property_run --cases 20000``.
+"""The largest errors of every loss, in ulps against 60 digits: ``python -m tools.property_run --cases 20000``.
 
 Takes its cases from the fuzzer (`tools.fuzz`), the losses in turn. Besides all that the fuzzer compares, it measures all four
 quantities of a sample of each case's elements: value, derivative, second derivative and IRLS weight. Prints mismatches, the largest
@@ -7,8 +7,6 @@ ulp error of each loss, the seed that brings the run back, and the seconds; exit
 
 from __future__ import annotations
 
-import argparse
-import secrets
 import sys
 import time
 import warnings
@@ -18,11 +16,11 @@ import numpy as np
 
 from cylosses import BroadcastWarning
 from cylosses.losses import LOSSES
+from tests.reference import QUANTITIES
+from tools.commands import parse_with_seed, parser_of
 from tools.fuzz.checking import Report, check, measure
 from tools.fuzz.drawing import draw
 from tools.fuzz.printing import snippet
-
-from .reference import QUANTITIES
 
 
 @dataclass
@@ -55,20 +53,18 @@ def table(report: Report) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.property_run", description=__doc__.splitlines()[0])
+    parser = parser_of("tools.property_run", __doc__)
     parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=None, help="repeat a run; without it a new one is drawn")
-    options = parser.parse_args()
-    seed = secrets.randbits(32) if options.seed is None else options.seed
+    options = parse_with_seed(parser)
     start = time.perf_counter()
-    found = run(seed, options.cases)
+    found = run(options.seed, options.cases)
     for message in found.mismatches[:20]:
         print(message + "\n")
     print("largest error in ulp against 60 digits at the rounded difference")
     print(table(found.report))
     print(
         f"{options.cases} cases, {found.report.comparisons} comparisons: {len(found.mismatches)} mismatches "
-        f"(seed {seed}, {time.perf_counter() - start:.1f} s)"
+        f"(seed {options.seed}, {time.perf_counter() - start:.1f} s)"
     )
     return 1 if found.mismatches else 0
 

@@ -1,4 +1,4 @@
-"""From the sources to tested wheels: ``python -m tests.wheels``, which is ``make wheel``.
+"""From the sources to tested wheels: ``python -m tools.wheels``, which is ``make wheel``.
 
 Builds a source distribution, from that alone a wheel for each Python, lets auditwheel put in the OpenMP runtime, checks what is
 inside, and installs it into a fresh environment in which no compiler is found. There the tests run against the installed package:
@@ -11,7 +11,6 @@ package supports are tried, and the missing ones are named. Arguments after ``--
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
@@ -21,16 +20,17 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tools.commands import parse_with_pytest, parser_of
+from tools.elsewhere import ROOT, clean_variables, copy_tests, run_tests
+
 SUPPORTED = ("python3.11", "python3.12", "python3.13", "python3.14", "python3.14t", "python3.15", "python3.15t")
 MOST_BYTES = 1_000_000
 COMPILERS = ("cc", "c99", "gcc", "g++", "c++", "clang", "clang++", "tcc", "cl")
 NEEDED_TOOLS = ("objdump",)  # that tests call, besides Python
-READ_BY_TESTS = ("tests", "tools", "docs", "examples", "README.md", "pyproject.toml")
 LINUX = sys.platform == "linux"
 NO_TESTS = 5  # pytest's exit code
 
@@ -150,35 +150,6 @@ def without_compiler(environment: Path, tools: Path) -> dict[str, str]:
     return {**clean_variables(), "PATH": path}
 
 
-def clean_variables() -> dict[str, str]:
-    """This process's variables, but for those that point to compilers, to the sources or to settings of the package."""
-    left_out = ("CC", "CXX", "CFLAGS", "LDFLAGS", "PYTHONPATH", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name not in left_out and not name.startswith("CYLOSSES_")}
-
-
-def copy_tests(folder: Path) -> None:
-    """What the tests need in a folder where the package's sources are not."""
-    folder.mkdir()
-    for name in READ_BY_TESTS:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "build", "*.so"))
-        else:
-            shutil.copy(ROOT / name, folder)
-
-
-def run_tests(python: Path, folder: Path, marks: str, variables: Mapping[str, str], arguments: Sequence[str]) -> tuple[str, int]:
-    """Run the tests with those marks; the last line of the report and the exit code."""
-    command = [str(python), "-m", "pytest", "-q", "-m", marks, *arguments]
-    print("$", *command, flush=True)
-    last = ""
-    with subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            last = line.strip() or last
-    return last, process.returncode
-
-
 def try_out(python: Path, wheel: Path, folder: Path, arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Install the wheel where there is no compiler, and run the tests against it: their last lines, and whether all passed."""
     environment, elsewhere = folder / "environment", folder / "elsewhere"
@@ -193,9 +164,9 @@ def try_out(python: Path, wheel: Path, folder: Path, arguments: Sequence[str]) -
     print(shown, flush=True)
     if not Path(shown.partition("\n")[0]).resolve().is_relative_to(environment.resolve()):
         raise SystemExit("the package that is imported is not the installed one")
-    last, code = run_tests(installed, elsewhere, "not source_tree and not compiler", bare, arguments)
+    last, code = run_tests(installed, elsewhere, ["-m", "not source_tree and not compiler", *arguments], bare)
     lines, passed = [last], code == 0
-    last, code = run_tests(installed, elsewhere, "compiler and not source_tree", clean_variables(), arguments)
+    last, code = run_tests(installed, elsewhere, ["-m", "compiler and not source_tree", *arguments], clean_variables())
     if code != NO_TESTS:
         lines.append(f"with a compiler: {last}")
         passed = passed and code == 0
@@ -203,13 +174,9 @@ def try_out(python: Path, wheel: Path, folder: Path, arguments: Sequence[str]) -
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.wheels", description=(__doc__ or "").partition("\n")[0])
+    parser = parser_of("tools.wheels", __doc__)
     parser.add_argument("--pythons", nargs="+", metavar="PYTHON", help=f"names or paths; by default those at hand of {SUPPORTED}")
-    arguments, to_pytest = sys.argv[1:], []
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, to_pytest = arguments[:at], arguments[at + 1 :]
-    options = parser.parse_args(arguments)
+    options, to_pytest = parse_with_pytest(parser)
 
     pythons = {name: found(name) for name in options.pythons or SUPPORTED}
     missing = [name for name, path in pythons.items() if path is None]

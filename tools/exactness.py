@@ -1,4 +1,4 @@
-"""The guarantee of exact reductions on many random arrays: ``python -m tests.exactness --arrays 10000 --splits 1000``.
+"""The guarantee of exact reductions on many random arrays: ``python -m tools.exactness --arrays 10000 --splits 1000``.
 
 Prints the number of mismatches, the seed that brings the run back, and the seconds; exit code 1 if anything differs.
 `tests/test_exact.py` and `tests/test_streaming.py` run the same checks on fewer arrays.
@@ -6,17 +6,15 @@ Prints the number of mismatches, the seed that brings the run back, and the seco
 
 from __future__ import annotations
 
-import argparse
-import secrets
 import sys
 import time
 
 import numpy as np
 
 from cylosses.losses import LOSSES
-
-from . import generators
-from .reference import ORACLE, reduced, same_bits
+from tests import generators
+from tests.reference import ORACLE, reduced, same_bits
+from tools.commands import parse_with_seed, parser_of
 
 LONGEST = 5000
 
@@ -108,21 +106,19 @@ def run_splits(seed: int, count: int, length: int) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.exactness", description=__doc__.splitlines()[0])
+    parser = parser_of("tools.exactness", __doc__)
     parser.add_argument("--arrays", type=int, default=0, help="random arrays whose sum and mean are compared")
     parser.add_argument("--splits", type=int, default=0, help="random splits of one array for each loss and dtype")
     parser.add_argument("--length", type=int, default=1_000_000, help="elements of the array that is split")
-    parser.add_argument("--seed", type=int, default=None, help="repeat a run; without it a new one is drawn")
-    options = parser.parse_args()
+    options = parse_with_seed(parser)
     if not options.arrays and not options.splits:
         parser.error("give --arrays N, --splits N or both")
-    seed = secrets.randbits(32) if options.seed is None else options.seed
     wrong = 0
     with np.errstate(all="ignore"):
         if options.arrays:
-            wrong += run_arrays(seed, options.arrays)
+            wrong += run_arrays(options.seed, options.arrays)
         if options.splits:
-            wrong += run_splits(seed, options.splits, options.length)
+            wrong += run_splits(options.seed, options.splits, options.length)
     return 1 if wrong else 0
 
 
