@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.neighbours import Watch, usable_cpus
+from benchmarks.measure.neighbours import Watch, usable_cpus
 
 SHORTEST_TIMING = 1e-3  # seconds; a thousand times the clock's grain and a call's jitter
 SETTLE = 4e-3  # seconds; libgomp spins for 300,000 pauses

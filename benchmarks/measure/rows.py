@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import cylosses
-from benchmarks.floors import copy_reference, floor
-from benchmarks.harness import Subject, measure, summary
+from benchmarks.measure.floors import copy_reference, floor
+from benchmarks.measure.harness import Subject, measure, summary
+from benchmarks.measure.works import WORKS, WORTH_THREADS, Case, Data, cylosses_subject, make_data, reason_missing
 from benchmarks.peers import Peer
-from benchmarks.works import WORKS, WORTH_THREADS, Case, Data, cylosses_subject, make_data, reason_missing
 
 SIZES = (16, 256, 4096, 100_000, 1_000_000, 10_000_000, 50_000_000)
 LARGEST_FLOAT64 = 25_000_000  # the same bytes as the largest float32 row

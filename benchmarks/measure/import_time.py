@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.harness import rounded
+from benchmarks.measure.harness import rounded
 
 # Timed inside: starting the interpreter is not what is asked for, and varies more.
 PROGRAM = """

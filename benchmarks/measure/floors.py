@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Subject
-from benchmarks.works import Data, Work
+from benchmarks.measure.harness import Subject
+from benchmarks.measure.works import Data, Work
 
 try:
     import torch

@@ -1,22 +1,19 @@
-"""Turns the figures of a run into a Markdown report with pictures: ``python -m benchmarks.report SUITE.json --to RESULTS.md``.
+"""The report in Markdown, with its pictures.
 
 Every number in the report comes from the JSON; the sentences around them only say which is which.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
-from benchmarks.goals import goals_table
+from benchmarks.measure.works import WORKS
 from benchmarks.peers import PEERS
-from benchmarks.short_table import readme_text, short_table, update
-from benchmarks.tables import markdown_table, seconds_text, size_text
-from benchmarks.verdict import fastest_peer, ratio_text, verdict
-from benchmarks.works import WORKS
+from benchmarks.report import plots
+from benchmarks.report.goals import goals_table
+from benchmarks.report.short_table import short_table
+from benchmarks.report.tables import markdown_table, seconds_text, size_text
+from benchmarks.report.verdict import fastest_peer, ratio_text, verdict
 
 Rows = Sequence[dict[str, Any]]
 MAIN = "smooth_l1"
@@ -352,25 +349,3 @@ def report(figures: dict[str, Any], c_level: dict[str, Any] | None, pictures: Pa
     if c_level is not None:
         parts += c_level_section(c_level)
     return "\n\n".join(parts) + "\n"
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Write the report."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write the report of a benchmark run.")
-    parser.add_argument("suite", type=Path, help="written by benchmarks.suite --json")
-    parser.add_argument("--c-level", type=Path, metavar="FILE", help="written by benchmarks.c_level --json")
-    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="the Markdown file; pictures go to plots/ beside it")
-    parser.add_argument("--short", type=Path, metavar="FILE", help="put the short table between the marks of this file: README.md")
-    options = parser.parse_args(argv)
-    figures = json.loads(options.suite.read_text())
-    c_level = json.loads(options.c_level.read_text()) if options.c_level else None
-    options.to.write_text(report(figures, c_level, options.to.parent / "plots"))
-    print(f"wrote {options.to}")
-    if options.short:
-        update(options.short, readme_text(figures, figures["run"]["machine"]["threads"]))
-        print(f"updated {options.short}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.harness import ratios
+from benchmarks.measure.harness import ratios
 
 
 def fastest_peer(row: dict[str, Any]) -> str | None:

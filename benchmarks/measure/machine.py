@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cylosses
-from benchmarks.neighbours import usable_cpus
+from benchmarks.measure.neighbours import usable_cpus
 
 DISTRIBUTIONS = ("numpy", "torch", "numba", "numexpr", "jax", "jaxlib", "scikit-learn", "threadpoolctl")
 

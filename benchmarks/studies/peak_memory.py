@@ -1,6 +1,6 @@
 """Peak memory of the mean over strided, mixed-dtype and broadcast pairs, above the inputs.
 
-python -m benchmarks.peak_memory [--elements 200000000]
+python -m benchmarks.studies.peak_memory [--elements 200000000]
 
 Each case runs in a process of its own, which touches every page of its inputs, notes its resident peak, computes, and notes the
 peak again.

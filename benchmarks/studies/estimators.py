@@ -1,6 +1,6 @@
 """`SmoothL1Regressor` beside scikit-learn's `HuberRegressor` and beside the matrix-vector products that a fit cannot do without.
 
-python -m benchmarks.estimators
+python -m benchmarks.studies.estimators
 
 The samples are those of a linear model with normal errors of scale 1, except that some have gross errors. The coefficient error is
 the largest distance to the coefficients that the samples were drawn with. The floor is as many pairs of products X @ w and X.T @ g
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import HuberRegressor
 
-from benchmarks.harness import Subject, measure
-from benchmarks.tables import markdown_table, seconds_text
+from benchmarks.measure.harness import Subject, measure
+from benchmarks.report.tables import markdown_table, seconds_text
 from cylosses import get_num_threads
 from cylosses.sklearn import SmoothL1Regressor
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.floors import dot_subject
-from benchmarks.harness import Subject, measure, summary
+from benchmarks.measure.floors import dot_subject
+from benchmarks.measure.harness import Subject, measure, summary
+from benchmarks.measure.rows import MAIN_LOSS, set_threads, threads_used
+from benchmarks.measure.works import WORKS, Case, cylosses_subject, make_data
 from benchmarks.peers import Peer
-from benchmarks.rows import MAIN_LOSS, set_threads, threads_used
-from benchmarks.tables import markdown_table, seconds_text
-from benchmarks.verdict import ratio_text
-from benchmarks.works import WORKS, Case, cylosses_subject, make_data
+from benchmarks.report.tables import markdown_table, seconds_text
+from benchmarks.report.verdict import ratio_text
 
 SIZES = (50_000_000, 1_000_000, 100_000, 16)
 PEER_NAMES = frozenset(("torch", "numpy"))

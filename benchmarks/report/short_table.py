@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import MAIN_LOSS, SIZES
-from benchmarks.tables import markdown_table, seconds_text, size_text
-from benchmarks.verdict import fastest_peer, ratio_text
+from benchmarks.measure.rows import MAIN_LOSS, SIZES
+from benchmarks.report.tables import markdown_table, seconds_text, size_text
+from benchmarks.report.verdict import fastest_peer, ratio_text
 
 SHORT_WORKS = ("mean", "value_and_grad", "none", "grad")
 KEYS = tuple((work, size) for work in SHORT_WORKS for size in SIZES)

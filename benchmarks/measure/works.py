@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import cylosses
-from benchmarks.formulas import FORMULAS, Formula
-from benchmarks.harness import Subject
+from benchmarks.measure.formulas import FORMULAS, Formula
+from benchmarks.measure.harness import Subject
 
 ROW_LENGTH = 16  # of the second operand in the broadcast work
 WORTH_THREADS = 32_768  # elements; below, one thread is the fastest way for every library here

@@ -1,6 +1,6 @@
 """Time of every memory layout and dtype against the contiguous call, beside what memory allows.
 
-python -m benchmarks.layouts [--elements 10000000] [--threads 1 2] [--dtypes float32 float64] [--works mean grad] [--only '*']
+python -m benchmarks.studies.layouts [--elements 10000000] [--threads 1 2] [--dtypes float32 float64] [--works mean] [--only '*']
 
 All layouts of a table are views of the same two arrays, and take turns with the contiguous call over as many elements. Memory
 moves whole cache lines, so a layout that leaves gaps cannot be as fast as the contiguous call once it comes from memory: `lines` is
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 import cylosses
-from benchmarks.floors import dot_subject
-from benchmarks.harness import Subject, measure, summary
-from benchmarks.rows import set_threads
-from benchmarks.works import normal
+from benchmarks.measure.floors import dot_subject
+from benchmarks.measure.harness import Subject, measure, summary
+from benchmarks.measure.rows import set_threads
+from benchmarks.measure.works import normal
 
 CACHE_LINE = 64
 HOST = 4  # elements of the underlying arrays for one of a view

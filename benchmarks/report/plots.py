@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from benchmarks.tables import seconds_text, size_text
+from benchmarks.report.tables import seconds_text, size_text
 
 STYLE = {
     "cylosses": {"color": "black", "linewidth": 2.2, "marker": "o"},

@@ -1,4 +1,4 @@
-"""LightGBM, XGBoost and CatBoost with these objectives and with their own: ``python -m benchmarks.boosters``.
+"""LightGBM, XGBoost and CatBoost with these objectives and with their own: ``python -m benchmarks.studies.boosters``.
 
 Test errors on scikit-learn's diabetes data, as it is, times 100 (errors are divided by 100 again), with weights, and with one
 training target in twenty moved by fifteen standard deviations; then seconds per round, beside the same objective in NumPy. The
@@ -16,9 +16,9 @@ import numpy as np
 from sklearn.datasets import load_diabetes, make_friedman1
 from sklearn.model_selection import train_test_split
 
-from benchmarks.machine import cpu_model
-from benchmarks.neighbours import usable_cpus
-from benchmarks.tables import markdown_table, seconds_text, size_text
+from benchmarks.measure.machine import cpu_model
+from benchmarks.measure.neighbours import usable_cpus
+from benchmarks.report.tables import markdown_table, seconds_text, size_text
 from cylosses import LOSSES
 from cylosses.boosting import Objective, robust_scale
 
@@ -289,7 +289,7 @@ def _call(objective: Any, y: Array, prediction: Array) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.boosters", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.boosters", description=__doc__.partition("\n")[0])
     parser.add_argument("--boosters", nargs="+", choices=list(BOOSTERS), default=list(BOOSTERS))
     parser.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(FIRST_LOSSES))
     parser.add_argument("--curvatures", nargs="+", choices=CURVATURES, default=["mm"])

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import cylosses
-from benchmarks.rows import LARGEST_FLOAT64, MAIN_LOSS
-from benchmarks.tables import markdown_table, seconds_text, size_text
-from benchmarks.verdict import disturbed, fastest_peer, ratio_text, ratio_to, verdict
-from benchmarks.works import WORKS
+from benchmarks.measure.rows import LARGEST_FLOAT64, MAIN_LOSS
+from benchmarks.measure.works import WORKS
+from benchmarks.report.tables import markdown_table, seconds_text, size_text
+from benchmarks.report.verdict import disturbed, fastest_peer, ratio_text, ratio_to, verdict
 
 NOT_MEASURED = "not measured"
 MOST_SECONDS_TO_IMPORT = 20e-3  # beyond `import numpy`
@@ -27,7 +27,7 @@ class RatioGoal:
 
 @dataclass(frozen=True)
 class CallGoal:
-    """A public call is to take at most so many seconds; `row` as in `benchmarks.public_calls`."""
+    """A public call is to take at most so many seconds; `row` as in `benchmarks.measure.public_calls`."""
 
     row: str
     most: float

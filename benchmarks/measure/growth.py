@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.floors import floor
-from benchmarks.harness import measure, summary
-from benchmarks.machine import memory_bytes
+from benchmarks.measure.floors import floor
+from benchmarks.measure.harness import measure, summary
+from benchmarks.measure.machine import memory_bytes
+from benchmarks.measure.rows import MAIN_LOSS, set_threads, threads_used
+from benchmarks.measure.works import WORKS, Case, cylosses_subject, make_data, normal
 from benchmarks.peers import Peer
-from benchmarks.rows import MAIN_LOSS, set_threads, threads_used
-from benchmarks.works import WORKS, Case, cylosses_subject, make_data, normal
 
 SIZES = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_000_000, 4_000_000, 16_000_000, 50_000_000, 100_000_000, 200_000_000)
 QUICK_SIZES = (16, 1024, 65_536, 1_000_000, 8_000_000)

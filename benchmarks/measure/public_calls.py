@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 import cylosses
-from benchmarks.floors import dot_subject
-from benchmarks.harness import Subject, measure, summary
+from benchmarks.measure.floors import dot_subject
+from benchmarks.measure.harness import Subject, measure, summary
+from benchmarks.measure.rows import MAIN_LOSS, set_threads
+from benchmarks.measure.works import WORKS, Case, cylosses_subject, make_data
 from benchmarks.peers import Peer
-from benchmarks.rows import MAIN_LOSS, set_threads
-from benchmarks.works import WORKS, Case, cylosses_subject, make_data
 
 PEER_ROWS = (("mean", 16), ("mean", 1024), ("value_and_grad", 16))
 DOORS = 16  # elements in the rows that compare the doors

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from benchmarks.floors import copy_subject, dot_subject
-from benchmarks.harness import measure, rounded
+from benchmarks.measure.floors import copy_subject, dot_subject
+from benchmarks.measure.harness import measure, rounded
+from benchmarks.measure.rows import set_threads
+from benchmarks.measure.works import normal
 from benchmarks.peers import Peer
-from benchmarks.rows import set_threads
-from benchmarks.works import normal
 
 BANDWIDTH_ELEMENTS = 50_000_000  # float32: 200 MB an array, beyond any cache
 QUICK_BANDWIDTH_ELEMENTS = 20_000_000
