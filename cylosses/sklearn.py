@@ -172,7 +172,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
         if y.dtype not in (np.float64, np.float32):
             y = y.astype(np.float64)
-        weight = _checked_weight(sample_weight, len(y))
+        weight = _weight_of_fit(sample_weight, len(y))
         outputs = y[:, None] if y.ndim == 1 else y
         starts = self._starts(outputs.shape[1], X.shape[1])
 
@@ -283,7 +283,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         )
 
 
-def _checked_weight(sample_weight: Any, n_samples: int) -> Any:
+def _weight_of_fit(sample_weight: Any, n_samples: int) -> Any:
     """Return the sample weights as an array whose largest is about 1, or None if there are none."""
     if sample_weight is None:
         return None

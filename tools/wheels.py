@@ -102,7 +102,8 @@ def build_wheel(python: Path, sdist: Path, folder: Path) -> Path:
 
 def missing_from(names: Sequence[str]) -> list[str]:
     """What a wheel must have, and has not."""
-    needed = [r"cylosses/py\.typed", r"cylosses/functional\.pyi", r"cylosses/_core/dispatch\.[^/]*\.(so|pyd)"]
+    needed = [re.escape(path.relative_to(ROOT).as_posix()) for path in (ROOT / "cylosses").rglob("*.py")]
+    needed += [r"cylosses/py\.typed", r"cylosses/functional\.pyi", r"cylosses/_core/dispatch\.[^/]*\.(so|pyd)"]
     needed += [r".*\.dist-info/licenses/LICENSE", r".*\.dist-info/licenses/licenses/bundled\.txt"]
     if LINUX and platform.machine() == "x86_64":
         needed += [rf"cylosses/_core/passes_{level}\.[^/]*\.so" for level in ("v2", "v3", "v4")]

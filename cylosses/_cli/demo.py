@@ -96,10 +96,10 @@ def _as_csv(data: StackLoss, fitted: dict[str, Vector]) -> bytes:
 
 def _losses(path: str, name: str) -> Vector:
     """Score each observation of one fit."""
-    parts: list[Vector] = []
+    losses: list[Vector] = []
     request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", parameters={"beta": BETA}, reduction="none")
-    score(request, on_losses=parts.append)
-    return np.concatenate(parts)
+    score(request, on_losses=losses.append)
+    return np.concatenate(losses)
 
 
 def _print_command(console: Console, path: str, shown: str, name: str) -> None:

@@ -52,7 +52,7 @@ class NpySource:
         order: Any = "F" if self._fortran else "C"
         try:
             return np.memmap(self._file, self.dtype, "r", offset, shape, order).view(np.ndarray)
-        except (OSError, ValueError) as error:  # no room to map it, or the file has shrunk since
+        except (OSError, ValueError) as error:  # too few addresses are free, or the file has shrunk since
             raise InputError(f"{self.label}: cannot map: {one_line(error)}") from None
 
     def close(self) -> None:

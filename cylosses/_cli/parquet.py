@@ -45,11 +45,11 @@ class ParquetSource:
         if not isinstance(window, slice):
             raise TypeError("a column is read by runs of rows")
         wanted = window.stop - window.start
-        parts, have = [self._pending], len(self._pending)
-        while have < wanted:
-            parts.append(self._next_batch())
-            have += len(parts[-1])
-        values = np.concatenate(parts)
+        batches, rows = [self._pending], len(self._pending)
+        while rows < wanted:
+            batches.append(self._next_batch())
+            rows += len(batches[-1])
+        values = np.concatenate(batches)
         self._pending = values[wanted:].copy()
         return values[:wanted]
 

@@ -1,4 +1,4 @@
-"""Which part of the operands is in memory at one time."""
+"""Windows: which elements of all files are read, scored and written at one time, and in which order they come."""
 
 import itertools
 import math

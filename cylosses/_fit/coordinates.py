@@ -10,7 +10,7 @@ from cylosses._fit import Vector
 
 EPS = float(np.finfo(np.float64).eps)
 JITTER = EPS ** (2 / 3)
-"""Least curvature of a direction in a correlation matrix; directions without any are stretched by no more than its root."""
+"""Added to the diagonal of a correlation matrix: directions without curvature are stretched by at most 1 over its square root."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Coordinates:
 
     T: Vector  # a square matrix, or the diagonal of one
     t: float
-    unit: float
+    unit: float  # what the objective is divided by
     complete: bool  # no feature was constant
 
     def at(self, point: Point, u: Vector) -> Point:

@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 from cylosses._fit import Vector
 
 BLOCK_BYTES = 1 << 20
-"""Of the rows of a block in float64: they stay in the second-level cache."""
+"""The size of the rows of a block in float64: they stay in the second-level cache."""
 FEWEST_ROWS = 32
 GRAM_FEATURES = 512
 """With more features, second moments of all pairs would take longer than the iterations that they save."""

@@ -13,20 +13,20 @@ from cylosses._fit.objective import Objective
 from cylosses._fit.surrogates import Plain, Rounded, Surrogate, half_width
 
 ROUND = 50
-"""Iterations after which curvature and scale are found anew, where the search has come to."""
+"""Most iterations of L-BFGS before the coordinates are computed again, at the point that it has reached."""
 ROUNDING = 1e-4
 HALF_WIDTHS = (1e-1, 1e-2, 1e-3, ROUNDING)
-"""Of the parabolas in kinks, in mean absolute residuals."""
+"""The half-widths of the parabolas in kinks, one after the other, as multiples of the mean absolute residual."""
 SHARP = 1e-2
-"""Half-width, in mean absolute residuals, below which a loss is approached by wider ones."""
+"""A loss whose own half-width is below this multiple of the mean absolute residual is approached by wider parabolas first."""
 COARSE = 1e-3
-"""Scaled gradient that is small enough before the next, smaller half-width, and of a sample."""
+"""The scaled gradient at which the next half-width is begun, and at which the fit of a sample ends."""
 FINE = 1e-4
-"""The same with a half-width of `ROUNDING`, where the line search finds nothing lower."""
+"""The scaled gradient that is good enough at the half-width `ROUNDING` if the line search finds no lower point."""
 ATTEMPTS = 5
-"""Line searches that may fail in a row, each in new coordinates."""
+"""So many line searches may fail in a row, each in new coordinates."""
 NOISE = 1e-6
-"""Scaled gradient at which the descent that is left, about its square, is near the rounding of the objective."""
+"""The same for a loss as it is: what can still be gained, about the square of this, is near the rounding of the objective."""
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ class Rounded:
         if self._tilt:
             value += float(grad @ (pred - target))
         for kink in self._kinks:
-            part, slopes = self._absolute.value_and_grad(pred, target + kink, weight=weight, n_threads=1)
-            value += self._factor * float(part)
+            absolute, slopes = self._absolute.value_and_grad(pred, target + kink, weight=weight, n_threads=1)
+            value += self._factor * float(absolute)
             grad += self._factor * slopes
         return value
 
