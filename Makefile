@@ -44,11 +44,11 @@ lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.txt cylosses
-	$(PY) -m tests.vectorisation
+	$(PY) -m tools.vectorisation
 
 # PYTHONS="python3.12 python3.13" picks interpreters; by default, all that are at hand. PYTEST="-x -k dtypes" goes to pytest.
 wheel: $(VENV)/.installed $(VENV)/.package-group
-	$(PY) -m tests.wheels $(if $(PYTHONS),--pythons $(PYTHONS)) -- $(PYTEST)
+	$(PY) -m tools.wheels $(if $(PYTHONS),--pythons $(PYTHONS)) -- $(PYTEST)
 	$(VENV)/bin/twine check --strict dist/* wheelhouse/*
 	$(VENV)/bin/check-wheel-contents wheelhouse
 
@@ -64,13 +64,13 @@ check-package: $(VENV)/.installed $(VENV)/.package-group
 
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
-	$(PY) -m tests.peer_table
+	$(PY) -m tools.peer_table
 
 exactness: $(VENV)/.installed $(VENV)/.test-group
-	$(PY) -m tests.exactness --arrays 10000 --splits 1000
+	$(PY) -m tools.exactness --arrays 10000 --splits 1000
 
 same-bits: $(VENV)/.installed $(VENV)/.test-group
-	$(PY) -m tests.build_hashes
+	$(PY) -m tools.build_hashes
 
 # Random calls of every kind against exact rationals; a failure is printed as a few lines of Python, with the seed that brings it back.
 # BUILDS="x86-64-v2 x86-64-v3" runs a process for each at the same time; ONLY=layouts, modes, weights or integers draws nothing else.

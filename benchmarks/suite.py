@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import cylosses
-from benchmarks import growth, headline, import_time, public_calls, rows
-from benchmarks.bandwidth import bandwidth
-from benchmarks.harness import ATTEMPTS
-from benchmarks.machine import describe
+from benchmarks.measure import growth, import_time, public_calls, rows
+from benchmarks.measure.bandwidth import bandwidth
+from benchmarks.measure.harness import ATTEMPTS
+from benchmarks.measure.machine import describe
+from benchmarks.measure.record import OtherRunError, Record
 from benchmarks.peers import Peer, find_peers
-from benchmarks.record import OtherRunError, Record
-from benchmarks.tables import seconds_text, size_text
-from benchmarks.verdict import disturbed, fastest_peer, ratio_text
+from benchmarks.report import headline
+from benchmarks.report.tables import seconds_text, size_text
+from benchmarks.report.verdict import disturbed, fastest_peer, ratio_text
 
 SCHEMA = 2
 SECONDS_PER_ROW, QUICK_SECONDS_PER_ROW = 1.5, 0.4  # 1.5 s make a whole run of about half an hour

@@ -9,22 +9,19 @@ Conventions, the same for every command:
 """
 
 import json
-import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cylosses import LOSSES, StreamingLoss, __version__, show_versions
-from cylosses._readers import Array, InputError
-from cylosses._score import Request, Score, merge_states, score
+from cylosses import LOSSES, __version__, show_versions
+from cylosses._cli.merge import merge_states
+from cylosses._cli.output import collect, merged_as_json, print_losses, progress, score_as_json
+from cylosses._cli.score import Request, score
+from cylosses._cli.source import InputError
 
 # Which losses each parameter belongs to.
 _OWNERS: dict[str, list[str]] = {}
@@ -102,11 +99,11 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
     listed: list[Any] = []
     on_losses = None
     if request.reduction == "none" and request.out is None:
-        on_losses = _collect(listed) if as_json else _print_losses
-    with _progress() as on_progress:
+        on_losses = collect(listed) if as_json else print_losses
+    with progress() as on_progress:
         result = score(request, on_losses, on_progress)
     if as_json:
-        click.echo(json.dumps(_as_json(request, result, listed if on_losses else None), allow_nan=False))
+        click.echo(json.dumps(score_as_json(request, result, listed if on_losses else None), allow_nan=False))
     elif result.value is not None:
         click.echo(str(result.value))
 
@@ -128,7 +125,7 @@ def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> Non
     """
     total = merge_states(files, out)
     if as_json:
-        click.echo(json.dumps(_merged_as_json(total, files, out), allow_nan=False))
+        click.echo(json.dumps(merged_as_json(total, files, out), allow_nan=False))
     else:
         click.echo(str(total.compute()))
 
@@ -148,7 +145,7 @@ def demo_command(output: str) -> None:
     writes a picture, and the fitted values as a CSV file beside it.
     """
     # Imported here: SciPy and matplotlib are slow to load and big, and scoring needs neither.
-    from cylosses.demo import run_demo
+    from cylosses._cli.demo import run_demo
 
     run_demo(output)
 
@@ -213,60 +210,3 @@ def _end_by_exception(number: signal.Signals) -> None:
 def _drop_stdout() -> None:
     """Send what is still buffered nowhere: the interpreter would try to write it once more when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("score", total=None)  # pulses while text is being loaded
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print_losses(losses: Array) -> None:
-    # str of a NumPy scalar has the fewest digits that read back as the same number of its dtype.
-    if losses.size:
-        click.echo("\n".join(map(str, losses)))
-
-
-def _collect(listed: list[Any]) -> Callable[[Array], None]:
-    return lambda losses: listed.extend(map(_json_number, losses.tolist()))
-
-
-def _as_json(request: Request, result: Score, listed: list[Any] | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"loss": request.loss, "reduction": request.reduction}
-    fields |= {name: _json_number(value) for name, value in request.parameters.items()}
-    fields |= {"value": listed} if result.value is None else _json_value(result.value)
-    fields |= {"dtype": result.dtype, "count": result.count, "shape": list(result.shape)}
-    fields |= {"predictions": request.predictions, "targets": request.targets}
-    fields |= {name: label for name, label in (("weight", request.weight), ("where", request.where)) if label}
-    written = {"out": request.out, "grad": request.grad, "state": request.state}
-    fields |= {name: _absolute(path) for name, path in written.items() if path}
-    return fields
-
-
-def _merged_as_json(total: StreamingLoss, files: tuple[str, ...], out: str | None) -> dict[str, Any]:
-    value, name = total.compute(), total.loss.parameter_name
-    fields: dict[str, Any] = {"loss": total.loss.name, "reduction": total.loss.reduction}
-    fields |= {} if name is None else {name: _json_number(getattr(total.loss, name))}
-    fields |= _json_value(value) | {"dtype": value.dtype.name, "count": total.count, "files": list(files)}
-    return fields | ({"out": _absolute(out)} if out else {})
-
-
-def _json_value(value: Any) -> dict[str, float | str]:
-    number = float(value)
-    return {"value": _json_number(number), "value_hex": number.hex()}
-
-
-def _json_number(value: float) -> float | str:
-    """Return what JSON can hold: it has no NaN and no infinity, but Python and JavaScript read these strings back."""
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).absolute())

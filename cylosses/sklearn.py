@@ -21,7 +21,9 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 
     from cylosses import _sklearn_metrics
-    from cylosses._linear_fit import Design, Fit, Objective, minimise
+    from cylosses._fit.design import Design
+    from cylosses._fit.objective import Objective
+    from cylosses._fit.search import Fit, minimise
     from cylosses._sklearn_checks import checked_weight
     from cylosses._sklearn_metrics import *  # noqa: F403
     from cylosses._weights import ratios
@@ -170,7 +172,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
         if y.dtype not in (np.float64, np.float32):
             y = y.astype(np.float64)
-        weight = _checked_weight(sample_weight, len(y))
+        weight = _weight_of_fit(sample_weight, len(y))
         outputs = y[:, None] if y.ndim == 1 else y
         starts = self._starts(outputs.shape[1], X.shape[1])
 
@@ -281,7 +283,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         )
 
 
-def _checked_weight(sample_weight: Any, n_samples: int) -> Any:
+def _weight_of_fit(sample_weight: Any, n_samples: int) -> Any:
     """Return the sample weights as an array whose largest is about 1, or None if there are none."""
     if sample_weight is None:
         return None

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 import cylosses
-from benchmarks import bandwidth, goals, growth, harness, import_time, public_calls, rows, short_table, suite
+from benchmarks import suite
 from benchmarks.c_level import __main__ as c_level
-from benchmarks.harness import Subject, Timing
+from benchmarks.measure import bandwidth, growth, harness, import_time, public_calls, rows
+from benchmarks.measure.harness import Subject, Timing
+from benchmarks.measure.record import OtherRunError, Record
+from benchmarks.measure.works import WORKS, Case, make_data, normal
 from benchmarks.peers import PEERS
 from benchmarks.peers.plain_numpy import PlainNumPy
-from benchmarks.record import OtherRunError, Record
-from benchmarks.report import report
-from benchmarks.works import WORKS, Case, make_data, normal
+from benchmarks.report import goals, short_table
+from benchmarks.report.document import report
 
 pytestmark = pytest.mark.source_tree
 

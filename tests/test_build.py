@@ -19,8 +19,7 @@ from pathlib import Path
 import pytest
 
 from cylosses._core import builds
-
-from .compile_lines import copy_sources, recorded
+from tools.compile_lines import copy_sources, recorded
 
 ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
 # The modules around the loops, the first of which picks the build.

@@ -1,4 +1,4 @@
-"""A small part of `python -m tests.build_hashes`: the same bits on every build that this CPU runs."""
+"""A small part of `python -m tools.build_hashes`: the same bits on every build that this CPU runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 
 from cylosses._core import builds
 from cylosses.losses import LOSSES
-
-from .build_hashes import BEYOND_CACHE, LARGE_WORKS, WORKS, Selection, compare, run_build
+from tools.build_hashes import BEYOND_CACHE, LARGE_WORKS, WORKS, Selection, compare, run_build
 
 # Every loss and work on a block and a tail; long arrays and all thread counts for one loss.
 SHORT = Selection(sizes=(1025,), threads=(1,), data=("ordinary", "special"))

@@ -597,7 +597,7 @@ def test_an_input_found_bad_late_leaves_old_outputs_alone(tmp_path, pair):
 # A real signal at a known place: before the second window is read.
 SIGNAL_IN_WINDOW_TWO = """
 import os, signal
-import cylosses._score as work
+from cylosses._cli import windows as work
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with SIGINT ignored
 def runs(size, real=work._runs):
     windows = real(size)

@@ -9,14 +9,15 @@ import struct
 import numpy as np
 import pytest
 
-from cylosses import demo, smooth_l1_loss
+from cylosses import smooth_l1_loss
+from cylosses._cli import stackloss
 
 from .cli_runs import error_of, output_of, refusal, run_after
 
 
 @pytest.fixture(scope="module")
 def data():
-    return demo.load_stackloss()
+    return stackloss.load_stackloss()
 
 
 def test_the_data_are_whole(data):
@@ -29,26 +30,26 @@ def test_the_data_are_whole(data):
 
 def test_least_squares_gives_the_published_coefficients(data):
     published = [-39.9197, 0.7156, 1.2953, -0.1521]
-    assert np.round(demo.fit_least_squares(data), 4).tolist() == published
+    assert np.round(stackloss.fit_least_squares(data), 4).tolist() == published
 
 
 def test_smooth_l1_gives_the_published_huber_estimate(data):
-    assert pytest.approx(1.345 * 2.4405360921, abs=5e-11) == demo.BETA
-    intercept, *slopes = demo.fit_smooth_l1(data)
+    assert pytest.approx(1.345 * 2.4405360921, abs=5e-11) == stackloss.BETA
+    intercept, *slopes = stackloss.fit_smooth_l1(data)
     assert round(intercept, 4) == -41.0265
     assert np.round(slopes, 5).tolist() == [0.82938, 0.92607, -0.12785]
 
 
 def test_the_fit_is_a_stationary_point(data):
     # The estimating equations of Huber, from their definition rather than from the library's gradient.
-    residuals = data.response - demo.predict(demo.fit_smooth_l1(data), data)
-    pulls = np.clip(residuals / demo.BETA, -1, 1)
+    residuals = data.response - stackloss.predict(stackloss.fit_smooth_l1(data), data)
+    pulls = np.clip(residuals / stackloss.BETA, -1, 1)
     design = np.column_stack([np.ones(21), data.predictors])
     assert np.abs(design.T @ pulls).max() < 1e-4
 
 
 def test_a_large_beta_is_least_squares(data):
-    assert demo.fit_smooth_l1(data, 100.0) == pytest.approx(demo.fit_least_squares(data), rel=1e-9)
+    assert stackloss.fit_smooth_l1(data, 100.0) == pytest.approx(stackloss.fit_least_squares(data), rel=1e-9)
 
 
 def test_the_demo_prints_its_tables_and_writes_its_files(tmp_path, data):
@@ -94,8 +95,8 @@ def test_the_command_lines_that_it_shows_print_the_values_that_it_shows(tmp_path
         program, *arguments = shlex.split(line.removeprefix("  $ "))
         assert program == "cylosses"
         assert output_of(*arguments, cwd=tmp_path).strip() == value
-    fitted = demo.predict(demo.fit_smooth_l1(data), data)
-    assert float(shown[1][1]) == smooth_l1_loss(fitted, data.response, beta=demo.BETA)
+    fitted = stackloss.predict(stackloss.fit_smooth_l1(data), data)
+    assert float(shown[1][1]) == smooth_l1_loss(fitted, data.response, beta=stackloss.BETA)
 
 
 def test_the_picture_is_a_png_of_some_size(tmp_path):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from cylosses import L1Loss, smooth_l1_loss
 from cylosses.losses import LOSSES
+from tools import exactness
 
-from . import exactness, generators
+from . import generators
 from .generators import DTYPES, LENGTHS, SPREADS
 from .reference import ORACLE, accepts, exact_mean, exact_sum, reduced, round_fraction, same_bits
 

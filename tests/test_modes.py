@@ -28,10 +28,11 @@ import scipy.sparse
 
 import cylosses
 from cylosses import LOSSES, HuberLoss, L1Loss, MSELoss, QuantileLoss, SmoothL1Loss, StreamingLoss, TukeyLoss, capi, sklearn
-from cylosses import _linear_fit as linear_fit
+from cylosses._fit import design
 from cylosses.boosting import Metric, Objective, robust_scale
 from cylosses.sklearn import SmoothL1Regressor
 
+from .c_level import FUNCTIONS
 from .reference import accepts
 
 pytestmark = [
@@ -379,24 +380,7 @@ def add_large(dtype_name, dtype):
         add(f"threads: totals, {dtype_name}, beta {label}", total)
 
 
-C_TYPES = {
-    "void": None,
-    "int": ctypes.c_int,
-    "float": ctypes.c_float,
-    "double": ctypes.c_double,
-    "ptrdiff_t": ctypes.c_ssize_t,
-    "uint64_t": ctypes.c_uint64,
-}
-
-
-def c_function(name):
-    returned, _, arguments = capi.signatures[name].removesuffix(")").partition("(*)(")
-    types = [C_TYPES.get(text.strip(), ctypes.c_void_p) for text in (returned, *arguments.split(",")) if text.strip() != "void"]
-    return ctypes.CFUNCTYPE(*([None, *types] if returned.strip() == "void" else types))(capi.addresses[name])
-
-
-C_LEVEL = {name: c_function(name) for name in capi.addresses}
-ACCUMULATOR = C_LEVEL["accumulator_new"]()  # lives as long as the process
+ACCUMULATOR = FUNCTIONS["accumulator_new"]()  # lives as long as the process
 
 
 def add_c_level(name, dtype_name, dtype):
@@ -408,7 +392,7 @@ def add_c_level(name, dtype_name, dtype):
     # ctypes converts a float to and from Python's double in the caller's mode: only numbers that are normal and exact in both.
     scalars = [1.0, -2.5, 0.375, 2.0**20]
     quantities = ("scalar_value", "scalar_derivative", "scalar_second_derivative", "scalar_irls_weight")
-    functions = {key.removesuffix(f"_{dtype_name}"): function for key, function in C_LEVEL.items() if key.endswith(dtype_name)}
+    functions = {key.removesuffix(f"_{dtype_name}"): function for key, function in FUNCTIONS.items() if key.endswith(dtype_name)}
     edges = (0.0, LEAST64, 1e-46, 7e-46, 7.1e-46, 1e-45, 1e-40, 0.1, 1 - 2.0**-25, 1 - 2.0**-54, 1.0, 3.4028235677973366e38, 1e39)
     add(f"C level: checks of {name} {dtype_name}", lambda: [functions["check"](loss, edge) for edge in edges])
     for label, own in settings(name, dtype).items():
@@ -433,11 +417,11 @@ def add_c_level(name, dtype_name, dtype):
             return found
 
         def total(parameter=parameter):
-            C_LEVEL["accumulator_clear"](ACCUMULATOR)
+            FUNCTIONS["accumulator_clear"](ACCUMULATOR)
             found = [functions["accumulator_update"](ACCUMULATOR, loss, parameter, *pointers, N, 1) for _ in range(2)]
             for reduction in (0, 1):
                 found += [functions["accumulator_finish"](ACCUMULATOR, reduction, into[0]), value.tobytes()]
-            return [*found, C_LEVEL["accumulator_count"](ACCUMULATOR)]
+            return [*found, FUNCTIONS["accumulator_count"](ACCUMULATOR)]
 
         add(f"C level: arrays of {where_am_i}", arrays)
         add(f"C level: totals of {where_am_i}", total)
@@ -602,7 +586,7 @@ def table():
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """The solver shares rows among threads by the block."""
-    monkeypatch.setattr(linear_fit, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(design, "BLOCK_BYTES", 256)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -674,7 +658,7 @@ def test_every_public_name_is_called():
             assert any(call.startswith(f"{part} {name}") for call in CALLS), (part, name)
     functions = {f"{name}_loss{suffix}" for name in LOSSES for suffix in ("", "_backward")}
     assert functions == {name for name in cylosses.functional.__all__ if "_loss" in name}
-    assert {function for function in C_LEVEL if function.endswith("float64")} == {
+    assert {function for function in FUNCTIONS if function.endswith("float64")} == {
         f"{name}_float64"
         for name in (
             "accumulator_finish",

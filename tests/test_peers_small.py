@@ -1,13 +1,13 @@
 """Against losses that others wrote, those that install quickly: scikit-learn's, SciPy's and statsmodels'.
 
-`tests.peer_table` has the rows, and prints them; ``make test-peers`` compares with torch and optax too.
+`tools.peer_table` has the rows, and prints them; ``make test-peers`` compares with torch and optax too.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from . import peer_table
+from tools import peer_table
 
 ROWS = peer_table.rows(peer_table.SMALL)
 PROOFS = [proof for peer in peer_table.SMALL for proof in peer_table.DIVERGENCES.get(peer, ())]

@@ -1,10 +1,11 @@
-"""A small `tests.property_run`: every loss on random calls of every kind against the exact oracle."""
+"""A small `tools.property_run`: every loss on random calls of every kind against the exact oracle."""
 
 from __future__ import annotations
 
 import pytest
 
-from . import property_run
+from tools import property_run
+
 from .reference import ORACLE
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cylosses._readers import InputError, open_source, split_label
+from cylosses._cli.readers import open_source, split_label
+from cylosses._cli.source import InputError
 
 NUMBERS = "bool, integers, float16, float32 and float64 are accepted"
 FORMATS = "FILE.npy, FILE.npz:NAME, FILE.csv:COLUMN, FILE.tsv:COLUMN or FILE.parquet:COLUMN"
@@ -330,7 +331,8 @@ def test_parquet_without_pyarrow_names_the_package():
     Path("a.parquet").touch()
     script = (
         "import sys; sys.modules['pyarrow'] = None\n"
-        "from cylosses._readers import InputError, open_source\n"
+        "from cylosses._cli.readers import open_source\n"
+        "from cylosses._cli.source import InputError\n"
         "try: open_source('a.parquet:x')\n"
         "except InputError as error: print(error)"
     )

@@ -39,10 +39,10 @@ from cylosses import (
     PseudoHuberLoss,
     QuantileLoss,
     SmoothL1Loss,
-    _linear_fit,
-    demo,
     sklearn,
 )
+from cylosses._cli import stackloss
+from cylosses._fit import design, surrogates
 from cylosses.sklearn import NOT_CONVEX, SCORERS, SmoothL1Regressor
 
 ROOT = Path(__file__).parent.parent
@@ -188,12 +188,12 @@ def test_a_missing_package_names_the_extra(package):
 
 # The optimum ---------------------------------------------------------------------------------------------------------
 
-STACKLOSS = demo.load_stackloss()
+STACKLOSS = stackloss.load_stackloss()
 
 
 @pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, scipy.sparse.csr_array, scipy.sparse.csc_matrix, np.float32])
 def test_stack_loss_gives_the_published_estimate(form):
-    model = SmoothL1Regressor(beta=demo.BETA, alpha=0).fit(form(STACKLOSS.predictors), STACKLOSS.response)
+    model = SmoothL1Regressor(beta=stackloss.BETA, alpha=0).fit(form(STACKLOSS.predictors), STACKLOSS.response)
     assert round(float(model.intercept_), 4) == -41.0265
     assert np.round(model.coef_.astype(float), 5).tolist() == [0.82938, 0.92607, -0.12785]
 
@@ -260,7 +260,7 @@ def test_what_is_called_not_convex_is(rng):
 
 
 def test_a_loss_turns_where_its_parameter_says():
-    found = {name: _linear_fit.half_width(cls()) for name, cls in LOSSES.items() if name in CONVEX}
+    found = {name: surrogates.half_width(cls()) for name, cls in LOSSES.items() if name in CONVEX}
     assert found == pytest.approx(
         {name: math.inf if name == "mse" else 0.0 if name in KINKED else LOSSES[name].default for name in CONVEX}
     )
@@ -343,8 +343,8 @@ def test_only_the_ratios_of_weights_matter(name, unit, data, monkeypatch):
     """To the bit for powers of two, however large or small; also where a sample of the rows gives the start."""
     X, y, _ = data
     weight = np.arange(len(y)) % 3.0
-    for block_bytes in (_linear_fit.BLOCK_BYTES, 512):
-        monkeypatch.setattr(_linear_fit, "BLOCK_BYTES", block_bytes)
+    for block_bytes in (design.BLOCK_BYTES, 512):
+        monkeypatch.setattr(design, "BLOCK_BYTES", block_bytes)
         expected = SmoothL1Regressor(name).fit(X, y, weight)
         scaled = SmoothL1Regressor(name).fit(X, y, weight * unit)
         assert scaled.coef_.tobytes() == expected.coef_.tobytes()
@@ -380,7 +380,7 @@ def test_no_copy_of_the_features_is_made(dtype, make, rng):
     finally:
         tracemalloc.stop()
     assert peak < dense.nbytes * 0.8
-    assert peak < 5 * _linear_fit.BLOCK_BYTES
+    assert peak < 5 * design.BLOCK_BYTES
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -390,9 +390,9 @@ def test_threads_change_no_bit_and_blocks_hardly_any(loss, make, dtype, data, mo
     X, y, weight = data
     X = make(X.astype(dtype))
     whole = SmoothL1Regressor(loss).fit(X, y, weight)
-    monkeypatch.setattr(_linear_fit, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(design, "BLOCK_BYTES", 1024)
     fits = [SmoothL1Regressor(loss, n_threads=n).fit(X, y, weight) for n in (1, 2, 5)]
-    assert len(_linear_fit.Design(X, 5).slices) > 5
+    assert len(design.Design(X, 5).slices) > 5
     for fit in fits[1:]:
         assert fit.coef_.tobytes() == fits[0].coef_.tobytes()
         assert fit.intercept_ == fits[0].intercept_
@@ -403,7 +403,7 @@ def test_a_sample_saves_evaluations(rng, monkeypatch):
     X = rng.normal(size=(20_000, 4))
     Y = (X @ [1.0, 50.0, 2.0, 3.0])[:, None] + rng.standard_t(2, (20_000, 5))
     whole = SmoothL1Regressor().fit(X, Y)
-    monkeypatch.setattr(_linear_fit, "BLOCK_BYTES", 16384)
+    monkeypatch.setattr(design, "BLOCK_BYTES", 16384)
     assert SmoothL1Regressor().fit(X, Y).n_evaluations_.sum() < whole.n_evaluations_.sum()
 
 
@@ -418,13 +418,13 @@ def test_a_fit_of_many_rows_starts_from_a_sample(loss, make, rng, monkeypatch):
     y = X @ [1.0, 50.0, 2.0, 3.0] + rng.standard_t(2, n)
     weight = np.where(np.arange(n) < n // 2, 0.0, rng.uniform(1, 2, n))
     weight[77] = 1.0
-    monkeypatch.setattr(_linear_fit, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(design, "BLOCK_BYTES", 1024)
     for of_rows in (None, weight):
-        assert _linear_fit.Design(make(X), 1).sample() is not None
+        assert design.Design(make(X), 1).sample() is not None
         sampled = SmoothL1Regressor(loss, alpha=0).fit(make(X), y, of_rows)
         with monkeypatch.context() as patch:
-            patch.setattr(_linear_fit, "SAMPLE_BLOCKS", n)
-            assert _linear_fit.Design(make(X), 1).sample() is None
+            patch.setattr(design, "SAMPLE_BLOCKS", n)
+            assert design.Design(make(X), 1).sample() is None
             whole = SmoothL1Regressor(loss, alpha=0).fit(make(X), y, of_rows)
         assert sampled.coef_ == pytest.approx(whole.coef_, rel=1e-3, abs=1e-4)
     only = np.where(np.arange(n) == 40, 1.0, 0.0)
@@ -438,9 +438,9 @@ def test_many_and_sparse_features(rng, monkeypatch):
     for make in (scipy.sparse.csr_array, lambda X: X.toarray()):
         pairs = SmoothL1Regressor().fit(make(X), y)
         with monkeypatch.context() as patch:
-            patch.setattr(_linear_fit, "GRAM_FEATURES", 10)
+            patch.setattr(design, "GRAM_FEATURES", 10)
             diagonal = SmoothL1Regressor(tol=1e-7).fit(make(X), y)
-            assert not _linear_fit.Design(make(X), 1).pairs
+            assert not design.Design(make(X), 1).pairs
         assert diagonal.coef_ == pytest.approx(pairs.coef_, abs=1e-4)
         assert diagonal.intercept_ == pytest.approx(pairs.intercept_, abs=1e-4)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import cylosses
 from cylosses import StreamingLoss
 from cylosses.losses import LOSSES
+from tools import exactness
 
-from . import exactness
 from .generators import DTYPES, LAYOUTS, SPREADS, pairs
 from .reference import ORACLE, reduced, same_bits
 

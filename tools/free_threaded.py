@@ -11,7 +11,6 @@ The tests run in a folder without the package's sources, against the installed p
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -19,9 +18,9 @@ import sys
 import tarfile
 from pathlib import Path
 
-from tests.wheels import clean_variables, copy_tests
+from tools.commands import parse_with_pytest, parser_of
+from tools.elsewhere import ROOT, clean_variables, copy_tests, run_tests
 
-ROOT = Path(__file__).parents[1]
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 NEEDED = (
@@ -128,21 +127,8 @@ def prepare(folder: Path, interpreter: Path) -> tuple[Path, list[str]]:
     return python, missing
 
 
-def tests(python: Path, folder: Path, arguments: list[str]) -> tuple[str, int]:
-    """Run pytest; the last line of its report, and its exit code."""
-    command = [str(python), "-m", "pytest", "-q", *arguments]
-    print("$", *command, flush=True)
-    last = ""
-    with subprocess.Popen(command, cwd=folder, env=clean_variables(), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            last = line.strip() or last
-    return last, process.returncode
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.free_threaded", description=(__doc__ or "").partition("\n")[0])
+    parser = parser_of("tools.free_threaded", __doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "free-threaded", help="default: %(default)s")
     parser.add_argument("--version", default="3.13", help="of Python; default: %(default)s")
     parser.add_argument("--suite", default="trixie", help="the release of Debian that has it; default: %(default)s")
@@ -150,17 +136,12 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=4, help="at once in the second run; default: %(default)s")
     parser.add_argument("--files", nargs="+", metavar="NAME", help="threads streaming …: only these files of tests")
     parser.add_argument("--only", choices=("alone", "parallel"), help="one of the two runs")
-    arguments, to_pytest = sys.argv[1:], []
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, to_pytest = arguments[:at], arguments[at + 1 :]
-    options = parser.parse_args(arguments)
+    options, to_pytest = parse_with_pytest(parser)
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     interpreter = options.python or build_interpreter(folder, options.version, options.suite)
     python, missing = prepare(folder, interpreter)
     elsewhere = folder / "elsewhere"
-    shutil.rmtree(elsewhere, ignore_errors=True)
     copy_tests(elsewhere)
     run(python, "-c", CHECK, cwd=elsewhere)
 
@@ -176,7 +157,7 @@ def main() -> int:
             *left_out,
             *(f"tests/test_{name}.py" for name in options.files or ()),
         ]
-        last, code = tests(python, elsewhere, [*alone, *to_pytest])
+        last, code = run_tests(python, elsewhere, [*alone, *to_pytest], clean_variables())
         lines.append(f"the whole suite: {last}")
         failed |= code != 0
     if options.only != "alone":
@@ -188,9 +169,8 @@ def main() -> int:
             "-m",
             "not source_tree and not compiler and not slow",
         ]
-        last, code = tests(
-            python, elsewhere, [*at_once, *(f"tests/test_{name}.py" for name in options.files or SHARED), *to_pytest]
-        )
+        files = [f"tests/test_{name}.py" for name in options.files or SHARED]
+        last, code = run_tests(python, elsewhere, [*at_once, *files, *to_pytest], clean_variables())
         lines.append(f"{options.threads} threads at once: {last}")
         failed |= code != 0
     print("without a wheel there:", ", ".join(missing) or "nothing", f"(so without {', '.join(without)})" if without else "")

@@ -10,11 +10,9 @@ change, and no function of a mathematical library has a part in them. A NaN is h
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,8 +22,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-import cylosses
 from cylosses.losses import LOSSES, Loss
+from tools.commands import parser_of, variables_of
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden.json"
 ADVICE = "If this is meant, say in CHANGELOG.md which results change, and write the file anew: python -m tools.golden"
@@ -192,12 +190,9 @@ def hashes(n_threads: int) -> Golden:
 
 def hashes_of_build(build: str) -> list[Golden]:
     """`hashes` of another build, in a process of its own, for each number of threads."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "CYLOSSES_"))}
-    # The package is imported from where this process found it, installed or not; this module from its folder.
-    path = os.pathsep.join([str(Path(cylosses.__file__).parents[1]), str(Path(__file__).parents[1])])
     done = subprocess.run(
         [sys.executable, "-m", "tools.golden", "--print"],
-        env={**inherited, "CYLOSSES_ISA": build, "PYTHONPATH": path, "OMP_WAIT_POLICY": "passive"},
+        env=variables_of(build),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -222,7 +217,7 @@ def differences(found: Golden, golden: Golden) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.golden", description=__doc__.splitlines()[0])
+    parser = parser_of("tools.golden", __doc__)
     parser.add_argument(
         "--print", action="store_true", help="print the hashes for each number of threads instead of writing the file"
     )

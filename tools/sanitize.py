@@ -12,12 +12,10 @@ lacks instructions for are compiled, but not run. Arguments after ``--`` go to p
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -27,10 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from tools.commands import parse_with_pytest, parser_of
+from tools.elsewhere import ROOT, copy_tests
+
 FOLDER = ROOT / "build" / "sanitize"
 RUN = FOLDER / "run"
-COPIED = ("tests", "tools", "docs", "examples", "README.md", "pyproject.toml")
 
 # On every build; then on the best one only.
 CORE = ("test_exact", "test_layouts", "test_capi", "test_weights", "test_streaming")
@@ -86,12 +85,7 @@ def build() -> None:
     base = FOLDER / "build"
     command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(base), "--build-lib", str(RUN), "-j", "2"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "CYLOSSES_SANITIZE": "1"}, check=True)
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            shutil.rmtree(RUN / name, ignore_errors=True)
-            shutil.copytree(ROOT / name, RUN / name, ignore=shutil.ignore_patterns("__pycache__", "build", "*.so"))
-        else:
-            shutil.copy(ROOT / name, RUN)
+    copy_tests(RUN)
 
 
 def sanitized(keep_going: bool) -> dict[str, str]:
@@ -143,16 +137,12 @@ def run(job: Job, variables: dict[str, str], cases: int, to_pytest: list[str]) -
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.sanitize", description=(__doc__ or "").partition("\n")[0])
+    parser = parser_of("tools.sanitize", __doc__)
     parser.add_argument("--cases", type=int, default=6, help="of each test, drawn at random; 0: all")
     parser.add_argument("--files", nargs="+", default=None, metavar="FILE", help="test_exact …, on every build")
     parser.add_argument("--keep-going", action="store_true", help="list all undefined behaviour, not the first of each process")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="at once; by default, one for each CPU")
-    arguments, to_pytest = sys.argv[1:], []
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, to_pytest = arguments[:at], arguments[at + 1 :]
-    options = parser.parse_args(arguments)
+    options, to_pytest = parse_with_pytest(parser)
     if sys.platform != "linux":
         raise SystemExit("libasan is loaded before the interpreter by means of Linux")
     build()

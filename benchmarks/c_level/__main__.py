@@ -14,11 +14,11 @@ import numpy as np
 import cylosses
 from benchmarks.c_level.build import load
 from benchmarks.c_level.builds import find_builds
-from benchmarks.harness import rounded
-from benchmarks.machine import describe
-from benchmarks.record import OtherRunError, Record
-from benchmarks.tables import seconds_text
-from benchmarks.works import WORKS, Case, make_data
+from benchmarks.measure.harness import rounded
+from benchmarks.measure.machine import describe
+from benchmarks.measure.record import OtherRunError, Record
+from benchmarks.measure.works import WORKS, Case, make_data
+from benchmarks.report.tables import seconds_text
 
 SIZES = (16, 256, 4096, 100_000, 1_000_000, 10_000_000, 50_000_000)
 LARGEST_FLOAT64 = 25_000_000

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from benchmarks.harness import Subject
-from benchmarks.works import Case, Data, Work
+from benchmarks.measure.harness import Subject
+from benchmarks.measure.works import Case, Data, Work
 
 
 class Peer:

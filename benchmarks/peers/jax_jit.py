@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from benchmarks.formulas import CONSTANTS, bind
-from benchmarks.harness import Subject
+from benchmarks.measure.formulas import CONSTANTS, bind
+from benchmarks.measure.harness import Subject
+from benchmarks.measure.works import WORTH_THREADS, Case, Data, Work
 from benchmarks.peers.base import Peer
-from benchmarks.works import WORTH_THREADS, Case, Data, Work
 
 
 class JaxJit(Peer):

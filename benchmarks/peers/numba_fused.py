@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.formulas import bind, typed_constants
-from benchmarks.harness import Subject
+from benchmarks.measure.formulas import bind, typed_constants
+from benchmarks.measure.harness import Subject
+from benchmarks.measure.works import WORTH_THREADS, Case, Data, Work
 from benchmarks.peers.base import Peer
-from benchmarks.works import WORTH_THREADS, Case, Data, Work
 
 
 class NumbaFused(Peer):

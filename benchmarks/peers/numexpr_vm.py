@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.formulas import typed_constants
-from benchmarks.harness import Subject
+from benchmarks.measure.formulas import typed_constants
+from benchmarks.measure.harness import Subject
+from benchmarks.measure.works import Case, Data, Work
 from benchmarks.peers.base import Peer
-from benchmarks.works import Case, Data, Work
 
 
 class NumExpr(Peer):

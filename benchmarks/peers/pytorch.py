@@ -3,10 +3,10 @@
 import warnings
 from typing import Any
 
-from benchmarks.formulas import CONSTANTS, bind
-from benchmarks.harness import Subject
+from benchmarks.measure.formulas import CONSTANTS, bind
+from benchmarks.measure.harness import Subject
+from benchmarks.measure.works import Case, Data, Work
 from benchmarks.peers.base import Peer
-from benchmarks.works import Case, Data, Work
 
 FUNCTIONAL = {"smooth_l1": "smooth_l1_loss", "huber": "huber_loss", "l1": "l1_loss", "mse": "mse_loss"}
 PARAMETER = {"smooth_l1": "beta", "huber": "delta"}

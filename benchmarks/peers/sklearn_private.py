@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Subject
+from benchmarks.measure.harness import Subject
+from benchmarks.measure.works import WORTH_THREADS, Case, Data, Work
 from benchmarks.peers.base import Peer
-from benchmarks.works import WORTH_THREADS, Case, Data, Work
 
 CLASSES = {
     "smooth_l1": ("CyHuberLoss", "delta"),

@@ -1,6 +1,6 @@
 """Tensors of torch and arrays of JAX as operands, and torch's and optax's losses as peers, with weights.
 
-`tests.peer_table` has the rows and the differences that are meant.
+`tools.peer_table` has the rows and the differences that are meant.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from cylosses.losses import LOSSES
-from tests import peer_table
 from tests.reference import same_bits
+from tools import peer_table
 
 ROWS = peer_table.rows(peer_table.LARGE)
 PROOFS = [proof for peer in peer_table.LARGE for proof in peer_table.DIVERGENCES.get(peer, ())]

@@ -8,12 +8,12 @@ at the same time, each with a seed of its own.
 
 from __future__ import annotations
 
-import argparse
 import os
-import secrets
 import subprocess
 import sys
 import time
+
+from tools.commands import parse_with_seed, parser_of
 
 
 def in_processes(builds: list[str], seed: int, arguments: list[str]) -> int:
@@ -43,15 +43,14 @@ def main() -> int:
     from .drawing import SUBJECTS
     from .searching import search
 
-    parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=(__doc__ or "").splitlines()[0])
+    parser = parser_of("tools.fuzz", __doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=None, help="repeat a run; without it a new one is drawn, and printed")
     parser.add_argument("--case", type=int, default=None, help="run the case of this number alone")
     parser.add_argument("--only", choices=SUBJECTS, default=None, help="draw calls of one subject; by default, all there are")
     parser.add_argument("--failures", type=int, default=10, help="stop after so many that differ in kind")
     parser.add_argument("--builds", nargs="*", choices=builds.available_builds(), default=[], help="by default, the one at hand")
-    options = parser.parse_args()
-    seed = secrets.randbits(32) if options.seed is None else options.seed
+    options = parse_with_seed(parser)
+    seed = options.seed
     if options.builds:
         arguments = ["--seconds", str(options.seconds), "--failures", str(options.failures)]
         arguments += ["--only", options.only] if options.only else []

@@ -1,0 +1,1 @@
+"""Commands of their own, each about one question; the report does not have them."""

@@ -1,0 +1,53 @@
+"""The work of `cylosses merge`: several states in, their total out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cylosses import StreamingLoss
+from cylosses._cli.source import InputError, one_line
+from cylosses._cli.writers import output_path, replacing, write_whole
+
+# No state is longer: the length is a field of two bytes.
+_LONGEST_STATE = 65535
+
+
+def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
+    """Return the total of several states of one loss, each named once; write it to the `.state` file `out`.
+
+    After an InputError, which every bad input raises, `out` has not been touched.
+    """
+    path = None if out is None else output_path("--out", out, ".state")
+    seen: set[Path] = set()
+    total: StreamingLoss | None = None
+    for text in files:
+        if Path(text).resolve() in seen:
+            raise InputError(f"{text}: named twice; its data would count twice")
+        seen.add(Path(text).resolve())
+        state = _read_state(text)
+        if total is None:
+            total = state
+            continue
+        try:
+            total.merge(state)
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{text}: {one_line(error)}") from None
+    if total is None:
+        raise InputError("no state to merge")
+    if path is not None:
+        with replacing("--out", path) as file:
+            write_whole("--out", path, file, total.to_bytes())
+    return total
+
+
+def _read_state(text: str) -> StreamingLoss:
+    """Return the total in a file that `cylosses score --state` or `cylosses merge --out` wrote."""
+    path = Path(text)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{text}: not a regular file")
+    try:
+        with path.open("rb") as file:
+            return StreamingLoss.from_bytes(file.read(_LONGEST_STATE + 1))
+    except OSError as error:
+        raise InputError(f"{text}: cannot read: {error.strerror or one_line(error)}") from None
+    except ValueError as error:
+        raise InputError(f"{text}: {one_line(error)}") from None

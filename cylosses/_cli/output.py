@@ -1,0 +1,73 @@
+"""What the command line shows: values and JSON on stdout, a progress bar on stderr if that is a terminal."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cylosses import StreamingLoss
+from cylosses._cli.score import Request, Score
+from cylosses._types import Array
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[int, int], None] | None]:
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("score", total=None)  # pulses while text is being loaded
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_losses(losses: Array) -> None:
+    # str of a NumPy scalar has the fewest digits that read back as the same number of its dtype.
+    if losses.size:
+        click.echo("\n".join(map(str, losses)))
+
+
+def collect(listed: list[Any]) -> Callable[[Array], None]:
+    return lambda losses: listed.extend(map(_json_number, losses.tolist()))
+
+
+def score_as_json(request: Request, result: Score, listed: list[Any] | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"loss": request.loss, "reduction": request.reduction}
+    fields |= {name: _json_number(value) for name, value in request.parameters.items()}
+    fields |= {"value": listed} if result.value is None else _json_value(result.value)
+    fields |= {"dtype": result.dtype, "count": result.count, "shape": list(result.shape)}
+    fields |= {"predictions": request.predictions, "targets": request.targets}
+    fields |= {name: label for name, label in (("weight", request.weight), ("where", request.where)) if label}
+    written = {"out": request.out, "grad": request.grad, "state": request.state}
+    fields |= {name: _absolute(path) for name, path in written.items() if path}
+    return fields
+
+
+def merged_as_json(total: StreamingLoss, files: tuple[str, ...], out: str | None) -> dict[str, Any]:
+    value, name = total.compute(), total.loss.parameter_name
+    fields: dict[str, Any] = {"loss": total.loss.name, "reduction": total.loss.reduction}
+    fields |= {} if name is None else {name: _json_number(getattr(total.loss, name))}
+    fields |= _json_value(value) | {"dtype": value.dtype.name, "count": total.count, "files": list(files)}
+    return fields | ({"out": _absolute(out)} if out else {})
+
+
+def _json_value(value: Any) -> dict[str, float | str]:
+    number = float(value)
+    return {"value": _json_number(number), "value_hex": number.hex()}
+
+
+def _json_number(value: float) -> float | str:
+    """Return what JSON can hold: it has no NaN and no infinity, but Python and JavaScript read these strings back."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())

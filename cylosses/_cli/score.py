@@ -1,0 +1,189 @@
+"""The work of `cylosses score`: two to four files in, a loss and perhaps three files out, window by window.
+
+Why the result has the bits of one in-memory call: reductions are exact, so windows may be cut anywhere and come in any
+order; elementwise results do not depend on their neighbours; and the divisor of a mean's gradient is known beforehand:
+from the shape, or from a pass of its own over weights and mask.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cylosses import LOSSES
+from cylosses._cli.readers import open_source
+from cylosses._cli.selection import Selection, check_shapes, counted, open_selection, total_weight
+from cylosses._cli.source import InputError, Source, Window, one_line
+from cylosses._cli.text import with_floats
+from cylosses._cli.windows import windows_of
+from cylosses._cli.writers import NpyWriter, output_path, replacing, write_whole
+from cylosses._types import Array
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to score, and how: files as the user named them, and the options of `cylosses score`."""
+
+    predictions: str
+    targets: str
+    loss: str = "smooth_l1"
+    parameters: dict[str, float] = field(default_factory=dict)
+    reduction: str = "mean"
+    out: str | None = None
+    grad: str | None = None
+    weight: str | None = None
+    where: str | None = None
+    state: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """The outcome of a request."""
+
+    value: Any  # in the dtype of the result; None for reduction "none"
+    dtype: str
+    shape: tuple[int, ...]
+    count: int  # of the pairs that are selected and have a weight other than 0
+
+
+def score(
+    request: Request,
+    on_losses: Callable[[Array], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Score:
+    """Score a file of predictions against a file of targets.
+
+    `on_losses` receives the losses of reduction "none" in C order, a one-dimensional array at a time, `on_progress` the number of
+    pairs done and of all pairs. After an InputError, which every bad input raises, no output file has been touched.
+    """
+    settings: dict[str, Any] = {"reduction": request.reduction, **request.parameters}
+    try:
+        loss = LOSSES[request.loss](**settings)
+    except (TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from None
+    out, grad, state = _output_paths(request)
+    with ExitStack() as stack:
+        predictions, targets = (
+            stack.enter_context(closing(open_source(label))) for label in (request.predictions, request.targets)
+        )
+        if not {predictions.dtype.kind, targets.dtype.kind} <= set("biu"):  # integers are subtracted as such beside integers only
+            predictions, targets = with_floats(predictions), with_floats(targets)
+        check_shapes(predictions, targets)
+        scoring = _Scoring(request, loss, predictions, targets, open_selection(stack, request.weight, request.where, predictions))
+        windows, order = scoring.plan(in_c_order=on_losses is not None)
+        if out is not None:
+            scoring.open_out(stack, out, order)
+        if grad is not None:
+            scoring.open_grad(stack, grad, order)
+        if state is not None:
+            scoring.open_state(stack, state)
+        done = 0
+        for window in windows:
+            losses, length = scoring.run(window)
+            done += length
+            if on_losses is not None and losses is not None:
+                on_losses(losses.ravel())
+            if on_progress is not None:
+                on_progress(done, math.prod(predictions.shape))
+        return scoring.finish()
+
+
+class _Scoring:
+    """One request on open sources."""
+
+    def __init__(self, request: Request, loss: Any, predictions: Source, targets: Source, selection: Selection) -> None:
+        self.shape = predictions.shape
+        self._predictions, self._targets, self._selection = predictions, targets, selection
+        self._threads = request.threads
+        self._elementwise = request.reduction == "none"
+        self._loss = loss
+        self._state = None if self._elementwise else loss.streaming()
+        self._count = 0
+        # The gradient of one window of a mean is that of its sum, with the divisor of the whole.
+        self._summed = type(loss)(reduction="sum", **request.parameters)
+        self._factor = Fraction(1)
+        self._out: NpyWriter | None = None
+        self._grad: NpyWriter | None = None
+        self._write_state: Callable[[bytes], None] | None = None
+        self.dtype = self._result_dtype()
+        if request.reduction == "mean" and request.grad is not None:
+            divisor = total_weight(request.weight, request.where, predictions, request.threads)
+            self._factor = 1 / divisor if divisor else Fraction(0)  # if nothing counts, the gradient is 0 everywhere
+
+    def _result_dtype(self) -> np.dtype[Any]:
+        """Ask the library itself, on nothing: it also checks the number of threads before any file is written."""
+        nothing = np.empty(0, self._predictions.dtype), np.empty(0, self._targets.dtype)
+        settings: dict[str, Any] = self._selection.nothing() | {"n_threads": self._threads}
+        try:
+            if self._state is not None:
+                self._state.update(*nothing, **settings)
+            dtype: np.dtype[Any] = self._summed(*nothing, **settings).dtype
+            return dtype
+        except (TypeError, ValueError) as error:
+            raise InputError(one_line(error)) from None
+
+    def plan(self, in_c_order: bool) -> tuple[Iterator[Window], str]:
+        """Return the windows, and the memory order of what is written."""
+        return windows_of(self._predictions.orders & self._targets.orders & self._selection.orders(), self.shape, in_c_order)
+
+    def open_out(self, stack: ExitStack, path: Path, order: str) -> None:
+        shape = self.shape if self._elementwise else ()
+        file = stack.enter_context(replacing("--out", path))
+        self._out = NpyWriter("--out", path, file, shape, self.dtype, order)
+
+    def open_grad(self, stack: ExitStack, path: Path, order: str) -> None:
+        file = stack.enter_context(replacing("--grad", path))
+        self._grad = NpyWriter("--grad", path, file, self.shape, self.dtype, order)
+
+    def open_state(self, stack: ExitStack, path: Path) -> None:
+        file = stack.enter_context(replacing("--state", path))
+        self._write_state = partial(write_whole, "--state", path, file)
+
+    def run(self, window: Window) -> tuple[Array | None, int]:
+        """Score one window; return its losses, if they are wanted, and its length."""
+        predictions, targets = self._predictions.read(window), self._targets.read(window)
+        selection = self._selection.read(window)
+        settings: dict[str, Any] = selection | {"n_threads": self._threads}
+        losses = None
+        try:
+            if self._state is not None:
+                self._state.update(predictions, targets, **settings)
+            else:
+                losses = np.asarray(self._loss(predictions, targets, **settings))
+                self._count += counted(predictions.size, **selection)
+        except ValueError as error:  # of the weights: everything else has been checked on nothing
+            raise InputError(one_line(error)) from None
+        if losses is not None and self._out is not None:
+            self._out.write(window, losses)
+        if self._grad is not None:
+            grad = self._summed.grad(predictions, targets, grad_output=self._factor, **settings)
+            self._grad.write(window, np.asarray(grad))
+        return losses, predictions.size
+
+    def finish(self) -> Score:
+        if self._state is None:
+            return Score(None, self.dtype.name, self.shape, self._count)
+        value = self._state.compute()
+        if self._out is not None:
+            self._out.write(slice(0, 1), np.asarray(value))
+        if self._write_state is not None:
+            self._write_state(self._state.to_bytes())
+        return Score(value, self.dtype.name, self.shape, self._state.count)
+
+
+def _output_paths(request: Request) -> tuple[Path | None, Path | None, Path | None]:
+    if request.state is not None and request.reduction == "none":
+        raise InputError("--state needs --reduction mean or sum: without a reduction there is no total")
+    state = None if request.state is None else output_path("--state", request.state, ".state")
+    out = None if request.out is None else output_path("--out", request.out, ".npy")
+    grad = None if request.grad is None else output_path("--grad", request.grad, ".npy")
+    if out is not None and out == grad:
+        raise InputError(f"--out and --grad both name {request.out!r}; they must be two files")
+    return out, grad, state

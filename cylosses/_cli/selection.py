@@ -1,0 +1,90 @@
+"""Which pairs count, and how much: the files of weights and of the mask."""
+
+import math
+from contextlib import ExitStack, closing
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from cylosses import L1Loss
+from cylosses._cli.readers import open_source
+from cylosses._cli.source import InputError, Source, Window, one_line
+from cylosses._cli.text import with_floats
+from cylosses._cli.windows import windows_of
+from cylosses._types import Array
+
+
+class Selection:
+    """Open weights and mask, as keywords of a call."""
+
+    def __init__(self, sources: dict[str, Source]) -> None:
+        self._sources = sources
+
+    def orders(self) -> frozenset[str]:
+        """Return the memory orders in which all of them are contiguous."""
+        return frozenset("CF").intersection(*(source.orders for source in self._sources.values()))
+
+    def nothing(self) -> dict[str, Array]:
+        """Return empty arrays of the right dtypes."""
+        return {name: np.empty(0, bool if name == "where" else source.dtype) for name, source in self._sources.items()}
+
+    def read(self, window: Window) -> dict[str, Array]:
+        """Return the elements of one window."""
+        found = {name: source.read(window) for name, source in self._sources.items()}
+        if "where" in found:
+            found["where"] = _as_mask(self._sources["where"].label, found["where"])
+        return found
+
+
+def open_selection(stack: ExitStack, weight: str | None, where: str | None, predictions: Source) -> Selection:
+    sources = {}
+    for name, label in (("weight", weight), ("where", where)):
+        if label is not None:
+            sources[name] = with_floats(stack.enter_context(closing(open_source(label))))
+            check_shapes(predictions, sources[name])
+    return Selection(sources)
+
+
+def _as_mask(label: str, values: Array) -> Array:
+    """Return bools; text files have none, so 0 and 1 will do."""
+    if values.dtype == np.bool_:
+        return values
+    mask: Array = values == 1
+    other = values[~mask & (values != 0)]
+    if other.size:
+        raise InputError(f"{label}: a mask holds bool, or the numbers 0 and 1; it has {other.flat[0]}")
+    return mask
+
+
+def total_weight(weight: str | None, where: str | None, predictions: Source, n_threads: int | None) -> Fraction:
+    """Return the divisor of a mean, in a pass over weights and mask alone."""
+    if weight is None and where is None:
+        return Fraction(math.prod(predictions.shape))
+    # Each pair has the loss 1, so that the exact sum of the weighted losses is that of the weights.
+    total = L1Loss(reduction="sum").streaming()
+    with ExitStack() as stack:
+        selection = open_selection(stack, weight, where, predictions)
+        for window in windows_of(selection.orders(), predictions.shape, in_c_order=False)[0]:
+            found: dict[str, Any] = selection.read(window)
+            ones = np.ones(next(iter(found.values())).shape)
+            try:
+                total.update(ones, np.zeros_like(ones), **found, n_threads=n_threads)
+            except ValueError as error:
+                raise InputError(one_line(error)) from None
+    return total.exact()
+
+
+def counted(size: int, weight: Array | None = None, where: Array | None = None) -> int:
+    """Return the number of pairs that are selected and have a weight other than 0."""
+    if weight is None:
+        return size if where is None else int(np.count_nonzero(where))
+    return int(np.count_nonzero(weight if where is None else weight[where]))
+
+
+def check_shapes(predictions: Source, other: Source) -> None:
+    if predictions.shape != other.shape:
+        raise InputError(
+            f"shapes differ: {predictions.label} has {predictions.shape}, {other.label} has {other.shape}; "
+            "they must be equal, nothing is broadcast"
+        )
