@@ -15,12 +15,12 @@ cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport fabs
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from cylosses._core.builds cimport MAX_THREADS, check_parameter, check_rounded, fits, run_job
-from cylosses._core.dtypes cimport WEAK, dtype_of, scalar_of, storage_of, wider
+from cylosses._core.dtypes cimport WEAK, dtype_of, scalar_of, storage_in, wider
 from cylosses._core.factor cimport factor_by_count, factor_of_digits, set_factor, set_scale, take_factors, want_factors
 from cylosses._core.job cimport (
     BFLOAT16, DIVIDEND, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRAD_EXPONENT, GRAD_LOW, GRAD_OUTPUT, GRADIENTS, HESSIANS, INPUT, INT64, MAX_DIMS,
@@ -61,33 +61,46 @@ cdef struct Call:
     Py_ssize_t broadcast[MAX_DIMS]  # room for it where they differ
     int n_kept                      # axes that a reduction leaves
     bint kept[MAX_DIMS]
-    PyObject* array[SLOTS]          # those that are there; each is held
+    PyObject* array[SLOTS]      # the operands and outputs that are there
+    unsigned int present            # which are, a bit each
+    PyObject* held[SLOTS + 1]   # what the call has a reference of
+    int n_held
     const double* factors           # of each slice three numbers, as the loops write them; or NULL
     bint has_low_factors
     bint has_exponents
-    PyObject* buffer                # what factors lie in
 
 
 # ---- beginning and end -----------------------------------------------------------------------------------------------------------
 
 cdef inline void begin(Call* call) noexcept:
-    memset(call.array, 0, sizeof(call.array))
-    call.n_kept = 0
-    call.factors, call.buffer = NULL, NULL
+    call.present, call.n_held, call.n_kept = 0, 0, 0
+    call.factors = NULL
     call.callers_mode = set_default_mode()
 
 
 cdef inline void end(Call* call) noexcept:
     """Let go of what the call held, and give the caller's floating-point mode back."""
-    cdef int slot
-    for slot in range(SLOTS):
-        Py_XDECREF(call.array[slot])
-    Py_XDECREF(call.buffer)
+    while call.n_held:
+        call.n_held -= 1
+        Py_DECREF(<object> call.held[call.n_held])
     restore_mode(call.callers_mode)
 
 
+cdef inline void hold(Call* call, object x) noexcept:
+    Py_INCREF(x)
+    call.held[call.n_held] = <PyObject*> x
+    call.n_held += 1
+
+
+cdef inline void hold_as(Call* call, int slot, cnp.ndarray array) noexcept:
+    """Make an array an operand or output of the call."""
+    hold(call, array)
+    call.array[slot] = <PyObject*> array
+    call.present |= 1u << slot
+
+
 cdef inline bint has(const Call* call, int slot) noexcept:
-    return call.array[slot] is not NULL
+    return call.present >> slot & 1
 
 
 cdef inline const Py_ssize_t* shape_of(cnp.ndarray array) noexcept:
@@ -106,20 +119,14 @@ cdef inline cnp.ndarray as_array(str name, object given):
 
 cdef inline int read_storage(str name, cnp.ndarray array) except -1:
     """How the elements lie in memory; TypeError for those that no loop reads."""
-    cdef int storage = storage_of(array.dtype)
+    cdef int storage = storage_in(array)
     if storage < 0:
         convert.refuse_dtype(name, array)
     return storage
 
 
 cdef inline bint is_number(object given) noexcept:
-    return type(given) is float or type(given) is int or type(given) is bool
-
-
-cdef inline void hold(Call* call, int slot, cnp.ndarray array) noexcept:
-    """Make an array an operand of the call."""
-    Py_INCREF(array)
-    call.array[slot] = <PyObject*> array
+    return type(given) is not cnp.ndarray and (type(given) is float or type(given) is int or type(given) is bool)
 
 
 cdef inline bint have_shape(cnp.ndarray array, int ndim, const Py_ssize_t* shape) noexcept:
@@ -144,10 +151,10 @@ cdef int take_operands(
     cdef cnp.ndarray first = as_array("input", input), second
     cdef int of_input = read_storage("input", first), of_target
     cdef bint single
-    hold(call, INPUT, first)
+    hold_as(call, INPUT, first)
     second = as_array("target", target)
     of_target = read_storage("target", second)
-    hold(call, TARGET, second)
+    hold_as(call, TARGET, second)
     call.storage = wider(WEAK if is_number(input) else of_input, WEAK if is_number(target) else of_target)
     single = call.storage != FLOAT64
     if single and not fits(loss, number, True):
@@ -204,7 +211,8 @@ cdef inline void place(Call* call, int slot, cnp.ndarray array, int storage) noe
     cdef int wanted = FLOAT32 if call.contiguous.job.single else FLOAT64
     if call.is_contiguous:
         call.is_contiguous = (
-            (storage == wanted or slot == WHERE) and cnp.PyArray_ISCARRAY_RO(array) and have_shape(array, call.ndim, call.shape)
+            (storage == wanted or slot == WHERE) and cnp.PyArray_ISCARRAY_RO(array)
+            and (shape_of(array) is call.shape or have_shape(array, call.ndim, call.shape))
         )
         if call.is_contiguous:
             enter(&call.contiguous, slot, cnp.PyArray_DATA(array))
@@ -228,7 +236,7 @@ cdef int take_weight(Call* call, cnp.ndarray array) except -1:
     storage = read_storage("weight", array)
     if storage == INT64 or storage == UINT64:
         convert.check_wide_weights(array)
-    hold(call, WEIGHT, array)
+    hold_as(call, WEIGHT, array)
     place(call, WEIGHT, array, storage)
     call.contiguous.job.weight.data = <char*> cnp.PyArray_DATA(array)       # also before there is a plan: set_scale() looks
     return 0
@@ -238,7 +246,7 @@ cdef int take_mask(Call* call, cnp.ndarray array) except -1:
     check_fit(call, "where", array, call.shape)
     if cnp.PyArray_TYPE(array) != cnp.NPY_BOOL:
         convert.refuse_mask(array)
-    hold(call, WHERE, array)
+    hold_as(call, WHERE, array)
     place(call, WHERE, array, 0)
     call.contiguous.job.where.data = <char*> cnp.PyArray_DATA(array)
     return 0
@@ -280,11 +288,13 @@ cdef inline int curvature_named(object curvature) except -1:
 
 # ---- axes ------------------------------------------------------------------------------------------------------------------------
 
-cdef int take_axes(Call* call, object axis) except -1:
+cdef inline int take_axes(Call* call, object axis) except -1:
     """Note which axes a reduction over `axis` leaves: none by default."""
+    return 0 if axis is None else take_given_axes(call, axis)
+
+
+cdef int take_given_axes(Call* call, object axis) except -1:
     cdef int k
-    if axis is None:
-        return 0
     for k in range(call.ndim):
         call.kept[k] = True
     call.n_kept = call.ndim
@@ -396,7 +406,7 @@ cdef cnp.ndarray apart(const Call* call, cnp.ndarray out, bint given):
 
 cdef int place_output(Call* call, int slot, cnp.ndarray out) except -1:
     """Have elementwise results written to an array that apart() returned."""
-    hold(call, slot, out)
+    hold_as(call, slot, out)
     place(call, slot, out, call.storage)
     return 0
 
@@ -431,7 +441,7 @@ cdef inline int check_weight(const Job* job) except -1:
 
 cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     """Run the job on arrays of any layout; the elements of the kept axes, if there are any, have a sum each."""
-    cdef Plan plan, rest
+    cdef Plan plan, leftover
     cdef Job* job = &plan.job
     cdef Operand* operand
     cdef cnp.ndarray array
@@ -441,14 +451,14 @@ cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
         if has(call, slot):
             array = array_in(call, slot)
             operand = add_operand(
-                &plan, slot, <char*> cnp.PyArray_DATA(array), storage_of(array.dtype), cnp.PyArray_NDIM(array),
+                &plan, slot, <char*> cnp.PyArray_DATA(array), storage_in(array), cnp.PyArray_NDIM(array),
                 shape_of(array), <const Py_ssize_t*> cnp.PyArray_STRIDES(array),
             )
             operand.swapped = cnp.PyArray_ISBYTESWAPPED(array)
             operand.readable = cnp.PyArray_ISALIGNED(array) and not operand.swapped
     if call.factors is not NULL:
         add_factors(call, &plan)
-    settle_plan(&plan, &rest)
+    settle_plan(&plan, &leftover)
     if job.slices * job.size < RELEASE_GIL:
         run_job(job)
     else:
@@ -495,7 +505,7 @@ cdef object sum_into(Call* call, str name, bint mean, object out, bint keepdims)
     cdef Job* job = &call.contiguous.job
     cdef Py_ssize_t shape[MAX_DIMS]
     cdef char number[8]
-    cdef int ndim = shape_left(call, keepdims, shape)
+    cdef int ndim = shape_left(call, keepdims, shape) if keepdims or call.n_kept else 0
     cdef cnp.ndarray final = None, written = None
     if out is not None or ndim:
         final = take_output(call, name, out, ndim, shape)
@@ -555,7 +565,7 @@ cdef int take_factor(Call* call, int reduction, object grad_output, bint negativ
         take_factors_of_slices(call, incoming, &dividend)
         job.scale = -1 if negative else 1
     elif incoming is not None:
-        hold(call, GRAD_OUTPUT, incoming)
+        hold_as(call, GRAD_OUTPUT, incoming)
         call.is_contiguous = False
         job.scale = -1 if negative else 1
     elif call.n_kept and reduction == MEAN:
@@ -640,10 +650,9 @@ cdef int take_factors_of_slices(Call* call, cnp.ndarray incoming, const double* 
     shape[0], shape[1] = 3, count_slices(call)
     buffer = cnp.PyArray_EMPTY(2, <cnp.npy_intp*> shape, cnp.NPY_FLOAT64, 0)
     factors = <double*> cnp.PyArray_DATA(buffer)
-    Py_INCREF(buffer)
-    call.buffer = <PyObject*> buffer
+    hold(call, buffer)
     if incoming is not None:
-        hold(call, DIVIDEND, incoming)
+        hold_as(call, DIVIDEND, incoming)
     want_factors(job, dividend if incoming is None else NULL, factors)
     call.is_contiguous = False
     run(call)
@@ -755,7 +764,7 @@ cdef object derive_over_broadcast(
 # ---- what Python calls -----------------------------------------------------------------------------------------------------------
 
 @cython.binding(False)      # cheaper to call
-def value(int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads):
+def value(int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads, /):
     """The loss as a scalar, an array or `out`. Parameters are those of Loss.__call__, beside the loss's number and parameter."""
     cdef Call call
     cdef int named
@@ -774,7 +783,7 @@ def value(int loss, parameter, reduction, input, target, weight, where, axis, ke
 
 
 @cython.binding(False)
-def gradient(int loss, parameter, reduction, input, target, grad_output, wrt, weight, where, axis, out, n_threads):
+def gradient(int loss, parameter, reduction, input, target, grad_output, wrt, weight, where, axis, out, n_threads, /):
     """The gradient. Parameters are those of Loss.grad, beside the loss's number, parameter and reduction; so below."""
     cdef Call call
     cdef int named
@@ -788,7 +797,7 @@ def gradient(int loss, parameter, reduction, input, target, grad_output, wrt, we
 
 
 @cython.binding(False)
-def value_and_gradient(int loss, parameter, reduction, input, target, weight, where, axis, out, n_threads):
+def value_and_gradient(int loss, parameter, reduction, input, target, weight, where, axis, out, n_threads, /):
     """The pair of value and gradient."""
     cdef Call call
     cdef int named
@@ -805,7 +814,7 @@ def value_and_gradient(int loss, parameter, reduction, input, target, weight, wh
 
 
 @cython.binding(False)
-def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_output, curvature, weight, where, out, n_threads):
+def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_output, curvature, weight, where, out, n_threads, /):
     """The pair of gradient and Hessian."""
     cdef Call call
     cdef int named, curved
@@ -822,7 +831,7 @@ def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_out
 
 
 @cython.binding(False)
-def total(int loss, parameter, input, target, weight, where, n_threads):
+def total(int loss, parameter, input, target, weight, where, n_threads, /):
     """The exact Total of weighted losses and weights."""
     cdef Call call
     cdef Total sums = new_total()

@@ -13,6 +13,14 @@ cdef enum:
     WEAK = -1               # the storage of a Python number, which has no width of its own, as in NumPy 2
 
 
+cdef inline int storage_in(cnp.ndarray array) except? -1:
+    """storage_of() of an array's dtype."""
+    cdef int number = cnp.PyArray_TYPE(array)
+    if number == cnp.NPY_FLOAT32:
+        return FLOAT32
+    return FLOAT64 if number == cnp.NPY_FLOAT64 else storage_of(array.dtype)
+
+
 cdef inline int storage_of(cnp.dtype dtype) except? -1:
     """How elements of this dtype lie in memory; -1 for those that no loop reads."""
     cdef int number = dtype.type_num

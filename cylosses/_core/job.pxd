@@ -122,15 +122,19 @@ cdef struct Job:
     bint bypass_cache       # arrays are larger than the caches: store past them, and read sums ahead
     bint bad_weight         # out: a selected weight was negative, NaN or infinite
 
-    Job* rest               # more elements of the same slices, in another shape; or NULL
+    Job* leftover           # more elements of the same slices, in another shape; or NULL
+
+cdef inline Operand* operand_in(Job* job, int slot) noexcept nogil:
+    return &job.input + slot
+
 
 cdef inline void settle_memory(Job* job) noexcept nogil:
     """Set what depends on whether the arrays fit the caches, once shape and type are there."""
     cdef Py_ssize_t size = job.slices * job.size * (4 if job.single else 8)
     job.prefetch = size >= WORTH_PREFETCH
     job.bypass_cache = size >= BEYOND_CACHE
-    if job.rest is not NULL:
-        job.rest.prefetch = job.prefetch
+    if job.leftover is not NULL:
+        job.leftover.prefetch = job.prefetch
 
 
 cdef inline double rounded_parameter(double parameter, bint single) noexcept nogil:
@@ -153,26 +157,14 @@ cdef inline double rounded_parameter(double parameter, bint single) noexcept nog
 
 cdef inline void start_job(Job* job, int loss, double parameter, bint single) noexcept nogil:
     """Make a job without shape, operands and results. Its parameter is rounded here, before anything can be copied from it."""
-    cdef char* bytes = <char*> job
-    cdef size_t k
-    for k in range(sizeof(Job)):        # as memset(), of which gcc makes `rep stos`, which takes longer to start
-        bytes[k] = 0
-    job.loss = loss
-    job.parameter = rounded_parameter(parameter, single)
-    job.single = single
-    job.narrow = -1
-    job.scale = 1
-
-cdef inline void want_sum(Job* job, bint divide, void* result) noexcept nogil:
-    """Have the sum or mean of the values written to `result`, in the working type."""
-    job.term = VALUES
-    job.divide = divide
-    job.result_storage = FLOAT32 if job.single else FLOAT64
-    job.result = <char*> result
-
-
-cdef inline Operand* operand_in(Job* job, int slot) noexcept nogil:
-    return &job.input + slot
+    job.loss, job.parameter, job.single = loss, rounded_parameter(parameter, single), single
+    job.narrow, job.curvature = -1, EXACT_CURVATURE
+    job.input.data = job.target.data = job.value.data = job.gradient.data = job.hessian.data = job.weight.data = job.where.data = NULL
+    job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
+    job.scale, job.scale_low, job.scale_exponent = 1, 0, 0
+    job.term, job.divide, job.result, job.result_storage = NOTHING, False, NULL, FLOAT32
+    job.factors, job.total, job.weights, job.leftover = NULL, NULL, NULL, NULL
+    job.threads, job.count, job.bad_weight, job.prefetch, job.bypass_cache = 0, 0, False, False, False
 
 
 cdef struct ContiguousJob:
@@ -189,7 +181,7 @@ cdef inline void start_contiguous_job(ContiguousJob* contiguous, int loss, doubl
     contiguous.size = size
     contiguous.stride = 4 if single else 8
     contiguous.mask_stride = 1
-    job.ndim = 1
+    job.ndim, job.outer = 1, 0
     job.shape = &contiguous.size
     job.slices = 1
     job.size = size
@@ -197,15 +189,13 @@ cdef inline void start_contiguous_job(ContiguousJob* contiguous, int loss, doubl
 cdef inline void enter(ContiguousJob* contiguous, int slot, const void* data) noexcept nogil:
     """Make a contiguous array an operand of the job: of bool for the mask, of the working type for the others."""
     cdef Operand* operand = operand_in(&contiguous.job, slot)
+    cdef bint is_mask = slot == WHERE
     operand.data = <char*> data
-    if slot == WHERE:
-        operand.strides = &contiguous.mask_stride
-        operand.storage = UINT8
-    else:
-        operand.strides = &contiguous.stride
-        operand.storage = FLOAT32 if contiguous.job.single else FLOAT64
-        operand.readable = True
-        operand.direct = True
+    operand.strides = &contiguous.mask_stride if is_mask else &contiguous.stride
+    operand.storage = UINT8 if is_mask else (FLOAT32 if contiguous.job.single else FLOAT64)
+    operand.swapped = False
+    operand.readable = operand.direct = not is_mask
+    operand.period = 0
 
 
 ctypedef void (*Run)(Job* job) noexcept nogil

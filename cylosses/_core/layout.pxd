@@ -166,9 +166,9 @@ cdef inline void settle_access(Plan* plan) noexcept:
             expected *= plan.shape[k]
 
 
-cdef inline void tile(Plan* plan, Plan* rest) noexcept:
+cdef inline void tile(Plan* plan, Plan* leftover) noexcept:
     """Where operands run fastest along different dimensions, as C against Fortran order: walk in tiles, so that each cache line
-    of either is read once. Rows that do not fill a tile become the plan `rest`.
+    of either is read once. Rows that do not fill a tile become the plan `leftover`.
     """
     cdef int last = plan.job.ndim - 1, k = -1, m, _
     cdef Py_ssize_t height, left
@@ -184,15 +184,15 @@ cdef inline void tile(Plan* plan, Plan* rest) noexcept:
     height = tile_height(plan.shape[k])
     left = plan.shape[k] % height
     if left:
-        copy_plan(plan, rest)
+        copy_plan(plan, leftover)
         for m in range(plan.operands):
-            rest.operand[m].data += (plan.shape[k] - left) * plan.strides[m][k]
-        rest.job.size = plan.job.size // plan.shape[k] * left
-        rest.shape[k] = left
+            leftover.operand[m].data += (plan.shape[k] - left) * plan.strides[m][k]
+        leftover.job.size = plan.job.size // plan.shape[k] * left
+        leftover.shape[k] = left
         for _ in range(k, last):                # its rows go innermost
-            move_dimension(rest, last, k)
-        settle_access(rest)
-        plan.job.rest = &rest.job
+            move_dimension(leftover, last, k)
+        settle_access(leftover)
+        plan.job.leftover = &leftover.job
     plan.job.size = plan.job.size // plan.shape[k] * (plan.shape[k] - left)
     plan.shape[k] = plan.shape[k] // height
     plan.shape[last + 1] = height
@@ -238,8 +238,8 @@ cdef inline void simplify(Plan* plan) noexcept:
         plan.job.ndim += 1
 
 
-cdef inline void settle_plan(Plan* plan, Plan* rest) noexcept:
-    """Have the job, all of whose operands are entered, walk them in the best order. `rest` has room for what tiles leave over."""
+cdef inline void settle_plan(Plan* plan, Plan* leftover) noexcept:
+    """Have the job, all of whose operands are entered, walk them in the best order. `leftover` has room for what tiles leave over."""
     simplify(plan)
-    tile(plan, rest)
+    tile(plan, leftover)
     settle_access(plan)

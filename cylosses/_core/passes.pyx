@@ -929,8 +929,8 @@ cdef uint64_t run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_w
     for number in range(first, last):
         clear_part(&part, job)
         walk_range(job, number, 0, job.size, &part)
-        if job.rest is not NULL:
-            walk_range(job.rest, number, 0, job.rest.size, &part)
+        if job.leftover is not NULL:
+            walk_range(job.leftover, number, 0, job.leftover.size, &part)
         if part.bad_weight:
             bad_weight[0] = 1
             break
@@ -969,8 +969,8 @@ cdef void run_slice(Job* job, Py_ssize_t number, Part* parts) noexcept nogil:
             run_part(job, number, t, &parts[t])
         for t in range(1, threads):
             merge_part(job, parts, &parts[t])
-    if job.rest is not NULL:
-        walk_range(job.rest, number, 0, job.rest.size, parts)
+    if job.leftover is not NULL:
+        walk_range(job.leftover, number, 0, job.leftover.size, parts)
     job.count += parts.count
     job.bad_weight = job.bad_weight or parts.bad_weight
     if not parts.bad_weight:
@@ -1014,9 +1014,8 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
 
 
 cdef api void run(Job* job) noexcept nogil:
-    cdef cylosses_mode mode = set_default_mode()
+    """Run a job, in the default floating-point mode that the caller has set; worker threads set it themselves."""
     run_in_default_mode(job)
-    restore_mode(mode)
 
 
 cdef inline floating evaluate_as(const Job* job, Quantity quantity, floating residual) noexcept nogil:
