@@ -151,7 +151,8 @@ def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
 setup(
     ext_modules=cythonize(
         [build_of_the_loops(name, flags) for name, flags in levels().items()]
-        + [extension("_core.dispatch", "cylosses/_core/dispatch.pyx"), extension("capi", "cylosses/capi.pyx")],
+        + [extension("_core.dispatch", "cylosses/_core/dispatch.pyx"), extension("capi", "cylosses/capi.pyx")]
+        + [extension("_views.functions", "cylosses/_views/functions.pyx")],
         compiler_directives=DIRECTIVES,
         include_path=["cylosses/_core"],
         build_dir="build",
