@@ -35,6 +35,8 @@ EXACT_FLAGS = {
 }
 # gcc makes `rep stos` of loops that clear a small buffer, which takes longer to start than to run; clang does not know the option.
 GCC_FLAGS = ["-fno-tree-loop-distribute-patterns"]
+# For modules without loops that are worth it: they come out by a sixth smaller.
+SMALL = ["-O2"] if os.name == "posix" else []
 # For `make sanitize`: every access outside of an object and all undefined behaviour is reported while the modules run. They come
 # last: Python's own flags often have -fwrapv, under which signed overflow is no finding, but is undefined as soon as CFLAGS is set,
 # since setuptools drops them then. Conversions of floating-point numbers to integers that lack the room are apart from the rest.
@@ -152,7 +154,7 @@ setup(
     ext_modules=cythonize(
         [build_of_the_loops(name, flags) for name, flags in levels().items()]
         + [extension("_core.dispatch", "cylosses/_core/dispatch.pyx"), extension("capi", "cylosses/capi.pyx")]
-        + [extension("_views.functions", "cylosses/_views/functions.pyx")],
+        + [extension("_views.functions", "cylosses/_views/functions.pyx", SMALL)],
         compiler_directives=DIRECTIVES,
         include_path=["cylosses/_core"],
         build_dir="build",

@@ -8,7 +8,7 @@
 #         gradient_and_hessian(HUBER, 1.0, MEAN, MM_CURVATURE, input, target, gradient_out, hessian_out, weight)
 #
 # Compile with `include_dirs=[cylosses.get_include()]`. The guide is docs/c-api.md; the functions have the same names and arguments in
-# Python, with docstrings, in views.pyx. What all of them have in common:
+# Python, with docstrings, in views.py. What all of them have in common:
 #
 # - input, target and weight are contiguous, may be read-only, and have one shape and one dtype; outputs (*_out) have that dtype, too.
 #   An output may be one of the inputs; apart from that, outputs overlap nothing. A weight that is None counts each element once.
@@ -21,8 +21,10 @@
 # Decisions, with their reasons:
 #
 # a. The functions are inline, and so compiled into the module that calls them: no memoryview is passed from one module to another, which
-#    would tie both to one version of Cython. They only note pointers and lengths in a Request on the stack. `run_request`, compiled
-#    once, checks it, calls the function of capi that it asks for and raises exceptions. That takes about 5 ns, and callers stay small.
+#    would tie both to one version of Cython, and no module of cylosses mentions one, which would take 100 kB of Cython's code for it.
+#    This file goes with views.py therefore, not with a module of its own. The functions only note pointers and lengths in a Request on
+#    the stack. `run_request`, compiled once in _views/functions.pyx, checks it, calls the function of capi that it asks for and raises
+#    exceptions. That takes some 10 ns, and callers stay small.
 # b. Callers have the layout of a Request compiled in. Whoever changes it renames `run_request`, so that a module that was compiled with
 #    the old one fails at import, not in a call.
 # c. Values are returned as double, which holds each float32: of a function that returns a fused type, Cython cannot tell an error by the

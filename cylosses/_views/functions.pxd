@@ -1,5 +1,4 @@
-# What cylosses.views calls of its compiled module. There are no memoryviews here: Cython's support of them is 100 kB of each module that
-# mentions one.
+# What the inline functions of cylosses/views.pxd call.
 
 cimport cython
 from cpython.pythread cimport PyThread_type_lock

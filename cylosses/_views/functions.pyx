@@ -1,6 +1,6 @@
-"""The compiled module of `cylosses.views`: what its functions for Cython call, and its functions for Python."""
-# The Python functions take buffers by the protocol itself, not as arguments of a fused type, which would be compiled once for each
-# dtype, take longer (some 100 ns each, and as much to find the dtype), and raise errors that name no argument.
+"""The compiled module of `cylosses.views`: what its functions for Cython call, and what runs its functions for Python."""
+# Python's arguments are taken by the buffer protocol itself, not as memoryviews of a fused type: those take 100 ns each and as much to
+# find the dtype, raise errors that name no argument, and bring 100 kB of Cython's own code into the module.
 
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release
@@ -50,16 +50,17 @@ cdef int refuse(const Request* request, int status) except -1 with gil:
         which, other = find_misaligned(request), -1
     expected = expected_shape(request, which)
 
-    from cylosses._views.refusals import Array as Described, explain
+    from cylosses._views.refusals import explain
+    arrays = []
+    for i in range(ARRAYS):
+        arrays.append((<size_t> request.arrays[i].data, request.arrays[i].rows, request.arrays[i].columns))
     raise explain(
-        status, (<bytes> status_message(status)).decode(), request.loss, request.parameter, request.reduction, request.curvature,
-        request.axis, request.n_threads, request.itemsize, request.planar,
-        tuple([Described(<size_t> request.arrays[i].data, request.arrays[i].rows, request.arrays[i].columns) for i in range(ARRAYS)]),
-        (expected.rows, expected.columns), which, other,
+        status, <bytes> status_message(status), request.loss, request.parameter, request.reduction, request.curvature, request.axis,
+        request.n_threads, request.itemsize, request.planar, arrays, (expected.rows, expected.columns), which, other,
     )
 
 
-# ---- the functions, for Python ---------------------------------------------------------------------------------------------------
+# ---- for Python --------------------------------------------------------------------------------------------------------------------
 
 cdef bint take(Request* request, Py_buffer* buffer, int which, source):
     """Enter an argument that is an array; whether it is as it must be."""
@@ -83,11 +84,24 @@ cdef bint take(Request* request, Py_buffer* buffer, int which, source):
     return True
 
 
-cdef double run(
+quantities = VALUE, ELEMENTWISE_VALUE, GRADIENT, VALUE_AND_GRADIENT, GRADIENT_AND_HESSIAN
+
+
+def run(
+    int quantity, loss, parameter, reduction, curvature, axis, n_threads, input, target, weight=None, value=None, gradient=None,
+    hessian=None,
+):
+    """Do what a Python function is asked for; return the value, if it is a single number."""
+    return run_or_add(
+        quantity, loss, parameter, reduction, curvature, axis, n_threads, input, target, weight, value, gradient, hessian, None
+    )
+
+
+cdef double run_or_add(
     int quantity, loss, parameter, reduction, curvature, axis, n_threads, input, target, weight, value, gradient, hessian,
     LossAccumulator total,
 ) except? -1:
-    """Do what a Python function is asked for; return the value, if it is a single number."""
+    """Run a request on Python objects, or add a piece to an accumulator."""
     cdef Request request
     cdef Py_buffer buffers[6]
     cdef int which = 0
@@ -118,323 +132,154 @@ cdef double run(
     return request.result
 
 
-def value(loss, parameter, reduction, input, target, weight=None, n_threads=1):
-    """Return the exact sum or mean of a loss, rounded once.
+# ---- sums that grow --------------------------------------------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    loss : LossCode
-        A loss, as `cylosses.capi.LossCode` numbers them.
-    parameter : float
-        Its parameter; 0 for a loss without one.
-    reduction : Reduction
-        `cylosses.capi.Reduction.MEAN` or ``SUM``.
-    input, target : buffer of shape (n,)
-        C-contiguous, of float32 or float64, the same for both.
-    weight : buffer of shape (n,), optional
-        Finite, not negative. Weight 0 removes an element, even a NaN; weight k counts it k times.
-    n_threads : int, optional
-        At most so many threads; 0: as many as `cylosses.set_num_threads` allows.
+@cython.final
+@cython.auto_pickle(False)     # so that pickling is an error
+cdef class LossAccumulator:
+    """An exact sum or mean that is built up from pieces of any loss, with the bits of a single call over all of them.
 
-    Returns
-    -------
-    float
-        Rounded to the dtype of the arrays. The sum of nothing is 0, its mean NaN.
-
-    Raises
-    ------
-    TypeError
-        If an argument is of the wrong type or an array of the wrong dtype.
-    ValueError
-        If a loss, a parameter or another number is not one of those above, an array has the wrong shape or layout, a weight is
-        negative, infinite or NaN, or an output overlaps another array without being the same as an input.
-
-    Notes
-    -----
-    With the differences :math:`d_i` of input and target, the sum is :math:`\\sum_i w_i L(d_i)`, the mean that over
-    :math:`\\sum_i w_i`. The formulas :math:`L` and their sources are in the docstrings of the functions of `cylosses`, such as
-    `cylosses.huber_loss`, which give the same bits.
+    `cylosses.StreamingLoss` is the same for arrays of any kind, and can be stored; this one is for compiled code. Threads may share
+    one; faster is one for each thread, merged at the end.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from cylosses import views
     >>> from cylosses.capi import LossCode, Reduction
-    >>> input, target = np.array([1.5, 2.0, 0.5]), np.array([1.0, 10.0, 0.5])
-    >>> views.value(LossCode.SMOOTH_L1, 1.0, Reduction.MEAN, input, target)
-    2.5416666666666665
-    >>> views.value(LossCode.SMOOTH_L1, 1.0, Reduction.SUM, input, target, weight=np.array([2.0, 0.0, 1.0]))
-    0.25
+    >>> from cylosses.views import LossAccumulator
+    >>> total = LossAccumulator()
+    >>> total.update(LossCode.SMOOTH_L1, 1.0, np.array([1.5, 2.0]), np.array([1.0, 10.0]))
+    >>> total.update(LossCode.SMOOTH_L1, 1.0, np.array([0.5]), np.array([0.5]))
+    >>> total.compute(), total.compute(Reduction.SUM), total.count
+    (2.5416666666666665, 7.625, 3)
     """
-    return run(VALUE, loss, parameter, reduction, 0, None, n_threads, input, target, weight, None, None, None, None)
+
+    def __cinit__(self):
+        self.state, self.lock = accumulator_new(), PyThread_allocate_lock()
+        if self.state is NULL or self.lock is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        accumulator_free(self.state)
+        if self.lock is not NULL:
+            PyThread_free_lock(self.lock)
+
+    @property
+    def count(self):
+        """Number of elements so far that count: those of weight 0 do not."""
+        cdef uint64_t found
+        with nogil:
+            found = self.elements()
+        return found
+
+    def update(self, loss, parameter, input, target, weight=None, n_threads=1):
+        """Add the losses of one piece. If it raises, nothing was added.
+
+        Parameters
+        ----------
+        loss, parameter, input, target, weight, n_threads
+            As of `value`. Pieces may be of several losses and of both dtypes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `value`; also a ValueError if more than 2**63 - 1 elements came together.
+        """
+        run_or_add(UPDATE, loss, parameter, <int> MEAN, 0, None, n_threads, input, target, weight, None, None, None, self)
+
+    cdef int add(self, Request* request) except -1 nogil:
+        cdef int status = check_shapes(request)
+        if status == OK:
+            PyThread_acquire_lock(self.lock, WAIT_LOCK)
+            status = add_line(request, self.state)
+            if status == OK:
+                self.narrow |= request.itemsize == 4
+                self.wide |= request.itemsize == 8
+            PyThread_release_lock(self.lock)
+        return OK if status == OK else refuse(request, status)
+
+    cdef uint64_t elements(self) noexcept nogil:
+        """Number of elements so far that count."""
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        cdef uint64_t found = accumulator_count(self.state)
+        PyThread_release_lock(self.lock)
+        return found
+
+    cpdef int merge(self, LossAccumulator other) except -1 nogil:
+        """Add what another accumulator holds; it stays as it is.
+
+        Parameters
+        ----------
+        other : LossAccumulator
+            May be this one itself, which counts everything twice.
+
+        Raises
+        ------
+        ValueError
+            If more than 2**63 - 1 elements came together.
+        """
+        # Through a copy, so that no thread ever holds two locks.
+        cdef Accumulator* copy = NULL if other is None else accumulator_new()
+        cdef Request nothing = new_request(UPDATE, 0, 0, MEAN, 0, 1, 8)
+        cdef int status
+        cdef bint narrow, wide
+        if copy is NULL:
+            return refuse_other(other is None)
+        PyThread_acquire_lock(other.lock, WAIT_LOCK)
+        status = accumulator_merge(copy, other.state)
+        narrow, wide = other.narrow, other.wide
+        PyThread_release_lock(other.lock)
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        status = accumulator_merge(self.state, copy)
+        if status == OK:
+            self.narrow |= narrow
+            self.wide |= wide
+        PyThread_release_lock(self.lock)
+        accumulator_free(copy)
+        return OK if status == OK else refuse(&nothing, status)
+
+    cpdef double compute(self, int reduction=<int> MEAN) except? -1 nogil:
+        """Return the sum or mean so far, rounded once; more may follow.
+
+        Parameters
+        ----------
+        reduction : Reduction, optional
+            `cylosses.capi.Reduction.MEAN` or ``SUM``.
+
+        Returns
+        -------
+        float
+            Rounded to float32 if all pieces were of float32. The sum of nothing is 0, its mean NaN.
+
+        Raises
+        ------
+        ValueError
+            If `reduction` is neither.
+        """
+        cdef Request request = new_request(UPDATE, 0, 0, reduction, 0, 1, 8)
+        cdef float narrow = 0
+        cdef int status
+        cdef bint single
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        single = self.narrow and not self.wide
+        if single:
+            status = accumulator_finish_float32(self.state, reduction, &narrow)
+        else:
+            status = accumulator_finish_float64(self.state, reduction, &request.result)
+        PyThread_release_lock(self.lock)
+        if status != OK:
+            refuse(&request, status)
+        return widened(narrow) if single else request.result
+
+    cpdef void reset(self) noexcept nogil:
+        """Forget all pieces."""
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        accumulator_clear(self.state)
+        self.narrow = self.wide = False
+        PyThread_release_lock(self.lock)
 
 
-def elementwise_value(loss, parameter, input, target, value_out, weight=None, n_threads=1):
-    """Write weight times loss of each element.
-
-    Parameters
-    ----------
-    value_out : buffer of shape (n,)
-        Takes the losses. May be one of the inputs itself.
-    loss, parameter, input, target, weight, n_threads
-        As of `value`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import LossCode
-    >>> input, target = np.array([1.5, 2.0, 0.5]), np.array([1.0, 10.0, 0.5])
-    >>> views.elementwise_value(LossCode.SMOOTH_L1, 1.0, input, target, input)
-    >>> input
-    array([0.125, 7.5  , 0.   ])
-    """
-    run(ELEMENTWISE_VALUE, loss, parameter, MEAN, 0, None, n_threads, input, target, weight, value_out, None, None, None)
-
-
-def gradient(loss, parameter, reduction, input, target, gradient_out, weight=None, n_threads=1):
-    """Write the gradient of the sum or mean with respect to the input.
-
-    Parameters
-    ----------
-    gradient_out : buffer of shape (n,)
-        Takes the gradient with respect to `input`. May be one of the inputs itself.
-    loss, parameter, reduction, input, target, weight, n_threads
-        As of `value`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import LossCode, Reduction
-    >>> input, target = np.array([1.5, 2.0, 0.5]), np.array([1.0, 10.0, 0.5])
-    >>> gradient_out = np.empty(3)
-    >>> views.gradient(LossCode.SMOOTH_L1, 1.0, Reduction.SUM, input, target, gradient_out)
-    >>> gradient_out
-    array([ 0.5, -1. ,  0. ])
-    """
-    run(GRADIENT, loss, parameter, reduction, 0, None, n_threads, input, target, weight, None, gradient_out, None, None)
-
-
-def value_and_gradient(loss, parameter, reduction, input, target, gradient_out, weight=None, n_threads=1):
-    """Return the sum or mean and write its gradient, from one pass over the arrays.
-
-    Parameters
-    ----------
-    gradient_out : buffer of shape (n,)
-        Takes the gradient with respect to `input`. May be one of the inputs itself.
-    loss, parameter, reduction, input, target, weight, n_threads
-        As of `value`.
-
-    Returns
-    -------
-    float
-        As `value`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import LossCode, Reduction
-    >>> input, target = np.array([1.5, 2.0, 0.5]), np.array([1.0, 10.0, 0.5])
-    >>> gradient_out = np.empty(3)
-    >>> views.value_and_gradient(LossCode.SMOOTH_L1, 1.0, Reduction.SUM, input, target, gradient_out)
-    7.625
-    >>> gradient_out
-    array([ 0.5, -1. ,  0. ])
-    """
-    return run(VALUE_AND_GRADIENT, loss, parameter, reduction, 0, None, n_threads, input, target, weight, None, gradient_out, None, None)
-
-
-def gradient_and_hessian(
-    loss, parameter, reduction, curvature, input, target, gradient_out, hessian_out, weight=None, n_threads=1
-):
-    """Write gradient and diagonal of the Hessian of the sum or mean, from one pass over the arrays.
-
-    Parameters
-    ----------
-    curvature : Curvature
-        `cylosses.capi.Curvature`: the second derivative itself, the bound of IRLS, or ones.
-    gradient_out : buffer of shape (n,)
-        Takes the gradient with respect to `input`. May be one of the inputs itself.
-    hessian_out : buffer of shape (n,)
-        Takes the diagonal of the Hessian. May be another of the inputs.
-    loss, parameter, reduction, input, target, weight, n_threads
-        As of `value`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import Curvature, LossCode, Reduction
-    >>> input, target = np.array([1.5, 2.0, 0.5]), np.array([1.0, 10.0, 0.5])
-    >>> gradient_out, hessian_out = np.empty((2, 3))
-    >>> codes = LossCode.SMOOTH_L1, 1.0, Reduction.SUM, Curvature.MM_CURVATURE
-    >>> views.gradient_and_hessian(*codes, input, target, gradient_out, hessian_out)
-    >>> hessian_out
-    array([1.   , 0.125, 1.   ])
-    """
-    run(GRADIENT_AND_HESSIAN, loss, parameter, reduction, curvature, None, n_threads, input, target, weight, None, gradient_out, hessian_out, None)
-
-
-def value_along_axis(loss, parameter, reduction, axis, input, target, value_out, weight=None, n_threads=1):
-    """Write the exact sum or mean of each row or column.
-
-    Each has the bits of `value` on that row or column alone.
-
-    Parameters
-    ----------
-    axis : int
-        The axis that is summed over: 1 or -1 for a result for each row, 0 or -2 for one for each column.
-    value_out : buffer of shape (rows,) or (columns,)
-        Takes a value for each row or column. Overlaps no other array.
-    loss, parameter, reduction, input, target, weight, n_threads
-        As of `value`, but arrays have the shape (rows, columns).
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value`; also if `axis` is none of those.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import LossCode, Reduction
-    >>> input, target = np.array([[3.0, 1.0], [1.0, 5.0]]), np.zeros((2, 2))
-    >>> value_out = np.empty(2)
-    >>> views.value_along_axis(LossCode.L1, 0.0, Reduction.MEAN, 1, input, target, value_out)
-    >>> value_out
-    array([2., 3.])
-    """
-    run(VALUE, loss, parameter, reduction, 0, axis, n_threads, input, target, weight, value_out, None, None, None)
-
-
-def gradient_along_axis(loss, parameter, reduction, axis, input, target, gradient_out, weight=None, n_threads=1):
-    """Write the gradients of the sums or means of rows or columns.
-
-    Each row or column has the bits of `gradient` on it alone.
-
-    Parameters
-    ----------
-    gradient_out : buffer of shape (rows, columns)
-        Takes the gradient with respect to `input`. May be one of the inputs itself.
-    loss, parameter, reduction, axis, input, target, weight, n_threads
-        As of `value_along_axis`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value_along_axis`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import LossCode, Reduction
-    >>> input, target = np.array([[3.0, 1.0], [1.0, 5.0]]), np.zeros((2, 2))
-    >>> gradient_out = np.empty((2, 2))
-    >>> views.gradient_along_axis(LossCode.L1, 0.0, Reduction.MEAN, 1, input, target, gradient_out)
-    >>> gradient_out
-    array([[0.5, 0.5],
-           [0.5, 0.5]])
-    """
-    run(GRADIENT, loss, parameter, reduction, 0, axis, n_threads, input, target, weight, None, gradient_out, None, None)
-
-
-def value_and_gradient_along_axis(
-    loss, parameter, reduction, axis, input, target, value_out, gradient_out, weight=None, n_threads=1
-):
-    """Write sum or mean and its gradient for each row or column, from one pass over the arrays.
-
-    Each has the bits of `value_and_gradient` on that row or column alone.
-
-    Parameters
-    ----------
-    value_out : buffer of shape (rows,) or (columns,)
-        Takes a value for each row or column. Overlaps no other array.
-    gradient_out : buffer of shape (rows, columns)
-        Takes the gradient with respect to `input`. May be one of the inputs itself.
-    loss, parameter, reduction, axis, input, target, weight, n_threads
-        As of `value_along_axis`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value_along_axis`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import LossCode, Reduction
-    >>> input, target = np.array([[3.0, 1.0], [1.0, 5.0]]), np.zeros((2, 2))
-    >>> value_out = np.empty(2)
-    >>> views.value_and_gradient_along_axis(LossCode.L1, 0.0, Reduction.SUM, 0, input, target, value_out, input)
-    >>> value_out, input
-    (array([4., 6.]), array([[1., 1.],
-           [1., 1.]]))
-    """
-    run(VALUE_AND_GRADIENT, loss, parameter, reduction, 0, axis, n_threads, input, target, weight, value_out, gradient_out, None, None)
-
-
-def gradient_and_hessian_along_axis(
-    loss, parameter, reduction, curvature, axis, input, target, gradient_out, hessian_out, weight=None, n_threads=1
-):
-    """Write gradient and diagonal of the Hessian of the sum or mean of each row or column.
-
-    Each has the bits of `gradient_and_hessian` on that row or column alone.
-
-    Parameters
-    ----------
-    curvature : Curvature
-        `cylosses.capi.Curvature`: the second derivative itself, the bound of IRLS, or ones.
-    gradient_out : buffer of shape (rows, columns)
-        Takes the gradient with respect to `input`. May be one of the inputs itself.
-    hessian_out : buffer of shape (rows, columns)
-        Takes the diagonal of the Hessian. May be another of the inputs.
-    loss, parameter, reduction, axis, input, target, weight, n_threads
-        As of `value_along_axis`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value_along_axis`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cylosses import views
-    >>> from cylosses.capi import Curvature, LossCode, Reduction
-    >>> input, target = np.array([[3.0, 1.0], [1.0, 5.0]]), np.zeros((2, 2))
-    >>> gradient_out, hessian_out = np.empty((2, 2, 2))
-    >>> codes = LossCode.MSE, 0.0, Reduction.MEAN, Curvature.EXACT_CURVATURE, 0
-    >>> views.gradient_and_hessian_along_axis(*codes, input, target, gradient_out, hessian_out)
-    >>> gradient_out
-    array([[3., 1.],
-           [1., 5.]])
-    """
-    run(GRADIENT_AND_HESSIAN, loss, parameter, reduction, curvature, axis, n_threads, input, target, weight, None, gradient_out, hessian_out, None)
-
-
-include "accumulator.pxi"
+cdef int refuse_other(bint is_none) except -1 with gil:
+    if is_none:
+        raise TypeError("other must be a LossAccumulator, got None")
+    raise MemoryError

@@ -1,6 +1,6 @@
 """What exceptions of `cylosses.views` say: which argument is wrong, what it was, and what is accepted.
 
-The compiled module refuses; it knows the status, or that a buffer or a number is not what it takes. Here is found out why, and said.
+The compiled module refuses: it knows a status, or that a buffer or a number is not what it takes. Here is found out why.
 """
 
 import ctypes
@@ -17,14 +17,6 @@ NAMES = ("input", "target", "weight", "value_out", "gradient_out", "hessian_out"
 BAD_SHAPE, BAD_AXIS = -1, -2  # statuses beside those of the C level
 
 
-class Array(NamedTuple):
-    """An array of a request."""
-
-    address: int
-    rows: int  # -1: None
-    columns: int
-
-
 class Request(NamedTuple):
     """What was asked for, and the number of the array that is refused, and of another one that it overlaps, or -1."""
 
@@ -36,13 +28,13 @@ class Request(NamedTuple):
     n_threads: int
     itemsize: int
     planar: bool
-    arrays: tuple[Array, ...]
+    arrays: list[tuple[int, int, int]]  # address, rows (-1: None), columns
     expected: tuple[int, int]  # shape of the refused array
     which: int
     other: int
 
 
-def explain(status: int, message: str, *fields: Any) -> ValueError:
+def explain(status: int, message: bytes, *fields: Any) -> ValueError:
     """Return the exception for a status, whose message in general words is given."""
     request = Request(*fields)
     said = {
@@ -56,7 +48,7 @@ def explain(status: int, message: str, *fields: Any) -> ValueError:
         BAD_SHAPE: lambda: shape(request),
         BAD_AXIS: lambda: f"axis must be 0, 1, -1 or -2, got {request.axis}",
     }.get(status)
-    return ValueError(said() if said else message)
+    return ValueError(said() if said else message.decode())
 
 
 def choice(name: str, accepted: type[IntEnum], got: int) -> str:
@@ -70,8 +62,9 @@ def parameter(request: Request) -> str:
     if not parameter_name:
         return f"parameter must be 0, since {name} has none, got {request.parameter}"
     nothing = np.empty(0, f"f{request.itemsize}")
+    setting: dict[str, Any] = {parameter_name: request.parameter}
     try:
-        LOSSES[name](**{parameter_name: request.parameter})(nothing, nothing)
+        LOSSES[name](**setting)(nothing, nothing)
     except ValueError as error:
         return f"parameter is not valid for {name}: {error}"
     return f"parameter is not valid for {name}, got {request.parameter}"
@@ -79,9 +72,9 @@ def parameter(request: Request) -> str:
 
 def shape(request: Request) -> str:
     array, dimensions = request.arrays[request.which], 2 if request.planar and NAMES[request.which] != "value_out" else 1
-    if array.rows < 0:
+    if array[1] < 0:
         return f"{NAMES[request.which]} must be an array, got None"
-    return f"{NAMES[request.which]} must have shape {request.expected[:dimensions]}, got {array[1:][:dimensions]}"
+    return f"{NAMES[request.which]} must have shape {request.expected[:dimensions]}, got {array[1 : 1 + dimensions]}"
 
 
 def place(request: Request) -> str:
@@ -95,7 +88,7 @@ def bad_weight(request: Request) -> str:
     """The first bad weight, and where it is."""
     address, *dimensions = request.arrays[NAMES.index("weight")]
     memory = (ctypes.c_char * (dimensions[0] * dimensions[1] * request.itemsize)).from_address(address)
-    weights = np.frombuffer(memory, f"f{request.itemsize}").reshape(dimensions if request.planar else -1)
+    weights = np.frombuffer(memoryview(memory), f"f{request.itemsize}").reshape(dimensions if request.planar else -1)
     found = np.argwhere(~((weights >= 0) & (weights < np.inf)))
     return f", got {weights[tuple(found[0])]} at {found[0].tolist()}" if len(found) else ""
 

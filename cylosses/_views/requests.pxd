@@ -1,6 +1,6 @@
 # What cylosses.views asks of cylosses.capi: a call with its arrays, how their shapes and places are checked, and how it is run.
 #
-# views.pxd and the Python functions of views.pyx fill in a Request; views.pyx checks and runs it. The rules for losses, parameters,
+# The functions of views.pxd and views.py fill in a Request; functions.pyx checks and runs it. The rules for losses, parameters,
 # weights and threads, and those for places in memory of arrays of one dimension, are capi's: here are the rules that pointers cannot
 # have, about shapes, and what is true of two dimensions alone. Results of an axis are those of capi's functions on one row or column
 # after the other; columns are copied to contiguous memory for it, one at a time.
@@ -263,11 +263,11 @@ cdef inline void copy_strided(
 
 
 cdef inline int run_rows(const Request* request) noexcept nogil:
-    cdef Py_ssize_t row, n = request.arrays[INPUT].columns
+    cdef Py_ssize_t _, n = request.arrays[INPUT].columns
     cdef Slice line = all_of(request)
     cdef int which, status = OK
     line.n = n
-    for row in range(request.arrays[INPUT].rows):
+    for _ in range(request.arrays[INPUT].rows):
         status = call(request, &line)
         if status != OK:
             break
