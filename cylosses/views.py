@@ -330,12 +330,7 @@ def gradient_along_axis(
     gradient_out : buffer of shape (rows, columns)
         Takes the gradient with respect to `input`. May be one of the inputs itself.
     loss, parameter, reduction, axis, input, target, weight, n_threads
-        As of `value_along_axis`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value_along_axis`.
+        As of `value_along_axis`; errors are the same, too.
 
     Examples
     --------
@@ -375,12 +370,7 @@ def value_and_gradient_along_axis(
     gradient_out : buffer of shape (rows, columns)
         Takes the gradient with respect to `input`. May be one of the inputs itself.
     loss, parameter, reduction, axis, input, target, weight, n_threads
-        As of `value_along_axis`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value_along_axis`.
+        As of `value_along_axis`; errors are the same, too.
 
     Examples
     --------
@@ -423,12 +413,7 @@ def gradient_and_hessian_along_axis(
     hessian_out : buffer of shape (rows, columns)
         Takes the diagonal of the Hessian. May be another of the inputs.
     loss, parameter, reduction, axis, input, target, weight, n_threads
-        As of `value_along_axis`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `value_along_axis`.
+        As of `value_along_axis`; errors are the same, too.
 
     Examples
     --------
