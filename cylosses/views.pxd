@@ -41,20 +41,18 @@ from cylosses._views.requests cimport (
 from cylosses.capi cimport MEAN
 
 
-@cython.boundscheck(False)
-@cython.wraparound(False)
-@cython.initializedcheck(False)
 cdef inline void enter(Request* request, int which, const floating[::1] view) noexcept nogil:
     if view is not None:
-        request.arrays[which].data, request.arrays[which].rows = <void*> &view[0], view.shape[0]
+        with cython.boundscheck(False):     # there may be no element; as a decorator, this is not heeded in a pxd
+            request.arrays[which].data = <void*> &view[0]
+        request.arrays[which].rows = view.shape[0]
 
 
-@cython.boundscheck(False)
-@cython.wraparound(False)
-@cython.initializedcheck(False)
 cdef inline void enter_plane(Request* request, int which, const floating[:, ::1] view) noexcept nogil:
     if view is not None:
-        request.arrays[which].data, request.arrays[which].rows = <void*> &view[0, 0], view.shape[0]
+        with cython.boundscheck(False):
+            request.arrays[which].data = <void*> &view[0, 0]
+        request.arrays[which].rows = view.shape[0]
         request.arrays[which].columns = view.shape[1]
 
 

@@ -5,6 +5,7 @@
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release
 from cpython.exc cimport PyErr_Clear
+from cpython.number cimport PyNumber_Index      # Cython alone would cut 1.5 to 1
 from cpython.pythread cimport (
     WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
 )
@@ -106,9 +107,12 @@ cdef double run_or_add(
     cdef Py_buffer buffers[6]
     cdef int which = 0
     try:
-        request = new_request(quantity, loss, parameter, reduction, curvature, n_threads, 0)
+        request = new_request(
+            quantity, PyNumber_Index(loss), parameter, PyNumber_Index(reduction), PyNumber_Index(curvature),
+            PyNumber_Index(n_threads), 0,
+        )
         if axis is not None:
-            request.planar, request.axis = True, axis
+            request.planar, request.axis = True, PyNumber_Index(axis)
     except (TypeError, OverflowError):
         from cylosses._views.refusals import bad_number
         raise bad_number(

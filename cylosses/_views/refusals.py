@@ -96,15 +96,17 @@ def bad_weight(request: Request) -> str:
 def bad_number(**given: Any) -> Exception:
     """Return the exception for the first of the arguments that is no number of its kind."""
     for name, value in given.items():
-        try:
-            number = 0 if value is None else float(value) if name == "parameter" else operator.index(value)
-        except (TypeError, ValueError):
-            return TypeError(f"{name} must be {'a number' if name == 'parameter' else 'an integer'}, got {type(value).__name__}")
-        except OverflowError:
-            return ValueError(f"{name} is out of range")
-        if name != "parameter" and abs(number) >= 2**31:
-            return ValueError(f"{name} is out of range, got {number}")
-    return TypeError("loss, reduction, curvature, axis and n_threads must be integers, parameter a number")
+        if name == "parameter":
+            if not any(hasattr(value, special) for special in ("__float__", "__index__")):
+                return TypeError(f"parameter must be a number, got {type(value).__name__}")
+        elif not (name == "axis" and value is None):
+            try:
+                number = operator.index(value)
+            except TypeError:
+                return TypeError(f"{name} must be an integer, got {type(value).__name__}")
+            if not -(2**31) <= number < 2**31:
+                return ValueError(f"{name} is out of range, got {number}")
+    return ValueError("parameter is out of range")
 
 
 def bad_buffer(which: int, source: Any, itemsize: int, dimensions: int) -> Exception:

@@ -78,15 +78,16 @@ cdef int fit_one(
     double[::1] fitted, double[::1] gradient, double[::1] hessian, double[:, ::1] matrix, double[::1] change, double* loss,
 ) except -1 nogil:
     """Fit one target; return the number of steps. An error of cylosses is an exception, here and in whoever calls."""
-    cdef int steps
-    for steps in range(max_iter):
+    cdef int steps = 0
+    while steps < max_iter:
+        steps += 1
         multiply(x, w, fitted)
         gradient_and_hessian(HUBER, delta, MEAN, MM_CURVATURE, fitted, y, gradient, hessian, weight)
         if not step(x, gradient, hessian, matrix, change, w) > tol:
             break
     multiply(x, w, fitted)
     loss[0] = value(HUBER, delta, MEAN, fitted, y, weight)
-    return steps + 1
+    return steps
 
 
 def fit(
