@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 DEBUG = os.environ.get("CYLOSSES_DEBUG", "0") not in ("", "0")
 SANITIZE = os.environ.get("CYLOSSES_SANITIZE", "0") not in ("", "0")
 # What surrounds the loops.
-MODULES = ("_core.builds", "_core.totals", "_core.call", "capi")
+MODULES = ("_core.builds", "_core.totals", "_core.call", "capi", "_views.functions")
 WANTED_BUILDS = os.environ.get("CYLOSSES_BUILDS", "").split()
 
 DIRECTIVES = {

@@ -23,7 +23,7 @@ from tools.compile_lines import copy_sources, recorded
 
 ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
 # The modules around the loops, the first of which picks the build.
-SMALL = ("builds", "totals", "call", "capi")
+SMALL = ("builds", "totals", "call", "capi", "functions")
 # What sets each module apart: options that name an instruction set or a vector width. Those around the loops have none.
 MACHINE_OPTIONS = dict.fromkeys(SMALL, []) | (
     {

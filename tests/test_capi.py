@@ -717,7 +717,7 @@ def test_the_c_of_the_guide(language, tmp_path):
 
 @needs_compiler
 def test_the_cython_of_the_guide(tmp_path, rng):
-    (cython,), (setup,) = blocks("Cython", "cython"), blocks("Cython", "python")
+    (cython,), (setup,) = blocks("Cython: pointers", "cython"), blocks("Cython: pointers", "python")
     (tmp_path / "score.pyx").write_text(cython)
     (tmp_path / "setup.py").write_text(setup)
     build([sys.executable, "setup.py", "build_ext", "--inplace"], tmp_path)

@@ -268,7 +268,7 @@ def main() -> int:
     wrong = excused = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        copy_sources(folder, empty=("builds", "totals", "call", "capi"))
+        copy_sources(folder, empty=("builds", "totals", "call", "capi", "functions"))
         lines = {build: arguments for build, arguments in recorded(folder).items() if build.startswith("passes")}
         for build in options.builds or lines:
             source = folder / lines[build][lines[build].index("-c") + 1]

@@ -6,10 +6,12 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython cimport floating
 from libc.stdint cimport uint64_t
 
+from cylosses cimport views as typed
 from cylosses._core.job cimport Operand, PlainJob, Run, enter, settle_memory, start_plain_job, want_sum
 from cylosses.capi cimport (
-    MEAN, OK, SUM, elementwise_value_float32, elementwise_value_float64, gradient_float32, gradient_float64, import_cylosses,
-    value_and_gradient_float32, value_and_gradient_float64, value_float32, value_float64,
+    MEAN, MM_CURVATURE, OK, SUM, elementwise_value_float32, elementwise_value_float64, gradient_and_hessian_float64,
+    gradient_float32, gradient_float64, import_cylosses, value_and_gradient_float32, value_and_gradient_float64, value_float32,
+    value_float64,
 )
 
 import_cylosses()
@@ -185,3 +187,56 @@ cdef inline int call_typed(Call self, const floating* x, floating* result, int t
         if gradient is NULL:
             return value_float64(loss, parameter, self.reduction, x, y, NULL, n, threads, result)
         return value_and_gradient_float64(loss, parameter, self.reduction, x, y, NULL, n, threads, result, gradient)
+
+
+cdef class Views:
+    """Functions of cylosses.views beside those on pointers, on the same float64 arrays: seconds of one call of each."""
+    cdef const double[::1] x, y, weight
+    cdef double[::1] gradient, hessian
+
+    def __init__(self, x, y, weight, gradient, hessian):
+        self.x, self.y, self.weight, self.gradient, self.hessian = x, y, weight, gradient, hessian
+
+    def time(self, str function, bint views, int loss, double parameter, Py_ssize_t repeat):
+        """Seconds of one call."""
+        cdef const double[::1] x = self.x, y = self.y, weight = self.weight
+        cdef double[::1] gradient = self.gradient, hessian = self.hessian
+        cdef const double* w = NULL if weight is None else <const double*> &weight[0]
+        cdef double* g = &gradient[0]
+        cdef double* h = &hessian[0]
+        cdef int which = ("value", "value_and_gradient", "gradient_and_hessian").index(function)
+        cdef Py_ssize_t _, n = x.shape[0]
+        cdef int wrong = 0
+        cdef double start, result
+        with nogil:
+            start = native_seconds()
+            for _ in range(repeat):
+                if which == 0 and views:
+                    result = typed.value(loss, parameter, MEAN, x, y, weight)
+                elif which == 0:
+                    wrong |= value_float64(loss, parameter, MEAN, &x[0], &y[0], w, n, 1, &result)
+                elif which == 1 and views:
+                    result = typed.value_and_gradient(loss, parameter, MEAN, x, y, gradient, weight)
+                elif which == 1:
+                    wrong |= value_and_gradient_float64(loss, parameter, MEAN, &x[0], &y[0], w, n, 1, &result, g)
+                elif views:
+                    typed.gradient_and_hessian(loss, parameter, MEAN, MM_CURVATURE, x, y, gradient, hessian, weight)
+                else:
+                    wrong |= gradient_and_hessian_float64(loss, parameter, MEAN, MM_CURVATURE, &x[0], &y[0], w, n, 1, g, h)
+            start = native_seconds() - start
+        if wrong:
+            raise ValueError("the C level refuses the call")
+        return start / repeat
+
+
+def time_taking(array, Py_ssize_t repeat):
+    """Seconds that it takes to make a memoryview of an array, and to give it back."""
+    cdef const double[::1] view
+    cdef Py_ssize_t _
+    cdef double start = native_seconds()
+    cdef Py_ssize_t size = 0
+    for _ in range(repeat):
+        view = array
+        size += view.shape[0]
+    start = native_seconds() - start
+    return start / repeat if size else 0

@@ -1,4 +1,4 @@
-"""Penalised linear regression under any loss of cylosses, by coordinate descent on the C level of cylosses.
+"""Penalised linear regression under any loss of cylosses, by coordinate descent on `cylosses.views`.
 
 For each target y, a column of Y, it looks for the coefficients w and the intercept b that minimise
 
@@ -13,53 +13,39 @@ from cylosses.capi import LossCode
 
 from cython.parallel cimport prange
 from libc.math cimport fabs, sqrt
-from libc.stdlib cimport free, malloc
 
-from cylosses.capi cimport MEAN, MM_CURVATURE, OK, gradient_and_hessian_float64, import_cylosses, status_message, value_float64
-
-import_cylosses()
+from cylosses.capi cimport MEAN, MM_CURVATURE
+from cylosses.views cimport gradient_and_hessian, value
 
 cdef struct Problem:
     int loss
     double parameter
     double l1               # factors of the penalties
     double l2
-    const double* x         # column after column
-    Py_ssize_t n
-    Py_ssize_t features
     int max_iter
     double tol
 
-cdef struct Solution:
-    double* coef            # one a feature
-    double* intercept
-    double* fitted          # X w + b, one an observation
-    double* loss
-    int* iterations
-    double* gradient        # room for one an observation
-    double* hessian
 
-
-cdef inline double dot(const double* x, const double* y, Py_ssize_t n) noexcept nogil:
+cdef inline double dot(const double[::1] x, const double[::1] y) noexcept nogil:
     cdef double total = 0
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(x.shape[0]):
         total += x[i] * y[i]
     return total
 
 
-cdef inline double weighted_square(const double* x, const double* weight, Py_ssize_t n) noexcept nogil:
+cdef inline double weighted_square(const double[::1] x, const double[::1] weight) noexcept nogil:
     cdef double total = 0
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(x.shape[0]):
         total += weight[i] * x[i] * x[i]
     return total
 
 
-cdef inline double sum_of(const double* x, Py_ssize_t n) noexcept nogil:
+cdef inline double sum_of(const double[::1] x) noexcept nogil:
     cdef double total = 0
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(x.shape[0]):
         total += x[i]
     return total
 
@@ -68,62 +54,51 @@ cdef inline double shrink(double v, double by) noexcept nogil:
     return v - by if v > by else (v + by if v < -by else 0)
 
 
-cdef double sweep(const Problem* problem, Solution* solution) noexcept nogil:
-    """Minimise the parabola along one coordinate after the other; return the largest change of the fit, as its root mean square."""
-    cdef Py_ssize_t i, j, n = problem.n
-    cdef double* gradient = solution.gradient       # of the parabola, where the fit has come to
-    cdef const double* hessian = solution.hessian
-    cdef const double* x
+cdef double sweep(
+    const Problem* problem, const double[:, ::1] x, const double[::1] hessian, double[::1] gradient, double[::1] coef,
+    double* intercept, double[::1] fitted,
+) noexcept nogil:
+    """Minimise the parabola along one coordinate after the other; return the largest change of the fit, as its root mean square.
+
+    `x` has a row for each feature. `gradient` is kept that of the parabola where the fit has come to.
+    """
+    cdef Py_ssize_t i, j, n = x.shape[1]
     cdef double curvature, old, step, largest = 0
-    for j in range(problem.features):
-        x = problem.x + j * n
-        curvature = weighted_square(x, hessian, n)
+    for j in range(x.shape[0]):
+        curvature = weighted_square(x[j], hessian)
         if curvature == 0:
             continue
-        old = solution.coef[j]
-        solution.coef[j] = shrink(curvature * old - dot(x, gradient, n), problem.l1) / (curvature + problem.l2)
-        step = solution.coef[j] - old
+        old = coef[j]
+        coef[j] = shrink(curvature * old - dot(x[j], gradient), problem.l1) / (curvature + problem.l2)
+        step = coef[j] - old
         if step != 0:
             for i in range(n):
-                solution.fitted[i] += step * x[i]
-                gradient[i] += hessian[i] * step * x[i]
-            largest = max(largest, fabs(step) * sqrt(dot(x, x, n) / n))
-    curvature = sum_of(hessian, n)
+                fitted[i] += step * x[j, i]
+                gradient[i] += hessian[i] * step * x[j, i]
+            largest = max(largest, fabs(step) * sqrt(dot(x[j], x[j]) / n))
+    curvature = sum_of(hessian)
     if curvature > 0:
-        step = -sum_of(gradient, n) / curvature
-        solution.intercept[0] += step
+        step = -sum_of(gradient) / curvature
+        intercept[0] += step
         for i in range(n):
-            solution.fitted[i] += step
+            fitted[i] += step
         largest = max(largest, fabs(step))
     return largest
 
 
-cdef int descend(const Problem* problem, const double* y, Solution solution) noexcept nogil:
-    """Solve for one target, from where the solution is; return a status of cylosses."""
-    cdef int status
-    for solution.iterations[0] in range(1, problem.max_iter + 1):
-        status = gradient_and_hessian_float64(
-            problem.loss, problem.parameter, MEAN, MM_CURVATURE, solution.fitted, y, NULL, problem.n, 1,
-            solution.gradient, solution.hessian,
-        )
-        if status != OK:
-            return status
-        if sweep(problem, &solution) <= problem.tol:
+cdef int descend(
+    const Problem* problem, const double[:, ::1] x, const double[::1] y, double[::1] gradient, double[::1] hessian,
+    double[::1] coef, double* intercept, double[::1] fitted, double* loss,
+) except -1 nogil:
+    """Solve for one target, from where the solution is; return the number of sweeps. What cylosses refuses is an exception."""
+    cdef int sweeps = 0
+    while sweeps < problem.max_iter:
+        sweeps += 1
+        gradient_and_hessian(problem.loss, problem.parameter, MEAN, MM_CURVATURE, fitted, y, gradient, hessian)
+        if sweep(problem, x, hessian, gradient, coef, intercept, fitted) <= problem.tol:
             break
-    return value_float64(problem.loss, problem.parameter, MEAN, solution.fitted, y, NULL, problem.n, 1, solution.loss)
-
-
-cdef int solve(
-    const Problem* problem, const double* y, double* coef, double* intercept, double* fitted, double* loss, int* iterations
-) noexcept nogil:
-    """Solve for one target in memory of its own; -1 if there is none."""
-    cdef double* room = <double*> malloc(2 * problem.n * sizeof(double))
-    cdef Solution solution = Solution(coef, intercept, fitted, loss, iterations, room, room + problem.n)
-    cdef int status = -1
-    if room is not NULL:
-        status = descend(problem, y, solution)
-    free(room)
-    return status
+    loss[0] = value(problem.loss, problem.parameter, MEAN, fitted, y)
+    return sweeps
 
 
 def fit(
@@ -136,28 +111,25 @@ def fit(
     epsilon_insensitive) take many iterations. Returns a dict of arrays: `coef` of shape (targets, features), `intercept`, `loss`
     (the exact mean) and `iterations` of shape (targets,), `fitted` of the shape of y.
     """
-    cdef double[::1, :] columns = np.asfortranarray(x, dtype=np.float64)
-    cdef double[::1, :] targets = np.asfortranarray(y, dtype=np.float64)
-    cdef Py_ssize_t n = columns.shape[0], features = columns.shape[1], outputs = targets.shape[1], k
+    cdef double[:, ::1] features = np.ascontiguousarray(np.transpose(x), dtype=np.float64)
+    cdef double[:, ::1] targets = np.ascontiguousarray(np.transpose(y), dtype=np.float64)
+    cdef Py_ssize_t n = features.shape[1], outputs = targets.shape[0], k
     if loss.upper() not in LossCode.__members__:
         raise ValueError(f"loss must be one of {', '.join(LossCode.__members__).lower()}, got {loss!r}")
-    if targets.shape[0] != n or n == 0 or features == 0:
-        raise ValueError(f"x and y need as many observations, at least one, and a feature; got {n}, {targets.shape[0]}, {features}")
-    cdef double[:, ::1] coef = np.zeros((outputs, features))
+    if targets.shape[1] != n or n == 0 or features.shape[0] == 0:
+        raise ValueError(
+            f"x and y need as many observations, at least one, and a feature; got {n}, {targets.shape[1]}, {features.shape[0]}"
+        )
+    cdef double[:, ::1] coef = np.zeros((outputs, features.shape[0])), fitted = np.zeros((outputs, n))
+    cdef double[:, ::1] gradient = np.empty((outputs, n)), hessian = np.empty((outputs, n))
     cdef double[::1] intercept = np.zeros(outputs), losses = np.zeros(outputs)
-    cdef double[::1, :] fitted = np.zeros((n, outputs), order="F")
-    cdef int[::1] iterations = np.zeros(outputs, np.intc), status = np.zeros(outputs, np.intc)
-    cdef Problem problem = Problem(
-        LossCode[loss.upper()], parameter, alpha * l1_ratio, alpha * (1 - l1_ratio), &columns[0, 0], n, features, max_iter, tol
-    )
+    cdef int[::1] iterations = np.zeros(outputs, np.intc)
+    cdef Problem problem = Problem(LossCode[loss.upper()], parameter, alpha * l1_ratio, alpha * (1 - l1_ratio), max_iter, tol)
     for k in prange(outputs, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        status[k] = solve(&problem, &targets[0, k], &coef[k, 0], &intercept[k], &fitted[0, k], &losses[k], &iterations[k])
-    for k in range(outputs):
-        if status[k] < 0:
-            raise MemoryError
-        if status[k] != OK:
-            raise ValueError(status_message(status[k]).decode())
+        iterations[k] = descend(
+            &problem, features, targets[k], gradient[k], hessian[k], coef[k], &intercept[k], fitted[k], &losses[k]
+        )
     return {
         "coef": np.asarray(coef), "intercept": np.asarray(intercept), "loss": np.asarray(losses),
-        "iterations": np.asarray(iterations), "fitted": np.asarray(fitted),
+        "iterations": np.asarray(iterations), "fitted": np.asarray(fitted).T,
     }

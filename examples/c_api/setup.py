@@ -22,7 +22,7 @@ setup(
                 extra_link_args=OPENMP if sys.platform == "linux" else [],
             )
         ],
-        # Where capi.pxd is. Cython looks in site-packages by itself; this finds editable installations, too.
+        # Where views.pxd is. Cython looks in site-packages by itself; this finds editable installations, too.
         include_path=[str(Path(INCLUDE).parents[1])],
         build_dir="build",
         compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},

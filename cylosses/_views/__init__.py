@@ -1,0 +1,1 @@
+"""What `cylosses.views` needs: requests, their checks, and the compiled functions."""
