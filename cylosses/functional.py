@@ -19,6 +19,7 @@ _BETA = float("1.0")
 
 _SMOOTH_L1 = SmoothL1Loss._code
 _SETTINGS = ("size_average", "reduce", "reduction", "beta")
+_PLAIN = frozenset({"reduction", "beta"})  # those of them that are no flags
 
 
 class SmoothL1LossOptions(TypedDict, total=False):
@@ -30,17 +31,25 @@ class SmoothL1LossOptions(TypedDict, total=False):
     beta: Number
 
 
+@builds.in_default_mode
 def _differ(a: object, b: object) -> bool:
     return not (a is b or np.array_equal(a, b))  # type: ignore[arg-type]
 
 
-@builds.in_default_mode
 def _documented_settings(
     size_average: object, reduce: object, reduction: object, beta: object, options: object
 ) -> tuple[str, object]:
     """Return (reduction, beta) from any of the documented call shapes of smooth_l1_loss."""
     if type(size_average) is str and reduction is _REDUCTION and beta is _BETA and options is None:
         return size_average, _BETA if reduce is None else reduce  # (input, target, reduction, beta), nothing given twice
+    mapping = options if size_average is None else size_average
+    if (
+        type(mapping) is dict
+        and mapping.keys() <= _PLAIN
+        and (size_average is None or options is None)
+        and (reduce is None and reduction is _REDUCTION and beta is _BETA)
+    ):
+        return mapping.get("reduction", _REDUCTION), mapping.get("beta", _BETA)  # (input, target, options), likewise
     given: list[tuple[str, object]] = []
     mappings = [] if options is None else [options]
     if isinstance(size_average, str):  # (input, target, reduction, beta)
