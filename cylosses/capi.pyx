@@ -39,13 +39,13 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
 from cylosses._core.dispatch cimport MAX_THREADS, evaluate_loss, factor_by_count, fits, is_loss, round_into, run_job
-from cylosses._core.exact cimport Exact, add_count, clear, merge
 from cylosses._core.factor cimport set_factor
 from cylosses._core.job cimport (
     DERIVATIVE, FLOAT32, FLOAT64, IRLS_WEIGHT, SECOND_DERIVATIVE, VALUE, VALUES, WEIGHTS, Operand, PlainJob, Quantity, enter,
     rounded_parameter, start_plain_job, want_sum,
 )
 from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, merge
 
 cdef extern from *:
     """
@@ -286,8 +286,8 @@ cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) 
 
 cdef struct State:
     # What an Accumulator really is.
-    Exact total
-    Exact weights           # of the elements that have one
+    Superaccumulator total
+    Superaccumulator weights           # of the elements that have one
     uint64_t unweighted     # elements that have none, which count as weight 1
     uint64_t count
 
@@ -356,7 +356,7 @@ cdef int accumulator_merge(Accumulator* accumulator, const Accumulator* other) n
 cdef int finish(const Accumulator* accumulator, int reduction, floating* result) noexcept nogil:
     cdef const State* state = <const State*> accumulator
     cdef int storage = FLOAT32 if floating is float else FLOAT64
-    cdef Exact divisor
+    cdef Superaccumulator divisor
     if reduction != SUM and reduction != MEAN:
         return BAD_REDUCTION
     if state is NULL or not is_array(result):

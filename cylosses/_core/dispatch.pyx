@@ -18,7 +18,7 @@ from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from cylosses._core.exact cimport BIAS, LIMBS, Bits64, Exact, add_count, clear, finish, make_magnitude, merge, power_of_two
+from cylosses._core.bits cimport Bits64, power_of_two
 from cylosses._core.factor cimport MODERATE, Factor, factor_of_digits, factor_over, factor_over_count, moderated, set_factor
 from cylosses._core.formulas cimport is_costly, is_known
 from cylosses._core.job cimport (
@@ -26,8 +26,12 @@ from cylosses._core.job cimport (
     UINT8, UINT16, UINT32, UINT64, UNIT_CURVATURE, VALUES, WEIGHTS, Evaluate, Job, Operand, PlainJob, Run, enter,
     enter_mask, rounded_parameter, settle_memory, start_job, start_plain_job, want_sum,
 )
+from cylosses._core.memory.storage cimport format_of
+from cylosses._core.memory.streaming cimport CACHE_LINE
+from cylosses._core.memory.strided cimport read_strided, write_strided
 from cylosses._core.mode cimport cylosses_mode, held, restore_mode, set_default_mode
-from cylosses._core.staging cimport CACHE_LINE, format_of, put_run, take_run
+from cylosses._core.summation.rounding cimport round_quotient
+from cylosses._core.summation.superaccumulator cimport BIAS, LIMBS, Superaccumulator, add_count, clear, make_magnitude, merge
 
 cdef extern from "numpy/arrayobject.h":
     object scalar_from "PyArray_Scalar"(void* data, cnp.PyArray_Descr* dtype, object base)
@@ -81,10 +85,10 @@ def available_builds():
     """Builds of the loops that are installed and that this CPU runs, best first: instruction set to module name."""
     found = {}
     for level in range(cpu_level(), 1, -1):
-        if find_spec(f"cylosses._core.passes_v{level}"):
-            found[f"x86-64-v{level}"] = f"passes_v{level}"
-    if find_spec("cylosses._core.passes"):
-        found["baseline"] = "passes"
+        if find_spec(f"cylosses._core.loops_v{level}"):
+            found[f"x86-64-v{level}"] = f"loops_v{level}"
+    if find_spec("cylosses._core.loops"):
+        found["baseline"] = "loops"
     return found
 
 
@@ -216,7 +220,7 @@ cdef Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
     """What derivatives are multiplied with: dividend / count, in the default floating-point mode; 0 for no elements."""
     cdef cylosses_mode mode = set_default_mode()
     cdef Factor factor
-    cdef Exact divisor
+    cdef Superaccumulator divisor
     dividend = held(dividend)
     factor.high, factor.low, factor.exponent = dividend / <double> count, 0, 0
     if count >> 53 == 0 and power_of_two(-MODERATE) <= fabs(factor.high) <= power_of_two(MODERATE):
@@ -288,24 +292,24 @@ cdef void run_from_python(Job* job):
 
 # ---- exact totals ----------------------------------------------------------------------------------------------------------------
 
-cdef void round_into(const Exact* total, const Exact* divisor, int storage, char* result) noexcept nogil:
+cdef void round_into(const Superaccumulator* total, const Superaccumulator* divisor, int storage, char* result) noexcept nogil:
     """Write RN(total / divisor), or RN(total) if divisor is NULL; both keep their values."""
-    cdef Exact copy = total[0]              # rounding spends what it rounds
-    cdef Exact divisor_copy
-    cdef Exact* divisor_of_copy = NULL
+    cdef Superaccumulator copy = total[0]              # rounding spends what it rounds
+    cdef Superaccumulator divisor_copy
+    cdef Superaccumulator* divisor_of_copy = NULL
     cdef cylosses_mode mode = set_default_mode()        # subnormal results too
     cdef double v
     if divisor is not NULL:
         divisor_copy = divisor[0]
         divisor_of_copy = &divisor_copy
-    v = finish(&copy, 1, divisor_of_copy, format_of(storage))
-    put_run(storage, result, 0, False, 1, &v)
+    v = round_quotient(&copy, 1, divisor_of_copy, format_of(storage))
+    write_strided(storage, result, 0, False, 1, &v)
     restore_mode(mode)
 
 
 cdef class ExactSum:
     """An exact sum, the integer state behind `StreamingLoss`. Jobs add to it; who shares one with others changes it no more."""
-    cdef Exact exact
+    cdef Superaccumulator exact
 
     def __cinit__(self):
         clear(&self.exact)
@@ -313,7 +317,7 @@ cdef class ExactSum:
     def plus(self, ExactSum other):
         """The sum of both, which keep their values."""
         cdef ExactSum total = ExactSum()
-        cdef Exact copy = other.exact
+        cdef Superaccumulator copy = other.exact
         total.exact = self.exact
         merge(&total.exact, &copy)
         return total
@@ -330,7 +334,7 @@ cdef class ExactSum:
 
     def parts(self):
         """(n, exponent, special): the sum is n * 2**exponent, n odd or both 0; special has the bits of Special in exact.pxd."""
-        cdef Exact copy = self.exact
+        cdef Superaccumulator copy = self.exact
         cdef bint negative = make_magnitude(&copy)
         cdef int k
         n = 0
@@ -1050,7 +1054,7 @@ def factor(cnp.ndarray grad_output, unsigned long long count):
     cdef cylosses_mode mode
     if grad_output is not None:
         mode = set_default_mode()
-        take_run(
+        read_strided(
             storage_of(grad_output.dtype), <char*> cnp.PyArray_DATA(grad_output), 0, cnp.PyArray_ISBYTESWAPPED(grad_output), 1, &dividend
         )
         dividend = held(dividend)

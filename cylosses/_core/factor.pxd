@@ -7,25 +7,11 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from cylosses._core.exact cimport Bits64, Exact, clear, deposit, divide_large, make_magnitude, power_of_two
+from cylosses._core.bits cimport Bits64, power_of_two
+from cylosses._core.error_free cimport two_product
 from cylosses._core.job cimport Job
-
-cdef extern from *:
-    """
-    #include <math.h>
-    /* What the rounding of the product p = a b lost: exact both ways, where neither a nor b nor p is tiny or huge. */
-    #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-    #define CYLOSSES_PRODUCT_REST(a, b, p) fma(a, b, -(p))
-    #else
-    static inline double cylosses_product_rest(double a, double b, double p) {      /* Dekker */
-        double c = 134217729.0 * a, d = 134217729.0 * b;
-        double a_high = c - (c - a), b_high = d - (d - b), a_low = a - a_high, b_low = b - b_high;
-        return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
-    }
-    #define CYLOSSES_PRODUCT_REST(a, b, p) cylosses_product_rest(a, b, p)
-    #endif
-    """
-    double lost_by_product "CYLOSSES_PRODUCT_REST"(double a, double b, double product) noexcept nogil
+from cylosses._core.summation.division cimport divide_large
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear, deposit, make_magnitude
 
 cdef enum:
     # Factors and weights whose exponents are no further from 0 are moderate: products of two, and their last places, are normal numbers.
@@ -86,9 +72,9 @@ cdef inline Factor factor_of_digits(uint64_t digits, int unit, bint sticky, bint
     return moderated(-high if negative else high, -low if negative else low, unit + 63)
 
 
-cdef inline Factor factor_over(double dividend, Exact* divisor) noexcept nogil:
+cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexcept nogil:
     """dividend / divisor, to 64 bits; 0 for the divisor 0, which has no elements to be multiplied. Leaves the divisor's magnitude."""
-    cdef Exact numerator
+    cdef Superaccumulator numerator
     cdef uint64_t digits
     cdef int unit = 0
     cdef bint sticky = False, negative
@@ -110,8 +96,9 @@ cdef inline void set_factor(Job* job, Factor factor) noexcept nogil:
 
 cdef inline double times_weight(double factor, double low, double weight) noexcept nogil:
     """(factor + low) * weight, rounded once, of moderate numbers."""
-    cdef double product = factor * weight
-    return product + (lost_by_product(factor, weight, product) + low * weight)
+    cdef double product_low
+    cdef double product = two_product(factor, weight, &product_low)
+    return product + (product_low + low * weight)
 
 
 cdef inline double times_factor(double derivative, double factor, int exponent) noexcept nogil:

@@ -20,7 +20,7 @@
 from cython cimport floating
 from libc.math cimport HUGE_VAL, fabs, fabsf, sqrt, sqrtf
 
-from cylosses._core.exact cimport FRACTION, Bits64, exponent, power_of_two
+from cylosses._core.bits cimport FRACTION, Bits64, exponent_of, power_of_two
 
 
 cdef extern from *:
@@ -171,7 +171,7 @@ cdef inline double finite_or_zero(double v) noexcept nogil:
 cdef inline double scale_of(double parameter) noexcept nogil:
     """The power of two that takes a normal parameter to between 2**-30 and 2**-29, a subnormal one to 2**-81 at least, and the largest
     (by 2**-1022, the least normal number) to below 4, with all errors. There, powers and their last places are normal numbers."""
-    cdef int e = -30 - exponent(parameter)
+    cdef int e = -30 - exponent_of(parameter)
     return power_of_two(e if e > -1022 else -1022)
 
 
@@ -207,7 +207,7 @@ cdef inline bint has_exact_inverse(double beta, bint single) noexcept nogil:
 cdef inline SmoothL1PowerOfTwo make_smooth_l1_power_of_two(double beta) noexcept nogil:
     cdef SmoothL1PowerOfTwo loss
     loss.beta = beta
-    loss.inverse = power_of_two(-exponent(beta))        # a division takes as long as a small part of a block
+    loss.inverse = power_of_two(-exponent_of(beta))        # a division takes as long as a small part of a block
     return loss
 
 

@@ -2,8 +2,9 @@
 
 from libc.stdint cimport uint64_t
 
-from cylosses._core.exact cimport Bits64, Exact
+from cylosses._core.bits cimport Bits64
 from cylosses._core.mode cimport cylosses_mode, held, restore_mode, set_default_mode
+from cylosses._core.summation.superaccumulator cimport Superaccumulator
 
 cdef enum:
     MAX_DIMS = 65           # NumPy's limit, and one: there is always an inner dimension
@@ -99,8 +100,8 @@ cdef struct Job:
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
     Operand dividend        # one element a slice, seen at the job's shape; or no data: 1
-    Exact* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
-    Exact* weights
+    Superaccumulator* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
+    Superaccumulator* weights
     uint64_t count          # out: elements selected
 
     int threads

@@ -19,10 +19,15 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from cylosses._core.exact cimport (
-    BLOCK, LANES, PART, Bins, Bits32, Exact, Spread, Tally, add_block, add_count, add_part, add_to_bins, clear, clear_bins, clear_tally,
-    close_bins, close_tally, deposit_product, finish, measure, merge, power_of_two,
-)
+from cylosses._core.bits cimport Bits32, power_of_two
+from cylosses._core.error_free cimport float_to_odd, product_to_odd
+from cylosses._core.summation.bins cimport BLOCK, QUARTER, Bins, add_to_bins, clear_bins, close_bins
+from cylosses._core.summation.block cimport add_block, add_quarter
+from cylosses._core.summation.columns cimport ColumnSums, clear_column_sums, deposit_column_sums
+from cylosses._core.summation.exponent_range cimport ExponentRange, measure
+from cylosses._core.summation.lanes cimport LANES
+from cylosses._core.summation.rounding cimport round_quotient
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, deposit_product, merge
 from cylosses._core.factor cimport (
     MODERATE, Factor, factor_over, factor_over_count, significand_of, times_factor, times_weight,
 )
@@ -36,11 +41,16 @@ from cylosses._core.job cimport (
     SECOND_DERIVATIVE, SUM_OF_VALUES, UINT16, UINT8, UNIT_CURVATURE, VALUE, VALUES, WEIGHTS, Job, Operand, Quantity,
 )
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
-from cylosses._core.staging cimport (
-    CACHE_LINE, SHORT_RUN, Place, copy_lines_past_cache, copy_place, finish_stores, float_to_odd, format_of, gather,
-    gather_differences, has_direct_runs, has_far_runs, has_turned_rows, has_wide_integers, locate, narrowed, prefetch, product_to_odd,
-    put_run, run_length, scatter, seek, size_of, skip, slice_start, take_run,
+from cylosses._core.memory.gather cimport gather, gather_differences, has_wide_integers
+from cylosses._core.memory.half cimport narrowed
+from cylosses._core.memory.position cimport (
+    SHORT_ROW, Position, copy_position, has_contiguous_rows, has_distant_rows, has_transposed_rows, left_in_row, locate, seek, skip,
+    slice_start,
 )
+from cylosses._core.memory.scatter cimport scatter
+from cylosses._core.memory.storage cimport format_of, size_of
+from cylosses._core.memory.streaming cimport CACHE_LINE, copy_lines_past_cache, fence_stores, prefetch
+from cylosses._core.memory.strided cimport read_strided, write_strided
 
 cdef extern from *:
     """
@@ -104,12 +114,12 @@ cdef extern from *:
 # ---- what a thread has summed ----------------------------------------------------------------------------------------------------
 
 cdef struct Part:
-    Exact total
-    Exact weights
-    Tally tally             # what total still lacks, as the next two
+    Superaccumulator total
+    Superaccumulator weights
+    ColumnSums tally             # what total still lacks, as the next two
     Bins of_total
     Bins of_rests           # the last places of products, which have a grid of their own
-    Tally tally_of_weights
+    ColumnSums tally_of_weights
     Bins of_weights
     uint64_t count
     bint bad_weight
@@ -117,13 +127,13 @@ cdef struct Part:
 
 cdef inline void clear_part(Part* part, const Job* job) noexcept nogil:
     clear(&part.total)
-    clear_tally(&part.tally)
+    clear_column_sums(&part.tally)
     clear_bins(&part.of_total)
     clear_bins(&part.of_rests)
     clear_bins(&part.of_weights)
     if job.weight.data is not NULL:
         clear(&part.weights)
-        clear_tally(&part.tally_of_weights)
+        clear_column_sums(&part.tally_of_weights)
     part.count = 0
     part.bad_weight = False
 
@@ -201,17 +211,17 @@ cdef void sum_loss(Loss loss, const Pair* pair, Py_ssize_t n, Part* part, const 
     """Whole parts."""
     cdef const floating* input = <const floating*> pair.input
     cdef const floating* target = <const floating*> pair.target
-    cdef floating terms[PART]
+    cdef floating terms[QUARTER]
     cdef Py_ssize_t _
-    for _ in range(n // PART):
+    for _ in range(n // QUARTER):
         if pair.input_ahead or pair.target_ahead:
-            prefetch(<const char*> input + pair.input_ahead, PART * sizeof(floating))
-            prefetch(<const char*> target + pair.target_ahead, PART * sizeof(floating))
-        fill_units(loss, VALUE, input, target, 1, <floating*> terms, PART)
-        if not add_part(&part.total, &part.of_total, &part.tally, <floating*> terms):
-            add_to_bins(&part.total, &part.of_total, <floating*> terms, PART)
-        input += PART
-        target += PART
+            prefetch(<const char*> input + pair.input_ahead, QUARTER * sizeof(floating))
+            prefetch(<const char*> target + pair.target_ahead, QUARTER * sizeof(floating))
+        fill_units(loss, VALUE, input, target, 1, <floating*> terms, QUARTER)
+        if not add_quarter(&part.total, &part.of_total, &part.tally, <floating*> terms):
+            add_to_bins(&part.total, &part.of_total, <floating*> terms, QUARTER)
+        input += QUARTER
+        target += QUARTER
 
 
 cdef void loop_over(Loss loss, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n, Part* part) noexcept nogil:
@@ -285,7 +295,7 @@ cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline const floating* stage(
-    const Job* job, const Operand* operand, char* data, Py_ssize_t start, const Place* here, const Place* next, Py_ssize_t n,
+    const Job* job, const Operand* operand, char* data, Py_ssize_t start, const Position* here, const Position* next, Py_ssize_t n,
     floating* buffer, Py_ssize_t* ahead
 ) noexcept nogil:
     """Elements start .. start + n, the first of which lies at the place `here`, as a contiguous array: in place if possible."""
@@ -293,7 +303,7 @@ cdef inline const floating* stage(
     ahead[0] = 0
     if operand.direct:
         return <const floating*> data + start
-    if has_direct_runs(job, operand) and run_length(here, job, n) == n:
+    if has_contiguous_rows(job, operand) and left_in_row(here, job, n) == n:
         found = <const floating*> locate(here, job, operand, data)
         if next is not NULL:
             ahead[0] = locate(next, job, operand, data) - <const char*> found
@@ -321,10 +331,10 @@ cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
         unit = job.input.period
     if 0 < job.target.period <= BLOCK and (unit == 0 or job.target.period < unit):
         unit = job.target.period
-    if job.prefetch and unit == 0 and not (has_turned_rows(job, &job.input) or has_turned_rows(job, &job.target)):
+    if job.prefetch and unit == 0 and not (has_transposed_rows(job, &job.input) or has_transposed_rows(job, &job.target)):
         # From memory, staging and computing alternate quickly, so that reading does not pause; the more so where lines hold gaps.
-        limit = PART if has_gaps(job, &job.input) or has_gaps(job, &job.target) else 2 * PART
-    if unit == 0 and 0 < columns <= SHORT_RUN:
+        limit = QUARTER if has_gaps(job, &job.input) or has_gaps(job, &job.target) else 2 * QUARTER
+    if unit == 0 and 0 < columns <= SHORT_ROW:
         unit = columns
         while unit % line and 2 * unit <= limit:
             unit *= 2
@@ -342,11 +352,11 @@ cdef inline bint has_gaps(const Job* job, const Operand* operand) noexcept nogil
 cdef inline bint stop_at_runs(const Job* job) noexcept nogil:
     """Whether blocks are to end where runs of the last dimension do: then they need no staging, and what follows is near."""
     cdef Py_ssize_t run = job.shape[job.ndim - 1]
-    if run < PART or (run % line_of(job) and stores_past_cache(job)):
+    if run < QUARTER or (run % line_of(job) and stores_past_cache(job)):
         return False
     return (
-        (has_direct_runs(job, &job.input) and has_far_runs(job, &job.input))
-        or (has_direct_runs(job, &job.target) and has_far_runs(job, &job.target))
+        (has_contiguous_rows(job, &job.input) and has_distant_rows(job, &job.input))
+        or (has_contiguous_rows(job, &job.target) and has_distant_rows(job, &job.target))
     )
 
 
@@ -398,7 +408,7 @@ cdef void add_products(
     """Add terms * weights exactly, but for terms of weight 0, whatever they are; both are padded."""
     cdef double product[BLOCK]
     cdef double rest[BLOCK]
-    cdef Spread spread
+    cdef ExponentRange spread
     cdef double term
     cdef Py_ssize_t i
     cdef int lost = 0
@@ -427,9 +437,9 @@ cdef void add_products(
 
 cdef void add_values(const Job* job, Part* part, const Pair* pair, Py_ssize_t n, const floating* working_type) noexcept nogil:
     """Add the values of a pair."""
-    cdef floating values[PART]
+    cdef floating values[QUARTER]
     cdef Pair rest = pair[0]
-    cdef Py_ssize_t whole = n // PART * PART
+    cdef Py_ssize_t whole = n // QUARTER * QUARTER
     rest.past_cache = False
     if whole:
         for_loss(job, SUM_OF_VALUES, pair, <floating*> NULL, whole, part)
@@ -646,8 +656,8 @@ cdef void walk(
     cdef bint sum_apart = job.term == VALUES and job.value.data is NULL and job.narrow < 0 and not weighted and not masked
     cdef Py_ssize_t n, i, padded, count, step = step_of(job), first = start, run = job.shape[job.ndim - 1]
     cdef bint end_with_runs = stop_at_runs(job), whole_numbers = has_wide_integers(job)
-    cdef Place here, next
-    cdef const Place* following
+    cdef Position here, next
+    cdef const Position* following
     cdef char* input_data = slice_start(job, &job.input, number)
     cdef char* target_data = slice_start(job, &job.target, number)
     cdef char* weight_data = slice_start(job, &job.weight, number) if weighted else NULL
@@ -678,7 +688,7 @@ cdef void walk(
         values = place_of(job, straight_value, value_data, start, n, <floating*> value_buffer)
         gradients = place_of(job, straight_gradient, gradient_data, start, n, <floating*> gradient_buffer)
         hessians = place_of(job, straight_hessian, hessian_data, start, n, <floating*> hessian_buffer)
-        copy_place(&here, job, &next)
+        copy_position(&here, job, &next)
         skip(&next, job, n)
         following = &next if job.prefetch and start + n < job.size else NULL
         if want_value or want_gradient or want_hessian:
@@ -802,7 +812,7 @@ cdef void walk(
         if hessian_data is not NULL and hessians is <floating*> hessian_buffer:
             scatter(job, &job.hessian, hessian_data, start, &here, n, <floating*> hessians)
         start += n
-        copy_place(&next, job, &here)
+        copy_position(&next, job, &here)
 
 
 cdef void sum_values(
@@ -827,14 +837,14 @@ cdef void sum_weighted_values(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Part* part, const floating* working_type
 ) noexcept nogil:
     """walk() where it comes to no more than this: the sum of weighted values, all operands direct."""
-    cdef floating values[PART]
+    cdef floating values[QUARTER]
     cdef floating padded_weights[LANES]
     cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
     cdef const floating* first_weight = <const floating*> slice_start(job, &job.weight, number)
     cdef const floating* weights
     cdef Pair pair
-    cdef Py_ssize_t n = first_step(job, start, stop, PART), whole, count = 0
+    cdef Py_ssize_t n = first_step(job, start, stop, QUARTER), whole, count = 0
     pair.past_cache = False
     pair.input_ahead = pair.target_ahead = AHEAD if job.bypass_cache else 0
     while start < stop:
@@ -852,7 +862,7 @@ cdef void sum_weighted_values(
             pad(<floating*> values + whole, n - whole)
             add_weighted(job, part, <floating*> values + whole, <floating*> padded_weights, LANES)
         start += n
-        n = stop - start if stop - start < PART else PART
+        n = stop - start if stop - start < QUARTER else QUARTER
 
 
 # ---- slices and threads ----------------------------------------------------------------------------------------------------------
@@ -883,14 +893,14 @@ cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t s
         walk_as(job, number, start, stop, part, <const float*> NULL)
     else:
         walk_as(job, number, start, stop, part, <const double*> NULL)
-    close_tally(&part.total, &part.tally)
+    deposit_column_sums(&part.total, &part.tally)
     close_bins(&part.total, &part.of_total)
     close_bins(&part.total, &part.of_rests)
     close_bins(&part.weights, &part.of_weights)
     if job.weight.data is not NULL:
-        close_tally(&part.weights, &part.tally_of_weights)
+        deposit_column_sums(&part.weights, &part.tally_of_weights)
     if job.bypass_cache:
-        finish_stores()             # before another thread reads the outputs
+        fence_stores()             # before another thread reads the outputs
 
 
 cdef void finish_factor(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
@@ -898,7 +908,7 @@ cdef void finish_factor(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
     cdef double dividend = 1
     cdef Factor factor
     if job.dividend.data is not NULL:
-        take_run(job.dividend.storage, slice_start(job, &job.dividend, number), 0, job.dividend.swapped, 1, &dividend)
+        read_strided(job.dividend.storage, slice_start(job, &job.dividend, number), 0, job.dividend.swapped, 1, &dividend)
     if job.weight.data is NULL and part.count and part.count >> 53 == 0:
         factor = factor_over_count(dividend, part.count)
     else:
@@ -911,13 +921,13 @@ cdef void finish_factor(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
 cdef void finish_slice(Job* job, Py_ssize_t number, Part* part) noexcept nogil:
     """Round the sum of a slice into its place of the result."""
     cdef double v
-    cdef Exact* divisor = &part.weights if job.divide and job.weight.data is not NULL else NULL
+    cdef Superaccumulator* divisor = &part.weights if job.divide and job.weight.data is not NULL else NULL
     if job.factors is not NULL:
         finish_factor(job, number, part)
     if job.result is NULL:          # then run() hands the sums over unrounded
         return
-    v = finish(&part.total, part.count if job.divide else 1, divisor, format_of(job.result_storage))
-    put_run(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
+    v = round_quotient(&part.total, part.count if job.divide else 1, divisor, format_of(job.result_storage))
+    write_strided(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
 
 
 cdef uint64_t run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weight) noexcept nogil:
