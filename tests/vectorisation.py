@@ -27,21 +27,21 @@ from .compile_lines import copy_sources, recorded
 
 DTYPES = ("float", "double")
 QUANTITIES = ("value", "derivative", "second_derivative", "irls_weight")
-LOSSES_SOURCE = Path(__file__).parents[1] / "cylosses" / "_core" / "formulas.pxd"
+LOSSES_SOURCE = Path(__file__).parents[1] / "cylosses" / "_core" / "parameters.pxd"
 
 # The hot loops that do not depend on the loss: function, its specialisations, and what tells its hot loops from others in C.
 ELEMENTS = ("float", "double", "int8_t", "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t")
 HOT = {
     "measure": (DTYPES, ""),
     "smallest_nonzero": (("double",), r"\bfabs\("),  # the rest is once a block
-    "add_narrow_part": (("float",), ""),
+    "add_narrow_quarter": (("float",), ""),
     "add_to_two_bins": (DTYPES, ""),
     "add_wide_block": (DTYPES, ""),
     "fold": (("",), ""),
     "least_word": (("",), ""),
     "sum_columns": (("",), ""),
     "split_columns": (("",), ""),
-    "tally_columns": (("",), ""),
+    "add_columns": (("",), ""),
     "add_products": (DTYPES, r"__pyx_v_product\["),  # the other loop deposits one product after the other
     "are_valid": (DTYPES, ""),
     "weigh_values": (DTYPES, ""),
@@ -49,8 +49,8 @@ HOT = {
     "keep_selected": (DTYPES, ""),
     "narrow_block": (("float",), ""),  # half precision is computed in float32
     "walk": (DTYPES, ""),
-    "take": (tuple(f"{element} to {dtype}" for element in ELEMENTS for dtype in DTYPES), r"\(sizeof\("),  # the unit stride
-    "take_half": (DTYPES, r"__pyx_v_i \* 2\b"),  # float16 at the unit stride
+    "read_elements": (tuple(f"{element} to {dtype}" for element in ELEMENTS for dtype in DTYPES), r"\(sizeof\("),  # the unit stride
+    "read_half": (DTYPES, r"__pyx_v_i \* 2\b"),  # float16 at the unit stride
 }
 
 
@@ -63,14 +63,14 @@ class Loop(NamedTuple):
 
 
 # Loops that are known to stay scalar: build, loop, reason. Whoever mends one takes it out.
-V2, V3, V4 = "passes_v2", "passes_v3", "passes_v4"
+V2, V3, V4 = "loops_v2", "loops_v3", "loops_v4"
 NO_FMA = "fma() is a call of libm below x86-64-v3, which has the instruction"
 NO_LONG = "no instruction converts 64-bit integers below AVX-512"
 KNOWN: dict[tuple[str, Loop], str] = {
     **{(V2, Loop("add_products", dtype)): NO_FMA for dtype in DTYPES},
     (V2, Loop("weigh_values", "float")): NO_FMA,
     **{
-        (build, Loop("take", f"{element} to {dtype}")): NO_LONG
+        (build, Loop("read_elements", f"{element} to {dtype}")): NO_LONG
         for build in (V2, V3)
         for element in ("int64_t", "uint64_t")
         for dtype in DTYPES
@@ -101,7 +101,7 @@ class CFunction:
 
     @property
     def loss(self) -> str:
-        found = re.search(r"formulas_(\w+) __pyx_v_loss\b", self.signature)
+        found = re.search(r"parameters_(\w+) __pyx_v_loss\b", self.signature)
         return found[1] if found else ""
 
     @property
@@ -115,7 +115,7 @@ class CFunction:
 
 def functions(source: Path) -> Iterator[CFunction]:
     """The functions of the generated C that come from Cython functions."""
-    head = re.compile(rf"static .*\b(?:__pyx_fuse_[\d_]*\d)?__pyx_f_\w*?\d(?:{source.stem}|exact|staging)_(\w+)\(.*\) \{{$")
+    head = re.compile(rf"static .*\b(?:__pyx_fuse_[\d_]*\d)?__pyx_f_\w*?\d(?:{"|".join(modules)})_(\w+)\(.*\) \{{$")
     function: CFunction | None = None
     open_loops: list[tuple[str, CLoop]] = []  # with their indentation
     for number, line in enumerate(source.read_text().splitlines(), 1):
@@ -257,7 +257,7 @@ def gcc_version(compiler: list[str]) -> str | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vectorisation", description=__doc__.splitlines()[0])
-    parser.add_argument("builds", nargs="*", metavar="BUILD", help="passes_v3 …; without it, all")
+    parser.add_argument("builds", nargs="*", metavar="BUILD", help="loops_v3 …; without it, all")
     options = parser.parse_args()
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     version = gcc_version(compiler)
@@ -269,7 +269,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_sources(folder, empty=("dispatch", "capi"))
-        lines = {build: arguments for build, arguments in recorded(folder).items() if build.startswith("passes")}
+        lines = {build: arguments for build, arguments in recorded(folder).items() if build.startswith("loops")}
         for build in options.builds or lines:
             source = folder / lines[build][lines[build].index("-c") + 1]
             result = check(source, compile_with_report(compiler, lines[build], folder))

@@ -32,15 +32,18 @@ from cylosses._core.factor cimport (
     MODERATE, Factor, factor_over, factor_over_count, significand_of, times_factor, times_weight,
 )
 from cylosses._core.formulas cimport (
-    CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, derivative, has_exact_inverse, irls_weight, make_charbonnier, make_epsilon_insensitive,
-    make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1,
-    make_smooth_l1_power_of_two, make_tukey, second_derivative, value,
+    CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, derivative, irls_weight,
+    second_derivative, value,
 )
 from cylosses._core.job cimport (
     BFLOAT16, DERIVATIVE, FLOAT16, FLOAT32, GRADIENTS, HESSIANS, INT16, INT8, IRLS_WEIGHT, MM_CURVATURE, SCALED_DERIVATIVE,
     SECOND_DERIVATIVE, SUM_OF_VALUES, UINT16, UINT8, UNIT_CURVATURE, VALUE, VALUES, WEIGHTS, Job, Operand, Quantity,
 )
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._core.parameters cimport (
+    Loss, has_exact_inverse, make_charbonnier, make_epsilon_insensitive, make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile,
+    make_smooth_l1, make_smooth_l1_power_of_two, make_tukey,
+)
 from cylosses._core.memory.gather cimport gather, gather_differences, has_wide_integers
 from cylosses._core.memory.half cimport narrowed
 from cylosses._core.memory.position cimport (
