@@ -48,7 +48,10 @@ HOT = {
     "scale_by": (DTYPES, ""),
     "keep_selected": (DTYPES, ""),
     "narrow_block": (("float",), ""),  # half precision is computed in float32
-    "walk": (DTYPES, ""),
+    "count_selected": (DTYPES, ""),
+    "clear_weights": (DTYPES, ""),
+    "select_weighted": (DTYPES, ""),
+    "set_ones": (DTYPES, ""),
     "read_elements": (tuple(f"{element} to {dtype}" for element in ELEMENTS for dtype in DTYPES), r"\(sizeof\("),  # the unit stride
     "read_half": (DTYPES, r"__pyx_v_i \* 2\b"),  # float16 at the unit stride
 }
@@ -113,14 +116,21 @@ class CFunction:
         return f"{element[1]} to {dtype}" if element else dtype
 
 
+def name_of(mangled: str) -> str:
+    """The name of a function, from the name of its module, with the length before each component, and its own."""
+    while length := re.match(r"\d+", mangled):
+        mangled = mangled[length.end() + int(length[0]) + 1 :]
+    return mangled
+
+
 def functions(source: Path) -> Iterator[CFunction]:
     """The functions of the generated C that come from Cython functions."""
-    head = re.compile(rf"static .*\b(?:__pyx_fuse_[\d_]*\d)?__pyx_f_\w*?\d(?:{"|".join(modules)})_(\w+)\(.*\) \{{$")
+    head = re.compile(r"static .*\b(?:__pyx_fuse_[\d_]*\d)?__pyx_f_(\w+)\(.*\) \{$")
     function: CFunction | None = None
     open_loops: list[tuple[str, CLoop]] = []  # with their indentation
     for number, line in enumerate(source.read_text().splitlines(), 1):
         if found := head.match(line):
-            function = CFunction(found[1], line)
+            function = CFunction(name_of(found[1]), line)
         elif function and line == "}":
             yield function
             function = None
@@ -198,7 +208,7 @@ def hot_loops(function: CFunction) -> Iterator[tuple[Loop, CLoop]]:
         if not loop.innermost:
             continue
         body = "\n".join(loop.body)
-        if function.name == "fill_units":
+        if function.name == "fill_groups":
             quantity = re.search(rf"formulas_({'|'.join(QUANTITIES)})\(", body)
             if quantity:
                 yield Loop(function.loss, function.variant, quantity[1]), loop
