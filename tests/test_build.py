@@ -27,14 +27,14 @@ ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platfor
 # have none.
 MACHINE_OPTIONS = {"dispatch": [], "capi": []} | (
     {
-        "passes_v2": ["-march=x86-64-v2"],
-        "passes_v3": ["-march=x86-64-v3"],
-        "passes_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+        "loops_v2": ["-march=x86-64-v2"],
+        "loops_v3": ["-march=x86-64-v3"],
+        "loops_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
     }
     if ON_X86_LINUX
-    else {"passes": []}
+    else {"loops": []}
 )
-BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("passes")]
+BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("loops")]
 PACKAGE = Path(dispatch.__file__).parents[1]
 
 
@@ -70,7 +70,7 @@ def installed(name):
 def compile_lines(tmp_path_factory):
     """Name of each module to its options that are not Python's own."""
     folder = tmp_path_factory.mktemp("build")
-    copy_sources(folder, empty=("passes", "dispatch", "capi"))
+    copy_sources(folder, empty=("loops", "dispatch", "capi"))
     inherited = set(shlex.split(" ".join(filter(None, sysconfig.get_config_vars("CC", "CFLAGS", "CCSHARED", "BASECFLAGS", "OPT")))))
     return {
         name: [option for option in options if option == "-O3" or option not in inherited]
@@ -114,7 +114,7 @@ def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, comp
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tmp_path):
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    copy_sources(tmp_path, empty=("loops", "dispatch", "capi"))
     refused = frozenset({"-fopenmp", "-fno-tree-loop-distribute-patterns"})
     lines = recorded(tmp_path, refused)
     assert set(lines) == set(MACHINE_OPTIONS)
@@ -124,18 +124,18 @@ def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tm
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_other_machines_have_one_build(tmp_path):
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    copy_sources(tmp_path, empty=("loops", "dispatch", "capi"))
     lines = recorded(tmp_path, machine="aarch64")
-    assert set(lines) == {"passes", "dispatch", "capi"}
+    assert set(lines) == {"loops", "dispatch", "capi"}
     assert all(machine_options(options) == [] and wrong_options(options) == [] for options in lines.values())
-    assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["passes"])
+    assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["loops"])
 
 
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
     """Of -fwrapv, which Python's own flags may have, and -fno-wrapv the last one holds."""
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
+    copy_sources(tmp_path, empty=("loops", "dispatch", "capi"))
     lines = recorded(tmp_path, CYLOSSES_SANITIZE="1")
     assert set(lines) == set(MACHINE_OPTIONS)
     for options in lines.values():
@@ -147,8 +147,8 @@ def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
 @needs_unix_compiler
 @pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
 def test_builds_that_are_not_wanted_are_left_out(tmp_path):
-    copy_sources(tmp_path, empty=("passes", "dispatch", "capi"))
-    assert set(recorded(tmp_path, CYLOSSES_BUILDS="x86-64-v3 x86-64-v2")) == {"passes_v2", "passes_v3", "dispatch", "capi"}
+    copy_sources(tmp_path, empty=("loops", "dispatch", "capi"))
+    assert set(recorded(tmp_path, CYLOSSES_BUILDS="x86-64-v3 x86-64-v2")) == {"loops_v2", "loops_v3", "dispatch", "capi"}
     with pytest.raises(RuntimeError, match="CYLOSSES_BUILDS names builds among x86-64-v2, x86-64-v3, x86-64-v4, not v3"):
         recorded(tmp_path, CYLOSSES_BUILDS="v3")
 
@@ -171,7 +171,7 @@ def test_an_installed_build_carries_its_own_flags(name):
 def test_the_compiler_was_given_the_instruction_set_that_the_name_says(name):
     """The string comes from the compiler's own macros (__AVX2__ …), so it also sees flags of the environment."""
     found = re.findall(rb"\0(x86-64-v[234]|baseline)\0", installed(name).read_bytes())
-    assert found == [b"x86-64-" + name.removeprefix("passes_").encode()]
+    assert found == [b"x86-64-" + name.removeprefix("loops_").encode()]
 
 
 @pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
@@ -181,9 +181,9 @@ def test_the_compiler_was_given_the_instruction_set_that_the_name_says(name):
     [
         ("dispatch", [], ["ymm", "zmm"]),  # it runs before the CPU is known
         ("capi", [], ["ymm", "zmm"]),
-        ("passes_v2", ["xmm"], ["ymm", "zmm"]),
-        ("passes_v3", ["ymm"], ["zmm"]),
-        ("passes_v4", ["zmm"], []),
+        ("loops_v2", ["xmm"], ["ymm", "zmm"]),
+        ("loops_v3", ["ymm"], ["zmm"]),
+        ("loops_v4", ["zmm"], []),
     ],
 )
 def test_the_code_uses_the_vector_registers_of_its_level_and_no_wider_ones(name, used, unused):

@@ -100,6 +100,8 @@ class CFunction:
 
     name: str
     signature: str
+    line: int
+    last_line: int = 0
     loops: list[CLoop] = field(default_factory=list)
 
     @property
@@ -130,8 +132,9 @@ def functions(source: Path) -> Iterator[CFunction]:
     open_loops: list[tuple[str, CLoop]] = []  # with their indentation
     for number, line in enumerate(source.read_text().splitlines(), 1):
         if found := head.match(line):
-            function = CFunction(name_of(found[1]), line)
+            function = CFunction(name_of(found[1]), line, number)
         elif function and line == "}":
+            function.last_line = number
             yield function
             function = None
         elif function and not re.match(r"\s*/?\*", line):  # comments quote the source
@@ -156,6 +159,7 @@ class Report:
     """What gcc says about the loop at each line."""
 
     def __init__(self, path: Path) -> None:
+        self._lines: set[int] = set()
         self._vectorised: Counter[int] = Counter()
         self._library_call: Counter[int] = Counter()
         self._scalar: Counter[int] = Counter()
@@ -165,6 +169,7 @@ class Report:
             if not found:
                 continue
             line, message = int(found[1]), found[2]
+            self._lines.add(line)
             if message.startswith("loop vectorized"):
                 self._vectorised[line] += 1
             elif re.search(r"split to 0 loops and \d+ library calls", message):
@@ -173,6 +178,10 @@ class Report:
                 self._scalar[line] += 1
             elif message.startswith("not vectorized"):
                 self._reasons[line].add(message)
+
+    def compiled(self, function: CFunction) -> bool:
+        """False for an inline function that nothing calls, as some specialisations are: gcc has nothing to say of it."""
+        return not self._lines.isdisjoint(range(function.line, function.last_line))
 
     def is_vector_code(self, loop: CLoop) -> bool:
         """Every copy vectorised, turned into memset or memcpy, or unrolled into an enclosing loop that is."""
@@ -219,7 +228,7 @@ def hot_loops(function: CFunction) -> Iterator[tuple[Loop, CLoop]]:
 def check(source: Path, report: Report) -> dict[Loop, list[str]]:
     """Each hot loop to the reasons why it is not vectorised; none if it is."""
     found: defaultdict[Loop, list[CLoop]] = defaultdict(list)
-    for function in functions(source):
+    for function in filter(report.compiled, functions(source)):
         for name, loop in hot_loops(function):
             found[name].append(loop)
     result = {}

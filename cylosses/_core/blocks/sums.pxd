@@ -114,7 +114,7 @@ cdef inline void add_products(
     cdef double product[BLOCK]
     cdef double low[BLOCK]
     cdef ExponentRange exponents
-    cdef double term
+    cdef double term, product_low
     cdef Py_ssize_t i
     cdef int lost = 0
     if floating is float:
@@ -126,7 +126,8 @@ cdef inline void add_products(
             return
     for i in range(n):
         term = terms[i] if weights[i] != 0 else <floating> 0
-        product[i] = two_product_fma(term, <double> weights[i], &low[i])
+        product[i] = two_product_fma(term, <double> weights[i], &product_low)
+        low[i] = product_low
         lost |= (product[i] == 0) & (term != 0)
     exponents = measure(<double*> product, n)
     # Where a product, or its low word, may have left the range of float64, integers do it.
