@@ -198,3 +198,34 @@ def test_the_code_uses_the_vector_registers_of_its_level_and_no_wider_ones(name,
 def test_build_info_repeats_the_installed_flags():
     name = dispatch.passes.__name__.rpartition(".")[2]
     assert b"\0" + dispatch.build_info()["flags"].encode() + b"\0" in installed(name).read_bytes()
+
+
+FORGOTTEN = """
+from cylosses._core.formulas cimport derivative, irls_weight, second_derivative, value
+from cylosses._core.parameters cimport Forgotten
+
+cdef double all_of_them(Forgotten loss, double d):
+    return value(loss, d) + derivative(loss, d) + second_derivative(loss, d) + irls_weight(loss, d)
+"""
+
+
+@pytest.mark.source_tree
+def test_a_loss_without_its_branches_does_not_compile(tmp_path):
+    """Nor does it take another loss's branch, or 0."""
+    copy_sources(tmp_path, empty=("loops", "dispatch", "capi"))
+    parameters = tmp_path / "cylosses" / "_core" / "parameters.pxd"
+    (tmp_path / "probe.pyx").write_text(FORGOTTEN)
+    command = [sys.executable, "-m", "cython", "-3", "probe.pyx"]
+    text = parameters.read_text()
+    assert text.count("ctypedef fused Loss:\n") == 1
+    parameters.write_text(
+        text.replace("ctypedef fused Loss:\n", "cdef struct Forgotten:\n    double c\n\nctypedef fused Loss:\n    Forgotten\n")
+    )
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert set(re.findall(r"return loss\.lacks_a_branch_in_(\w+)\n", done.stderr)) == {
+        "value",
+        "derivative",
+        "second_derivative",
+        "irls_weight",
+    }

@@ -1,5 +1,5 @@
-# The bits of floating-point numbers. Tricks with them stand for ldexp() and frexp(), which are SSE code in libm: calling that after AVX
-# loops costs microseconds.
+# The bits of floating-point numbers. Tricks with them stand for ldexp() and frexp(), which are SSE code in libm: calling that after
+# AVX loops costs microseconds.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

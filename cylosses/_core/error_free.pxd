@@ -1,6 +1,6 @@
-# Error-free transformations: sums and products of two float64 as a high word, which is the rounded result, and a low word, which is what
-# the rounding lost. Sources: Møller 1965 and Knuth (two_sum), Dekker 1971 (fast_two_sum, two_product), Veltkamp (the splitting), Boldo and
-# Melquiond 2008 (rounding to odd).
+# Error-free transformations: sums and products of two float64 as a high word, which is the rounded result, and a low word, which is
+# what the rounding lost. Sources: Møller 1965 and Knuth (two_sum), Dekker 1971 (fast_two_sum, two_product), Veltkamp (the
+# splitting), Boldo and Melquiond 2008 (rounding to odd).
 
 cimport cython
 from libc.math cimport fma
@@ -11,7 +11,8 @@ from cylosses._core.bits cimport Bits32, Bits64
 cdef extern from *:
     """
     #include <math.h>
-    /* The low word of a * b, whose high word is p: exact both ways if the low word is no subnormal, and a, b, p are below 2**996. */
+    /* The low word of a * b, whose high word is p: exact either way if it is no subnormal, a and b are below 2**996 in magnitude,
+       and p is finite. */
     #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     #define CYLOSSES_PRODUCT_LOW(a, b, p) fma(a, b, -(p))
     #else
@@ -46,7 +47,7 @@ cdef inline double fast_two_sum(double a, double b, double* low) noexcept nogil:
 
 
 cdef inline double two_product(double a, double b, double* low) noexcept nogil:
-    """a * b = high + low, if low is no subnormal, and a, b and high are below 2**996 in magnitude."""
+    """a * b = high + low, if low is no subnormal, a and b are below 2**996 in magnitude, and high is finite."""
     cdef double high = a * b
     low[0] = product_low(a, b, high)
     return high

@@ -1,19 +1,21 @@
-# ALL the maths: per loss four functions of one residual: value, derivative, second derivative, and the IRLS weight psi(d)/d that bounds
-# the curvature from above.
+# ALL the maths: per loss four functions of one residual: value, derivative, second derivative, and the IRLS weight psi(d)/d that
+# bounds the curvature from above.
 #
 # Decisions, with their reasons:
-# (a) A loss is a C struct (parameters.pxd), and Cython specialises every function below for each struct and each float type at compile
-#     time (a "fused" type). So a formula is written once and costs no function pointer per element.
+# (a) A loss is a C struct (parameters.pxd), and Cython specialises every function below for each struct and each float type at
+#     compile time (a "fused" type). So a formula is written once and costs no function pointer per element.
 # (b) Everything is computed in one fixed order, without libm beyond sqrt: the bits are the same on every instruction set. The build
-#     forbids fused multiply-add contraction and fast-math for the same reason; where an operation is fused, its result is exact either
-#     way. The type is the element's own, but double for powers of Tukey's taper and of roots (f), which otherwise are up to 12 ulp off.
-# (c) Branches select between finished values (`a if condition else b` without side effects), so that compilers turn loops over these
-#     functions into vector code.
+#     forbids fused multiply-add contraction and fast-math for the same reason; where an operation is fused, its result is exact
+#     either way. The type is the element's own, but double for powers of Tukey's taper and of roots (f), which otherwise are up to
+#     12 ulp off.
+# (c) Branches select between finished values (`a if condition else b` without side effects), so that compilers turn loops over
+#     these functions into vector code.
 # (d) Comparisons are written so that NaN falls through to an expression that keeps it.
 # (e) No square of a residual is formed where it could underflow or overflow although the loss does not.
-# (f) Roundings add up in powers, and c² - 5z² cancels near Tukey's inflection point. There, squares are exact, as a high and a low word.
-# (g) Each struct has a branch of its own in each function. One without does not compile: the last `else` asks the struct for a member
-#     that none has, and the compiler's message names both ("has no attribute 'branch_in_value'").
+# (f) Roundings add up in powers, and c² - 5z² cancels near Tukey's inflection point. There, squares are exact, as a high and a low
+#     word.
+# (g) Each struct has a branch of its own in each function. One without does not compile: the last `else` asks for a member that no
+#     struct has, and Cython refuses the line ("return loss.lacks_a_branch_in_value").
 #
 # To add a loss:
 # 1. its number in include/cylosses.h and capi.pxd, and in LossCode below; is_known() and is_costly() are there, too
@@ -119,23 +121,30 @@ cdef inline floating clipped(floating v, floating most) noexcept nogil:
 
 
 cdef inline floating hypotenuse_ratio(floating a, floating b) noexcept nogil:
-    """sqrt(a² + b²) over the larger of a, b > 0; NaN if a is. Relative error <= 2.25u: of r² 3u, which counts half at most, of the sum
-    1u, and a root halves both; 1u from the root."""
+    """sqrt(a² + b²) over the larger of a, b > 0; NaN if a is.
+
+    Relative error <= 2.25u: of r² 3u, which counts half at most, of the sum 1u, and a root halves both; 1u from the root.
+    """
     cdef floating r = b / a if a > b else a / b
     return root(<floating> 1 + r * r)
 
 
 cdef inline floating tukey_taper(floating c, floating z) noexcept nogil:
-    """1 - (z/c)**2 for z <= c: without cancellation close to c, where it is r (2 - r) with r = (c - z) / c. Relative error <= 3u: from
-    z = c/2 on, c - z is exact, and 1u each comes from quotient, difference and product."""
+    """1 - (z/c)**2 for z <= c: without cancellation close to c, where it is r (2 - r) with r = (c - z) / c.
+
+    Relative error <= 3u from z = c/2 on, where c - z is exact: 1u each from quotient, difference and product.
+    """
     cdef floating q = z / c
     cdef floating r = (c - z) / c
     return <floating> 1 - q * q if q < <floating> 0.5 else r * (<floating> 2 - r)
 
 
 cdef inline double tukey_weight(Tukey loss, double z) noexcept nogil:
-    """The taper squared, (c² - z²)² / c⁴ for z <= c. Relative error <= 3u: 1u each from the square of the high word of c² - z², from the
-    sum with what else there is, and from the product with 1/c⁴."""
+    """The taper squared, (c² - z²)² / c⁴ for z <= c.
+
+    Relative error <= 3u: 1u each from the square of the high word of c² - z², from the sum with the smaller terms, and from the
+    product with 1/c⁴.
+    """
     cdef double zz, zz_low, difference, low, gap, gap_low, square
     z *= loss.scale
     zz = two_product(z, z, &zz_low)
@@ -148,12 +157,12 @@ cdef inline double tukey_weight(Tukey loss, double z) noexcept nogil:
 cdef inline floating tukey_curvature(Tukey loss, floating magnitude_of_d) noexcept nogil:
     """w (5w - 4) with the taper w, (c² - z²) (c² - 5z²) / c⁴ for z <= c; 0 beyond, as at c.
 
-    Relative error <= 3u: 1u each from the product of the high words, from the sum with what else there is, and from the product with
-    1/c⁴. Near the root of c² - 5z² this factor has no low word: each partial sum in this order is then a number of the type, and the
-    factor is exact, save for one rounding. Elsewhere the low words of the partial sums are summed up.
+    Relative error <= 3u: 1u each from the product of the high words, from the sum with the smaller terms, and from the product with
+    1/c⁴. Near the root of c² - 5z², each partial sum of this factor in this order is a number of the type: it is exact, save for
+    one rounding. Elsewhere the low words of the partial sums are summed up.
 
-    Of `floating` so that each type has a function of its own, called once: gcc 12 inlines those however long. And z is clipped to c,
-    since a choice between results would become a branch: no vector code either way.
+    Of `floating` so that each type has a function of its own, called once, since gcc 12 inlines those however long; and z is
+    clipped to c, since a choice between results would become a branch. Otherwise there would be no vector code.
     """
     cdef double z = magnitude_of_d
     cdef double zz, zz_low, difference, difference_low, gap, gap_low, a, b, low, lows
@@ -178,8 +187,10 @@ cdef inline floating tukey_curvature(Tukey loss, floating magnitude_of_d) noexce
 
 
 cdef inline double cubed_root(double square, double square_low, double z, double excess) noexcept nogil:
-    """(square + square_low + z²)**1.5 (1 - excess), for an excess of the size of roundings. Relative error <= 3u: 1u each from the root,
-    the product and the sum."""
+    """(square + square_low + z²)**1.5 (1 - excess), for an excess of the size of roundings.
+
+    Relative error <= 3u: 1u each from the root, the product and the sum.
+    """
     cdef double zz, zz_low, v, low, s
     zz = two_product(z, z, &zz_low)
     v = two_sum(square, zz, &low)
@@ -209,18 +220,18 @@ cdef inline double cubed_root(double square, double square_low, double z, double
 # Charbonnier (eps)      m = max(z, eps), s = sqrt(1 + (min(z, eps) / m)²):
 #                                         m s                         (d / m) / s       (eps/m)²/m/s³  1 / s / m
 #
-# Sources: smooth L1: Girshick 2015. Huber 1964. Tukey: Beaton and Tukey 1974. Quantile: Koenker and Bassett 1978. Epsilon-insensitive:
-# Vapnik 1995. Pseudo-Huber and Charbonnier: Charbonnier et al. 1994.
+# Sources: smooth L1: Girshick 2015. Huber 1964. Tukey: Beaton and Tukey 1974. Quantile: Koenker and Bassett 1978.
+# Epsilon-insensitive: Vapnik 1995. Pseudo-Huber and Charbonnier: Charbonnier et al. 1994.
 #
-# Bounds of the relative error of normal results for a given d, to first order in u, the largest relative error of one rounding (2**-24
-# or 2**-53; an ulp is 1u to 2u). Where none is given, there is no more than one rounding.
+# Bounds of the relative error of normal results for a given d, to first order in u, the largest relative error of one rounding
+# (2**-24 or 2**-53; an ulp is 1u to 2u). Where none is given, there is no more than one rounding.
 #
 # smooth L1              value 2u: quotient, product.
 # Huber                  value 2u: difference, product.
 # Tukey                  value 5.3u, where the two forms meet at z = 0.645 c; derivative 4u: the weight's 3u, product; others 3u.
 # quantile               value, IRLS weight 2u: 1 - q, product or quotient.
-# pseudo-Huber           value 6u: of t² 3u, of 1 + t² 4u, of its root s 3u, of 1 + s 4u; quotient, product. derivative, IRLS weight 4u:
-#                        3u from s, quotient. second 4u: cubed_root()'s 3u, quotient.
+# pseudo-Huber           value 6u: of t² 3u, of 1 + t² 4u, of its root s 3u, of 1 + s 4u; quotient, product.
+#                        derivative, IRLS weight 4u: 3u from s, quotient. second 4u: cubed_root()'s 3u, quotient.
 # Charbonnier            value 3.25u: hypotenuse_ratio()'s 2.25u, product. derivative, IRLS weight 4.25u: 2.25u, two quotients.
 #                        second 4u: near, as pseudo-Huber; far out, four operations.
 
@@ -256,8 +267,9 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         w = p * (sixth - (sixth * (w * w * w) - <floating> ((loss.sixth - sixth) + loss.sixth_low)))
         return <floating> loss.saturation if z >= p else (t if z < <floating> 0.645 * p else w)
     elif Loss is Quantile:
-        # The greater of d (1 - q) and -d q, in operations of one instruction each. An infinite error times a factor of 0 is NaN, but
-        # the limit of the loss is 0; that factor is the lesser one, and a lesser product that is NaN counts as 0. The other keeps NaN.
+        # The greater of d (1 - q) and -d q, in operations of one instruction each. An infinite error times a factor of 0 is NaN,
+        # but the limit of the loss is 0; that factor is the lesser one, and a lesser product that is NaN counts as 0. The other
+        # keeps NaN.
         t = d * <floating> loss.lesser
         t = t if t > 0 else <floating> 0
         p = d * <floating> loss.greater
@@ -273,7 +285,7 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.eps
         return (z if z > p else p) * hypotenuse_ratio(z, p)
     else:
-        return loss.branch_in_value
+        return loss.lacks_a_branch_in_value
 
 
 cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
@@ -307,7 +319,7 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.eps
         return (<floating> 1 if d > p else (<floating> -1 if d < -p else d / p)) / hypotenuse_ratio(z, p)
     else:
-        return loss.branch_in_derivative
+        return loss.lacks_a_branch_in_derivative
 
 
 cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
@@ -339,7 +351,7 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
         far_out = far_out * (far_out / z)
         return <floating> (far_out if scaled > 1073741824.0 * (loss.eps * loss.scale) else near)
     else:
-        return loss.branch_in_second_derivative
+        return loss.lacks_a_branch_in_second_derivative
 
 
 cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
@@ -373,4 +385,4 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.eps
         return <floating> 1 / hypotenuse_ratio(z, p) / (z if z > p else p)
     else:
-        return loss.branch_in_irls_weight
+        return loss.lacks_a_branch_in_irls_weight

@@ -2,8 +2,8 @@
 
 Decisions, with their reasons:
 
-(a) Work goes in blocks of up to 1024 elements whose intermediate arrays (residuals' losses, gradients, weights) stay in the L1 cache.
-    The loops over a block are short and plain, so that compilers vectorise them; only the first of them depends on the loss.
+(a) Work goes in blocks of up to 1024 elements whose intermediate arrays (losses, gradients, weights) stay in the L1 cache. The
+    loops over a block are short and plain, so that compilers vectorise them; only the first of them depends on the loss.
 (b) The loss is picked once a block, by one row of a table, never per element.
 (c) Results are elementwise or exact sums, so they do not depend on where blocks end: neither on threads nor on layout.
 (d) Layouts and dtypes other than the direct one are staged through buffers of one block; contiguous rows are read in place.
@@ -11,8 +11,8 @@ Decisions, with their reasons:
 (f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise; each pass sets the
     default mode and puts the old one back.
 
-Here are slices and threads. One pass over a slice is blocks/walk.pxd, loops over a loss are blocks/computing.pxd; sums are summation/,
-layouts memory/. All of these are inline functions, and so compiled with this module.
+Here are slices and threads. One pass over a slice is blocks/walk.pxd, loops over a loss are blocks/computing.pxd; sums are
+summation/, layouts memory/. All of these are inline functions, and so compiled with this module.
 """
 from cython cimport floating
 from cython.parallel cimport prange
@@ -88,7 +88,7 @@ cdef void write_result(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
     cdef Superaccumulator* divisor = &sums.weights if job.divide and job.weight.data is not NULL else NULL
     if job.factors is not NULL:
         write_factor(job, number, sums)
-    if job.result is NULL:          # the sums are wanted unrounded: run_in_default_mode() adds them to the accumulators of the caller
+    if job.result is NULL:          # the caller wants them unrounded: run_in_default_mode() adds them to accumulators
         return
     v = round_quotient(&sums.total, sums.count if job.divide else 1, divisor, format_of(job.result_storage))
     write_strided(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)

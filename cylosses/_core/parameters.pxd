@@ -1,10 +1,10 @@
-# What a loss is made of before any residual is seen: per loss a struct of numbers that depend on its parameter only, and the function that
-# makes it. The formulas that use them are in formulas.pxd.
+# What a loss is made of before any residual is seen: per loss a struct of numbers that depend on its parameter only, and the
+# function that makes it. The formulas that use them are in formulas.pxd.
 #
 # (a) Parameters are held in double, already rounded to the working type (start_job() does that), so that casts to it are exact.
 # (b) What is subtracted from an infinite error is 0 where the parameter is infinite too, so that the loss is infinite and not NaN.
-# (c) Where a formula squares parameter and error, both are first multiplied by a power of two, `scale`, so that neither squares nor their
-#     low words leave the range. A name that ends in _low is the low word of the number before it (error_free.pxd).
+# (c) Where a formula squares parameter and error, both are first multiplied by a power of two, `scale`, so that neither squares nor
+#     their low words leave the range. A name that ends in _low is the low word of the number before it (error_free.pxd).
 
 from cylosses._core.bits cimport FRACTION, Bits64, exponent_of, power_of_two
 from cylosses._core.error_free cimport two_product
@@ -79,15 +79,16 @@ ctypedef fused Loss:
     Charbonnier
 
 
-# ---- the functions that make them ------------------------------------------------------------------------------------------------------
+# ---- the functions that make them ------------------------------------------------------------------------------------------------
 
 cdef inline double finite_or_zero(double v) noexcept nogil:
     return v if v <= 1.7976931348623157e308 else 0.0
 
 
 cdef inline double scale_of(double parameter) noexcept nogil:
-    """The power of two that takes a normal parameter to between 2**-30 and 2**-29, a subnormal one to 2**-81 at least, and the largest
-    (by 2**-1022, the least normal number) to below 4, with all errors: there, powers and their low words are normal numbers."""
+    """The power of two that takes a normal parameter to between 2**-30 and 2**-29, a subnormal one to 2**-81 at least, and the
+    largest (by 2**-1022, the least normal number) to below 4, with all errors: powers and their low words are then normal numbers.
+    """
     cdef int e = -30 - exponent_of(parameter)
     return power_of_two(e if e > -1022 else -1022)
 

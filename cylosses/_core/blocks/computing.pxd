@@ -1,8 +1,8 @@
 # The only loops that depend on the loss: numbers of a block of residuals, or the sum of their values.
 #
-# The loops are short and plain, so that compilers vectorise them. They go over whole groups of elements, without code for what is left
-# over, which fill() pads: that keeps them small, and inlining in its budget. The loss is picked once a block, by one row of a table
-# (for_loss), never per element.
+# The loops are short and plain, so that compilers vectorise them. They go over whole groups of elements, without code for what is
+# left over, which fill() pads: that keeps them small, and inlining in its budget. The loss is picked once a block, by one row of a
+# table (for_loss), never per element.
 
 from cython cimport floating
 from libc.math cimport NAN
@@ -16,8 +16,8 @@ from cylosses._core.formulas cimport (
 from cylosses._core.job cimport DERIVATIVE, IRLS_WEIGHT, SCALED_DERIVATIVE, SECOND_DERIVATIVE, SUM_OF_VALUES, VALUE, Job, Quantity
 from cylosses._core.memory.streaming cimport copy_lines_past_cache, prefetch
 from cylosses._core.parameters cimport (
-    Loss, has_exact_inverse, make_charbonnier, make_epsilon_insensitive, make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile,
-    make_smooth_l1, make_smooth_l1_power_of_two, make_tukey,
+    Loss, has_exact_inverse, make_charbonnier, make_epsilon_insensitive, make_huber, make_l1, make_mse, make_pseudo_huber,
+    make_quantile, make_smooth_l1, make_smooth_l1_power_of_two, make_tukey,
 )
 from cylosses._core.summation.bins cimport QUARTER, add_to_bins
 from cylosses._core.summation.block cimport add_quarter
@@ -73,8 +73,10 @@ cdef inline void fill_groups(
 
 
 cdef inline void fill_loss(Loss loss, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
-    """Whole groups. What is stored past the cache is first computed in a small buffer, whose lines seldom are in the way of loads: in
-    a large one, each load would wait for a store to an address that looks the same in its last 12 bits.
+    """Whole groups.
+
+    What is stored past the cache is first computed in a small buffer, whose lines seldom are in the way of loads: with a large one,
+    each load would wait for a store to an address that has the same last 12 bits.
     """
     cdef const floating* input = <const floating*> pair.input
     cdef const floating* target = <const floating*> pair.target

@@ -1,5 +1,5 @@
-# What walk() does where nothing is wanted but the sum of values, perhaps weighted, of contiguous operands, with nothing else to ask for
-# each block: small arrays take half the time.
+# What walk() does where nothing is wanted but the sum of values, perhaps weighted, of contiguous operands, with nothing else to ask
+# for each block: small arrays take half the time.
 
 from cython cimport floating
 from libc.string cimport memcpy
@@ -13,8 +13,8 @@ from cylosses._core.summation.bins cimport QUARTER
 from cylosses._core.summation.lanes cimport LANES
 
 cdef enum:
-    # Bytes by which contiguous operands that are only summed are prefetched, beyond the caches. Within, and where results are stored,
-    # hardware prefetchers do better alone; half the distance is slower than none.
+    # Bytes by which contiguous operands that are only summed are prefetched, beyond the caches. Within, and where results are
+    # stored, hardware prefetchers do better alone; half the distance is slower than none.
     AHEAD = 4096
 
 

@@ -49,8 +49,8 @@ cdef inline bint set_factors(
 ) noexcept nogil:
     """Make factors[:n], which are those of grad_output if there are any, what each derivative is multiplied with.
 
-    False, and factors are then undefined, if one of the numbers is not moderate. `weights` and `lows` may be NULL. Of working_type only
-    the type is used.
+    False, and factors are then undefined, if one of the numbers is not moderate. `weights` and `lows` may be NULL. Of working_type
+    only the type is used.
     """
     cdef double least = power_of_two(-MODERATE), most = power_of_two(MODERATE), scale = job.scale, low = job.scale_low, size
     cdef bint each = job.grad_output.data is not NULL
@@ -85,8 +85,8 @@ cdef inline bint set_factors(
 
 
 cdef inline void set_extreme_factors(
-    const Job* job, const double* weights, const double* lows, const double* exponents, double* factors, double* shifts, Py_ssize_t n,
-    const floating* working_type
+    const Job* job, const double* weights, const double* lows, const double* exponents, double* factors, double* shifts,
+    Py_ssize_t n, const floating* working_type
 ) noexcept nogil:
     """set_factors() of any numbers: the factors are factors * 2**shifts."""
     cdef bint each = job.grad_output.data is not NULL
@@ -132,9 +132,11 @@ cdef inline void weigh_values(const Job* job, floating* values, const double* we
             values[i] = values[i] * weights[i]
 
 
-cdef inline void scale_by(const Job* job, floating* values, const double* factors, const double* shifts, Py_ssize_t n) noexcept nogil:
-    """values * scale, or values * factors if there are any, or values * factors * 2**shifts; float32 values are multiplied in float64
-    and rounded once.
+cdef inline void scale_by(
+    const Job* job, floating* values, const double* factors, const double* shifts, Py_ssize_t n
+) noexcept nogil:
+    """values * scale, or values * factors if there are any, or values * factors * 2**shifts; float32 values are multiplied in
+    float64 and rounded once.
     """
     cdef Py_ssize_t i
     cdef double scale = job.scale

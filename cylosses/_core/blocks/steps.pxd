@@ -63,10 +63,11 @@ cdef inline bint repeats(const Operand* operand, Py_ssize_t step) noexcept nogil
 
 
 cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
-    """By how many elements an output, or without outputs the input, begins after the start of a cache line: blocks end where lines do.
+    """By how many elements an output, or without outputs the input, begins after the start of a cache line: blocks end where lines
+    do.
 
-    Past the cache, incomplete lines cost more than whole ones; within, what lies across two lines takes as long as two. Large arrays
-    have one alignment as a rule.
+    Past the cache, incomplete lines cost more than whole ones; within, what lies across two lines takes as long as two. Large
+    arrays have one alignment as a rule.
     """
     cdef const Operand* operand = &job.gradient
     if operand.data is NULL:

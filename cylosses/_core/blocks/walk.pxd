@@ -1,13 +1,14 @@
 # One pass over the elements of a slice, block by block: each block is staged, computed, weighted and masked, summed, and stored.
 #
-# All that a block needs lies in one struct on the stack of walk(), so that intermediate arrays stay in the L1 cache. Operands that are
-# contiguous are read in place, and results are computed in their output where that is possible; all others go through a buffer.
+# All that a block needs lies in one struct on the stack of walk(), so that intermediate arrays stay in the L1 cache. Operands that
+# are contiguous are read in place, and results are computed in their output where that is possible; all others go through a buffer.
 
 from cython cimport floating
 
 from cylosses._core.blocks.computing cimport GROUP, Pair, add_values, fill
 from cylosses._core.blocks.scaling cimport (
-    clear_weights, count_selected, keep_selected, narrow_block, scale_by, select_weighted, set_extreme_factors, set_factors, weigh_values,
+    clear_weights, count_selected, keep_selected, narrow_block, scale_by, select_weighted, set_extreme_factors, set_factors,
+    weigh_values,
 )
 from cylosses._core.blocks.steps cimport elements_past_line, repeats, step_of, stop_at_rows
 from cylosses._core.blocks.sums cimport Sums, add_products, are_valid, pad, wants_weights
@@ -16,7 +17,9 @@ from cylosses._core.job cimport (
     WEIGHTS, Job, Operand, Quantity,
 )
 from cylosses._core.memory.gather cimport gather, gather_differences, has_wide_integers
-from cylosses._core.memory.position cimport Position, copy_position, has_contiguous_rows, left_in_row, locate, seek, skip, slice_start
+from cylosses._core.memory.position cimport (
+    Position, copy_position, has_contiguous_rows, left_in_row, locate, seek, skip, slice_start,
+)
 from cylosses._core.memory.scatter cimport scatter
 from cylosses._core.memory.streaming cimport CACHE_LINE
 from cylosses._core.summation.bins cimport BLOCK
@@ -104,7 +107,7 @@ cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
     """Whether results can be computed in the output itself: it is contiguous, is no operand too, and holds results as computed."""
     return (
         output.data is not NULL and output.direct and job.narrow < 0
-        and not (job.bypass_cache and is_selective(job))        # what is stored past the cache cannot be scaled or masked afterwards
+        and not (job.bypass_cache and is_selective(job))    # what is stored past the cache is not scaled or masked afterwards
         and output.data != job.input.data and output.data != job.target.data and output.data != job.weight.data
         and output.data != job.where.data and output.data != job.grad_output.data
     )
@@ -149,7 +152,7 @@ cdef inline void set_wants(const Job* job, Wants* wants) noexcept nogil:
 cdef inline floating* destination(
     const Job* job, bint in_output, char* output, Py_ssize_t start, Py_ssize_t n, floating* buffer
 ) noexcept nogil:
-    """Where to compute n results: in the output, if that is possible as such and, past the cache, this block has whole groups there."""
+    """Where to compute n results: in the output if possible; past the cache, only if the block has whole groups and lines there."""
     cdef char* there
     if in_output:
         there = output + start * <Py_ssize_t> sizeof(floating)

@@ -1,5 +1,5 @@
-# One block of elements of any memory layout, into a contiguous buffer of the working type. Every layout and dtype that is not the direct
-# one comes through here, block by block, so that no temporary grows with the input.
+# One block of elements of any memory layout, into a contiguous buffer of the working type. Every layout and dtype that is not the
+# direct one comes through here, block by block, so that no temporary grows with the input.
 
 from cython cimport floating
 from libc.stdint cimport int64_t, uint64_t
@@ -21,8 +21,9 @@ cdef enum:
 cdef inline void gather(
     const Job* job, const Operand* operand, char* data, const Position* here, const Position* next, Py_ssize_t n, floating* to
 ) noexcept nogil:
-    """Copy n elements from the position `here` of the slice that begins at data, and prefetch as many at the position `next` (NULL: none)
-    where that helps."""
+    """Copy n elements from the position `here` of the slice that begins at data, and prefetch as many at the position `next` (NULL:
+    none) where that helps.
+    """
     cdef Cursor cursor
     cdef Position there
     cdef Py_ssize_t step, rows, ahead = 0
@@ -93,8 +94,8 @@ cdef inline double low_half(double bits) noexcept nogil:
 
 
 cdef inline void gather_differences(
-    const Job* job, char* input_data, char* target_data, const Position* here, const Position* next, Py_ssize_t n, floating* differences,
-    floating* zeros
+    const Job* job, char* input_data, char* target_data, const Position* here, const Position* next, Py_ssize_t n,
+    floating* differences, floating* zeros
 ) noexcept nogil:
     """Input - target of integers, rounded once, and zeros: loops over a loss subtract those from the differences, and so keep them.
 

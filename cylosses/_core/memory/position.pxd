@@ -1,5 +1,5 @@
-# Positions in a slice, whose elements are numbered in the order of the job's shape, and where each operand's elements lie there. A row is
-# what the last dimension of the shape spans.
+# Positions in a slice, whose elements are numbered in the order of the job's shape, and where each operand's elements lie there. A
+# row is what the last dimension of the shape spans.
 
 from cylosses._core.job cimport MAX_DIMS, Job, Operand
 from cylosses._core.memory.rows cimport is_transposed

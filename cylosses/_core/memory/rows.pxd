@@ -1,5 +1,5 @@
-# Several short rows at once, to and from a contiguous buffer of the working type, without a call for each row: as they lie, or transposed
-# where their columns are contiguous.
+# Several short rows at once, to and from a contiguous buffer of the working type, without a call for each row: as they lie, or
+# transposed where their columns are contiguous.
 
 from cython cimport floating
 from libc.string cimport memcpy
@@ -78,7 +78,9 @@ cdef inline void read_transposed(
         c += 4
 
 
-cdef inline void copy_rows(const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t columns, floating* to) noexcept nogil:
+cdef inline void copy_rows(
+    const char* source, Py_ssize_t row_stride, Py_ssize_t rows, Py_ssize_t columns, floating* to
+) noexcept nogil:
     """Contiguous rows of the working type."""
     cdef Py_ssize_t _, size = columns * sizeof(floating)
     if size >= 16:

@@ -11,8 +11,8 @@
 #include <immintrin.h>
 #endif
 
-/* Asks for the cache line at p. gcc takes a prefetch for something without effect, and drops calls of functions that do nothing else:
-   the empty assembly keeps them. */
+/* Asks for the cache line at p. gcc takes a prefetch for something without effect, and drops calls of functions that do nothing
+   else: the empty assembly keeps them. */
 static inline void cylosses_prefetch(const void* p) {
 #if defined(__GNUC__)
     __builtin_prefetch(p, 0, 2);
@@ -22,8 +22,8 @@ static inline void cylosses_prefetch(const void* p) {
 
 #if defined(__SSE2__)
 
-/* One cache line of 64 bytes, to an address that is a multiple of 64, by non-temporal stores: a plain store would first read the line
-   that it overwrites. */
+/* One cache line of 64 bytes, to an address that is a multiple of 64, by non-temporal stores: a plain store would first read the
+   line that it overwrites. */
 static inline void cylosses_stream_line(char* to, const char* from) {
 #if defined(__AVX512F__)
     _mm512_stream_si512((__m512i*)to, _mm512_loadu_si512(from));

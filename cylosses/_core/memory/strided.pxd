@@ -15,7 +15,9 @@ cdef inline void read_at_stride(Element element, const char* source, Py_ssize_t 
         to[i] = <floating> element
 
 
-cdef inline void read_elements(Element element, const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, floating* to) noexcept nogil:
+cdef inline void read_elements(
+    Element element, const char* source, Py_ssize_t stride, bint swapped, Py_ssize_t n, floating* to
+) noexcept nogil:
     """to[i] = source[i]; of `element` only the type is used."""
     cdef Py_ssize_t i
     if swapped:

@@ -1,11 +1,11 @@
 # Bins: float64 sums of a block of terms on one, two or three grids, every addition exact.
 #
-# Depositing each term would cost nanoseconds. A block of BLOCK terms is summed in float64 first: with C = 1.5 * 2**(g + 52),
-# h = (t + C) - C is t rounded to the grid of multiples of 2**g, and t - h is exact; both are summed over the block. Every addition is
+# Depositing each term would cost nanoseconds. A block of BLOCK terms is summed in float64 first: with C = 1.5 * 2**(g + 52), h = (t
+# + C) - C is t rounded to the grid of multiples of 2**g, and t - h is exact; both are summed over the block. Every addition is
 # exact in any order, because all partial sums are multiples of the grid (of the smallest term's last place), and less than 2**53 of
-# them. That needs a bound on the range of exponents, which is measured first. Quarters of a block of float32 terms whose range is so
-# narrow that float64 holds the sums of 8 of them, as most are, are split only after such sums: a third of the additions. Bins stay
-# open over a batch of blocks as long as the blocks fit their grid, so that depositing them costs next to nothing.
+# them. That needs a bound on the range of exponents, which is measured first. Quarters of a block of float32 terms whose range is
+# so narrow that float64 holds the sums of 8 of them, as most are, are split only after such sums: a third of the additions. Bins
+# stay open over a batch of blocks as long as the blocks fit their grid, so that depositing them costs next to nothing.
 
 from cython cimport floating
 from libc.math cimport fabs
@@ -120,7 +120,9 @@ cdef inline void close_bins(Superaccumulator* total, Bins* bins) noexcept nogil:
         bins.is_open = False
 
 
-cdef inline void add_wide_block(Superaccumulator* total, const floating* terms, Py_ssize_t n, ExponentRange exponents) noexcept nogil:
+cdef inline void add_wide_block(
+    Superaccumulator* total, const floating* terms, Py_ssize_t n, ExponentRange exponents
+) noexcept nogil:
     """Add a block whose range is too wide for open bins: in two or three bins of its own, or else term by term."""
     cdef double high[LANES]
     cdef double middle[LANES]
@@ -156,7 +158,9 @@ cdef inline void add_wide_block(Superaccumulator* total, const floating* terms, 
     deposit(total, low[0])
 
 
-cdef inline void prepare_bins(Superaccumulator* total, Bins* bins, ExponentRange exponents, Py_ssize_t n, int limit, int batch_bits) noexcept nogil:
+cdef inline void prepare_bins(
+    Superaccumulator* total, Bins* bins, ExponentRange exponents, Py_ssize_t n, int limit, int batch_bits
+) noexcept nogil:
     """Have open bins that take n terms of a range of at most `limit` binades."""
     cdef int top = bins.top if bins.is_open else exponents.top
     if not exponents.top <= top <= exponents.bottom + limit:
@@ -206,7 +210,7 @@ cdef inline void add_to_bins(Superaccumulator* total, Bins* bins, const floating
             add_to_two_bins(bins, terms + k * QUARTER, left if left < QUARTER else QUARTER)
 
 
-# ---- whole quarters of float64 terms: split on the grid of the open bins and measured in one loop --------------------------------------
+# ---- whole quarters of float64 terms: split on the grid of the open bins and measured in one loop --------------------------------
 
 cdef struct Split:
     # Per column of a quarter: the sum on the grid and that of what is left, the largest and the smallest magnitude.

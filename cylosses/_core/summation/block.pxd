@@ -1,8 +1,8 @@
 # The exact sum of a block of terms, by whichever way is quickest for its terms: column sums, bins, or deposits one by one.
 #
-# The block is in cache (a buffer of the caller), so measuring and summing are two short loops. Faster still are whole quarters, with a
-# guess of the grid that is verified afterwards: columns of float64 terms are split on the grid of the open bins and measured in one
-# loop, and columns of float32 terms that are not negative are plain sums, whose window is checked with integers.
+# The block is in cache (a buffer of the caller), so measuring and summing are two short loops. Faster still are whole quarters,
+# with a guess of the grid that is verified afterwards: columns of float64 terms are split on the grid of the open bins and measured
+# in one loop, and columns of float32 terms that are not negative are plain sums, whose window is checked with integers.
 
 from cython cimport floating
 

@@ -1,10 +1,11 @@
-# Column sums: float32 terms that are not negative, a quarter of a block at once, summed without a split and almost without a measurement.
+# Column sums: float32 terms that are not negative, a quarter of a block at once, summed without a split and almost without a
+# measurement.
 #
-# A quarter becomes 32 columns, sums of 8 terms each in float64. With a window w such that every column is below 2**w, and every nonzero
-# term at least 2**(w - 29), all terms are multiples of 2**(w - 52) and all columns are less than 2**52 of them: so every addition was
-# exact. Adding 2**w to a column leaves that number of multiples in the low 52 bits, to be summed as an integer, and an exponent that
-# tells whether the column was below 2**w, which infinities and NaN are not. So only the smallest term is looked for beforehand, and the
-# window is a guess, the one of the quarter before, that is verified afterwards.
+# A quarter becomes 32 columns, sums of 8 terms each in float64. With a window w such that every column is below 2**w, and every
+# nonzero term at least 2**(w - 29), all terms are multiples of 2**(w - 52) and all columns are less than 2**52 of them: so every
+# addition was exact. Adding 2**w to a column leaves that number of multiples in the low 52 bits, to be summed as an integer, and an
+# exponent that tells whether the column was below 2**w, which infinities and NaN are not. So only the smallest term is looked for
+# beforehand, and the window is a guess, the one of the quarter before, that is verified afterwards.
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -18,7 +19,7 @@ from cylosses._core.summation.superaccumulator cimport BIAS, Superaccumulator, a
 cdef extern from *:
     """
     #include <stdint.h>
-    /* Bits of a float shifted to their place in a double give its value over this scale, since the exponents are biased differently. */
+    /* The bits of a float, shifted to where a double has them, give its value over this scale: the exponents' biases differ. */
     #define CYLOSSES_FLOAT_SCALE 0x1p896
     #define CYLOSSES_FLOAT_FIELD UINT64_C(0x0fffffffe0000000)
     """

@@ -108,7 +108,9 @@ cdef inline uint64_t next_digit(int64_t* a, const int64_t* b, int n) noexcept no
     return digit
 
 
-cdef inline uint64_t divide_large(const Superaccumulator* total, const Superaccumulator* divisor, int* exponent, bint* sticky) noexcept nogil:
+cdef inline uint64_t divide_large(
+    const Superaccumulator* total, const Superaccumulator* divisor, int* exponent, bint* sticky
+) noexcept nogil:
     """q of |total| / |divisor| = q * 2**exponent, plus a little if sticky; the top bit of q is set.
 
     Both are as make_magnitude() leaves them, and not zero.

@@ -1,5 +1,5 @@
-# The exponents that the terms of a block span. Sums in float64 are exact only if this range is narrow enough for the grids that they
-# are split on, so it is measured beforehand: without this guard results would be silently inexact.
+# The exponents that the terms of a block span. Sums in float64 are exact only if this range is narrow enough for the grids that
+# they are split on, so it is measured beforehand: without this guard results would be silently inexact.
 
 cimport cython
 from cython cimport floating
@@ -13,7 +13,7 @@ cdef struct ExponentRange:
     int top                 # exponent of the largest term
     int bottom              # exponent of the smallest nonzero term, at least that of the smallest normal number
     bint empty              # all terms are zero
-    bint binnable           # false: there is a term that must be deposited by itself: NaN, infinite, or close to the ends of the range
+    bint binnable           # false: there is a term that is NaN, infinite, or so large or small that grids leave the range
 
 
 cdef inline double smallest_nonzero(const floating* terms, Py_ssize_t n) noexcept nogil:

@@ -1,5 +1,5 @@
-# One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through float64
-# would round twice.
+# One rounding, at the end, of the quotient of two integers, straight to the precision of the result: going to float32 through
+# float64 would round twice.
 
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint64_t
