@@ -270,10 +270,12 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         # The greater of d (1 - q) and -d q, in operations of one instruction each. An infinite error times a factor of 0 is NaN,
         # but the limit of the loss is 0; that factor is the lesser one, and a lesser product that is NaN counts as 0. The other
         # keeps NaN.
+        p = <floating> loss.zero
         t = d * <floating> loss.lesser
-        t = t if t > 0 else <floating> 0
+        t = t if t > p else p
         p = d * <floating> loss.greater
-        return magnitude(t if t > p else p)     # 0, not -0
+        p = t if t > p else p
+        return magnitude(p)             # 0, not -0
     elif Loss is EpsilonInsensitive:
         return <floating> 0 if z < <floating> loss.epsilon else z - <floating> loss.subtracted
     elif Loss is PseudoHuber:

@@ -45,6 +45,7 @@ cdef struct Quantile:
     double above            # where it is too high: 1 - q
     double greater          # the greater and the lesser of the two, as factors of d: the one of them that is q has a minus sign
     double lesser
+    double zero             # 0, which compilers do not know: at a constant, gcc 12 would compare and blend, not take the maximum
 
 cdef struct EpsilonInsensitive:
     double epsilon
@@ -162,6 +163,7 @@ cdef inline Quantile make_quantile(double q) noexcept nogil:
     loss.above = 1 - q
     loss.greater = loss.above if q <= 0.5 else -loss.below
     loss.lesser = -loss.below if q <= 0.5 else loss.above
+    loss.zero = q - q
     return loss
 
 
