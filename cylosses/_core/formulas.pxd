@@ -52,7 +52,7 @@ cdef extern from *:
 
 cdef extern from "cylosses.h":
     cdef enum LossCode "cylosses_loss":
-        # The rows of the dispatch table; losses.py names them. Their numbers are part of the C interface.
+        # The rows of the dispatch table; the classes in losses/ name them. Their numbers are part of the C interface.
         SMOOTH_L1 "CYLOSSES_SMOOTH_L1"
         L1 "CYLOSSES_L1"
         MSE "CYLOSSES_MSE"
@@ -74,7 +74,7 @@ cdef inline bint is_costly(int loss) noexcept nogil:
 
 
 cdef enum:
-    IRLS_CAP = 1048576      # largest IRLS weight of losses with a kink, where psi(d)/d is unbounded; losses.py documents it
+    IRLS_CAP = 1048576      # largest IRLS weight of losses with a kink, where psi(d)/d is unbounded; losses/base.py documents it
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------------------------

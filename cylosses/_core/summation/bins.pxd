@@ -1,10 +1,10 @@
 # Bins: float64 sums of a block of terms on one, two or three grids, every addition exact.
 #
-# Depositing each term would cost nanoseconds. A block of BLOCK terms is summed in float64 first: with C = 1.5 * 2**(g + 52), h = (t
-# + C) - C is t rounded to the grid of multiples of 2**g, and t - h is exact; both are summed over the block. Every addition is
-# exact in any order, because all partial sums are multiples of the grid (of the smallest term's last place), and less than 2**53 of
-# them. That needs a bound on the range of exponents, which is measured first. Quarters of a block of float32 terms whose range is
-# so narrow that float64 holds the sums of 8 of them, as most are, are split only after such sums: a third of the additions. Bins
+# Depositing each term would cost nanoseconds. A block of BLOCK terms is summed in float64 first: with C = 1.5 * 2**(g + 52),
+# h = (t + C) - C is t rounded to the grid of multiples of 2**g, and t - h is exact; both are summed over the block. Every addition
+# is exact in any order, because all partial sums are multiples of the grid (of the smallest term's last place), and less than 2**53
+# of them. That needs a bound on the range of exponents, which is measured first. Quarters of a block of float32 terms whose range
+# is so narrow that float64 holds the sums of 8 of them, as most are, are split only after such sums: a third of the additions. Bins
 # stay open over a batch of blocks as long as the blocks fit their grid, so that depositing them costs next to nothing.
 
 from cython cimport floating
