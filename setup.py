@@ -64,7 +64,7 @@ def levels() -> dict[str, list[str]]:
     those to build, if not all are wanted.
     """
     if not (platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux" and sys.maxsize > 2**32):
-        return {"passes": []}
+        return {"loops": []}
     all_levels = {
         "x86-64-v2": ["-march=x86-64-v2"],
         "x86-64-v3": ["-march=x86-64-v3"],
@@ -73,7 +73,7 @@ def levels() -> dict[str, list[str]]:
     unknown = set(WANTED_BUILDS) - set(all_levels)
     if unknown:
         raise SystemExit(f"CYLOSSES_BUILDS names builds among {', '.join(all_levels)}, not {', '.join(sorted(unknown))}")
-    return {f"passes_{name.removeprefix('x86-64-')}": all_levels[name] for name in WANTED_BUILDS or all_levels}
+    return {f"loops_{name.removeprefix('x86-64-')}": all_levels[name] for name in WANTED_BUILDS or all_levels}
 
 
 class BuildExtensions(build_ext):
@@ -89,7 +89,7 @@ class BuildExtensions(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = compile_flags + extension.extra_compile_args
             extension.extra_link_args = link_flags + extension.extra_link_args
-            if ".passes" in extension.name:
+            if "._core.loops" in extension.name:
                 extension.extra_compile_args += openmp_compile
                 extension.extra_link_args += openmp_link
             else:
@@ -97,7 +97,7 @@ class BuildExtensions(build_ext):
             if SANITIZE:
                 extension.extra_compile_args += SANITIZED_FLAGS
                 extension.extra_link_args += SANITIZER_FLAGS
-            if ".passes" in extension.name:
+            if "._core.loops" in extension.name:
                 flags = shlex.join(extension.extra_compile_args)
                 extension.define_macros.append(("CYLOSSES_FLAGS", f'"{flags}"'))
         self.parallel = self.parallel or os.cpu_count()
@@ -132,23 +132,23 @@ def extension(name: str, source: str, flags: Sequence[str] = ()) -> Extension:
     return Extension(
         f"cylosses.{name}",
         [source],
-        include_dirs=[numpy.get_include(), "cylosses/include"],
+        include_dirs=[numpy.get_include(), "cylosses/include", "cylosses/_core"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=list(flags),
     )
 
 
 def build_of_the_loops(name: str, flags: Sequence[str]) -> Extension:
-    """One build of passes.pyx.
+    """One build of loops.pyx.
 
     Where there are several, each has a source file of its own that includes it: extensions that share a source get their flags
     merged by cythonize.
     """
-    if name == "passes":
-        return extension(f"_core.{name}", "cylosses/_core/passes.pyx", flags)
+    if name == "loops":
+        return extension(f"_core.{name}", "cylosses/_core/loops.pyx", flags)
     source = Path("build", "loops", f"{name}.pyx")
     source.parent.mkdir(parents=True, exist_ok=True)
-    text = 'include "passes.pyx"\n'
+    text = 'include "loops.pyx"\n'
     if not source.exists() or source.read_text() != text:
         source.write_text(text)
     return extension(f"_core.{name}", str(source), flags)

@@ -27,14 +27,14 @@ SMALL = ("builds", "totals", "call", "capi", "functions")
 # What sets each module apart: options that name an instruction set or a vector width. Those around the loops have none.
 MACHINE_OPTIONS = dict.fromkeys(SMALL, []) | (
     {
-        "passes_v2": ["-march=x86-64-v2"],
-        "passes_v3": ["-march=x86-64-v3"],
-        "passes_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+        "loops_v2": ["-march=x86-64-v2"],
+        "loops_v3": ["-march=x86-64-v3"],
+        "loops_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
     }
     if ON_X86_LINUX
-    else {"passes": []}
+    else {"loops": []}
 )
-BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("passes")]
+BUILDS = [name for name in MACHINE_OPTIONS if name.startswith("loops")]
 PACKAGE = Path(builds.__file__).parents[1]
 
 
@@ -70,7 +70,7 @@ def installed(name):
 def compile_lines(tmp_path_factory):
     """Name of each module to its options that are not Python's own."""
     folder = tmp_path_factory.mktemp("build")
-    copy_sources(folder, empty=("passes", *SMALL))
+    copy_sources(folder, empty=("loops", *SMALL))
     inherited = set(shlex.split(" ".join(filter(None, sysconfig.get_config_vars("CC", "CFLAGS", "CCSHARED", "BASECFLAGS", "OPT")))))
     return {
         name: [option for option in options if option == "-O3" or option not in inherited]
@@ -114,7 +114,7 @@ def test_the_flags_that_a_build_reports_are_those_of_its_compile_line(name, comp
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tmp_path):
-    copy_sources(tmp_path, empty=("passes", *SMALL))
+    copy_sources(tmp_path, empty=("loops", *SMALL))
     refused = frozenset({"-fopenmp", "-fno-tree-loop-distribute-patterns"})
     lines = recorded(tmp_path, refused)
     assert set(lines) == set(MACHINE_OPTIONS)
@@ -124,18 +124,18 @@ def test_a_compiler_that_lacks_openmp_and_options_of_gcc_is_asked_for_neither(tm
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_other_machines_have_one_build(tmp_path):
-    copy_sources(tmp_path, empty=("passes", *SMALL))
+    copy_sources(tmp_path, empty=("loops", *SMALL))
     lines = recorded(tmp_path, machine="aarch64")
-    assert set(lines) == {"passes", *SMALL}
+    assert set(lines) == {"loops", *SMALL}
     assert all(machine_options(options) == [] and wrong_options(options) == [] for options in lines.values())
-    assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["passes"])
+    assert any(option.startswith("-DCYLOSSES_FLAGS=") for option in lines["loops"])
 
 
 @pytest.mark.source_tree
 @needs_unix_compiler
 def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
     """Of -fwrapv, which Python's own flags may have, and -fno-wrapv the last one holds."""
-    copy_sources(tmp_path, empty=("passes", *SMALL))
+    copy_sources(tmp_path, empty=("loops", *SMALL))
     lines = recorded(tmp_path, CYLOSSES_SANITIZE="1")
     assert set(lines) == set(MACHINE_OPTIONS)
     for options in lines.values():
@@ -147,8 +147,8 @@ def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
 @needs_unix_compiler
 @pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
 def test_builds_that_are_not_wanted_are_left_out(tmp_path):
-    copy_sources(tmp_path, empty=("passes", *SMALL))
-    assert set(recorded(tmp_path, CYLOSSES_BUILDS="x86-64-v3 x86-64-v2")) == {"passes_v2", "passes_v3", *SMALL}
+    copy_sources(tmp_path, empty=("loops", *SMALL))
+    assert set(recorded(tmp_path, CYLOSSES_BUILDS="x86-64-v3 x86-64-v2")) == {"loops_v2", "loops_v3", *SMALL}
     with pytest.raises(RuntimeError, match="CYLOSSES_BUILDS names builds among x86-64-v2, x86-64-v3, x86-64-v4, not v3"):
         recorded(tmp_path, CYLOSSES_BUILDS="v3")
 
@@ -171,7 +171,7 @@ def test_an_installed_build_carries_its_own_flags(name):
 def test_the_compiler_was_given_the_instruction_set_that_the_name_says(name):
     """The string comes from the compiler's own macros (__AVX2__ …), so it also sees flags of the environment."""
     found = re.findall(rb"\0(x86-64-v[234]|baseline)\0", installed(name).read_bytes())
-    assert found == [b"x86-64-" + name.removeprefix("passes_").encode()]
+    assert found == [b"x86-64-" + name.removeprefix("loops_").encode()]
 
 
 @pytest.mark.skipif(not ON_X86_LINUX, reason="there is one build here")
@@ -180,9 +180,9 @@ def test_the_compiler_was_given_the_instruction_set_that_the_name_says(name):
     ("name", "used", "unused"),
     [
         *((name, [], ["ymm", "zmm"]) for name in SMALL),  # they run on any CPU
-        ("passes_v2", ["xmm"], ["ymm", "zmm"]),
-        ("passes_v3", ["ymm"], ["zmm"]),
-        ("passes_v4", ["zmm"], []),
+        ("loops_v2", ["xmm"], ["ymm", "zmm"]),
+        ("loops_v3", ["ymm"], ["zmm"]),
+        ("loops_v4", ["zmm"], []),
     ],
 )
 def test_the_code_uses_the_vector_registers_of_its_level_and_no_wider_ones(name, used, unused):
@@ -195,5 +195,37 @@ def test_the_code_uses_the_vector_registers_of_its_level_and_no_wider_ones(name,
 
 
 def test_build_info_repeats_the_installed_flags():
-    name = builds.passes.__name__.rpartition(".")[2]
+    name = builds.loops.__name__.rpartition(".")[2]
     assert b"\0" + builds.build_info()["flags"].encode() + b"\0" in installed(name).read_bytes()
+
+
+
+FORGOTTEN = """
+from cylosses._core.formulas cimport derivative, irls_weight, second_derivative, value
+from cylosses._core.parameters cimport Forgotten
+
+cdef double all_of_them(Forgotten loss, double d):
+    return value(loss, d) + derivative(loss, d) + second_derivative(loss, d) + irls_weight(loss, d)
+"""
+
+
+@pytest.mark.source_tree
+def test_a_loss_without_its_branches_does_not_compile(tmp_path):
+    """Nor does it take another loss's branch, or 0."""
+    copy_sources(tmp_path, empty=("loops", *SMALL))
+    parameters = tmp_path / "cylosses" / "_core" / "parameters.pxd"
+    (tmp_path / "probe.pyx").write_text(FORGOTTEN)
+    command = [sys.executable, "-m", "cython", "-3", "probe.pyx"]
+    text = parameters.read_text()
+    assert text.count("ctypedef fused Loss:\n") == 1
+    parameters.write_text(
+        text.replace("ctypedef fused Loss:\n", "cdef struct Forgotten:\n    double c\n\nctypedef fused Loss:\n    Forgotten\n")
+    )
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert set(re.findall(r"return loss\.lacks_a_branch_in_(\w+)\n", done.stderr)) == {
+        "value",
+        "derivative",
+        "second_derivative",
+        "irls_weight",
+    }

@@ -19,27 +19,29 @@ from cylosses.losses import HuberLoss
 PACKAGE = Path(builds.__file__).parents[1]
 COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
 
-# The sum of float32 terms by the package's own accumulator; a trap ends the process at the first undefined step.
+# The sum of float32 terms by the package's own superaccumulator; a trap ends the process at the first undefined step.
 MODULE = """
-from cylosses._core.exact cimport (
-    BLOCK, Bins, Exact, Format, Tally, add_block, clear, clear_bins, clear_tally, close_bins, close_tally, finish
-)
+from cylosses._core.summation.bins cimport BLOCK, Bins, clear_bins, close_bins
+from cylosses._core.summation.block cimport add_block
+from cylosses._core.summation.columns cimport ColumnSums, clear_column_sums, deposit_column_sums
+from cylosses._core.summation.rounding cimport Format, round_quotient
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear
 
 def total_of(const float[::1] terms):
-    cdef Exact total
+    cdef Superaccumulator total
     cdef Bins bins
-    cdef Tally tally
+    cdef ColumnSums columns
     cdef Format target
     cdef Py_ssize_t start
     target.precision, target.least, target.greatest = 53, -1022, 1023
     clear(&total)
     clear_bins(&bins)
-    clear_tally(&tally)
+    clear_column_sums(&columns)
     for start in range(0, terms.shape[0], BLOCK):
-        add_block(&total, &bins, &tally, &terms[start], BLOCK)
-    close_tally(&total, &tally)
+        add_block(&total, &bins, &columns, &terms[start], BLOCK)
+    deposit_column_sums(&total, &columns)
     close_bins(&total, &bins)
-    return finish(&total, 1, NULL, target)
+    return round_quotient(&total, 1, NULL, target)
 """
 SETUP = """
 from Cython.Build import cythonize

@@ -264,8 +264,8 @@ def compare(results: dict[str, list[tuple[list[str], str, str]]]) -> dict[tuple[
 
 def installed_builds() -> dict[str, str]:
     """Instruction set to module name of all builds, also those that this CPU cannot run."""
-    modules = {path.name.split(".")[0] for path in Path(builds.__file__).parent.glob("passes_v*.*") if path.suffix != ".pyx"}
-    return {"x86-64-" + module.removeprefix("passes_"): module for module in sorted(modules)} | builds.available_builds()
+    modules = {path.name.split(".")[0] for path in Path(builds.__file__).parent.glob("loops_v*.*") if path.suffix != ".pyx"}
+    return {"x86-64-" + module.removeprefix("loops_"): module for module in sorted(modules)} | builds.available_builds()
 
 
 def run(selection: Selection, emulator: tuple[str, ...]) -> int:

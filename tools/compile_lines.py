@@ -28,11 +28,12 @@ pathlib.Path(sys.argv[sys.argv.index("-o") + 1]).touch()
 
 def copy_sources(folder: Path, empty: tuple[str, ...]) -> None:
     """Copy what setup.py reads to an empty folder; the modules named in `empty` get no contents."""
-    (folder / "cylosses" / "_core").mkdir(parents=True)
+    folder.joinpath("cylosses").mkdir()
     shutil.copy(ROOT / "setup.py", folder)
     shutil.copytree(ROOT / "cylosses" / "include", folder / "cylosses" / "include")
-    for source in (ROOT / "cylosses").rglob("*.p[xy][dx]"):
+    for source in [*(ROOT / "cylosses").rglob("*.p[xy][dx]"), *(ROOT / "cylosses" / "_core").rglob("*.h")]:
         copied = folder / source.relative_to(ROOT)
+        copied.parent.mkdir(parents=True, exist_ok=True)
         if source.stem not in empty:
             shutil.copy(source, copied)
         elif source.suffix == ".pyx":

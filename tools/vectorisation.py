@@ -27,30 +27,33 @@ from tools.compile_lines import copy_sources, recorded
 
 DTYPES = ("float", "double")
 QUANTITIES = ("value", "derivative", "second_derivative", "irls_weight")
-LOSSES_SOURCE = Path(__file__).parents[1] / "cylosses" / "_core" / "formulas.pxd"
+LOSSES_SOURCE = Path(__file__).parents[1] / "cylosses" / "_core" / "parameters.pxd"
 
 # The hot loops that do not depend on the loss: function, its specialisations, and what tells its hot loops from others in C.
 ELEMENTS = ("float", "double", "int8_t", "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t")
 HOT = {
     "measure": (DTYPES, ""),
     "smallest_nonzero": (("double",), r"\bfabs\("),  # the rest is once a block
-    "add_narrow_part": (("float",), ""),
+    "add_narrow_quarter": (("float",), ""),
     "add_to_two_bins": (DTYPES, ""),
     "add_wide_block": (DTYPES, ""),
     "fold": (("",), ""),
     "least_word": (("",), ""),
     "sum_columns": (("",), ""),
     "split_columns": (("",), ""),
-    "tally_columns": (("",), ""),
+    "add_columns": (("",), ""),
     "add_products": (DTYPES, r"__pyx_v_product\["),  # the other loop deposits one product after the other
     "are_valid": (DTYPES, ""),
     "weigh_values": (DTYPES, ""),
     "scale_by": (DTYPES, ""),
     "keep_selected": (DTYPES, ""),
     "narrow_block": (("float",), ""),  # half precision is computed in float32
-    "walk": (DTYPES, ""),
-    "take": (tuple(f"{element} to {dtype}" for element in ELEMENTS for dtype in DTYPES), r"\(sizeof\("),  # the unit stride
-    "take_half": (DTYPES, r"__pyx_v_i \* 2\b"),  # float16 at the unit stride
+    "count_selected": (DTYPES, ""),
+    "clear_weights": (DTYPES, ""),
+    "select_weighted": (DTYPES, ""),
+    "set_ones": (DTYPES, ""),
+    "read_elements": (tuple(f"{element} to {dtype}" for element in ELEMENTS for dtype in DTYPES), r"\(sizeof\("),  # the unit stride
+    "read_half": (DTYPES, r"__pyx_v_i \* 2\b"),  # float16 at the unit stride
 }
 
 
@@ -63,14 +66,14 @@ class Loop(NamedTuple):
 
 
 # Loops that are known to stay scalar: build, loop, reason. Whoever mends one takes it out.
-V2, V3, V4 = "passes_v2", "passes_v3", "passes_v4"
+V2, V3, V4 = "loops_v2", "loops_v3", "loops_v4"
 NO_FMA = "fma() is a call of libm below x86-64-v3, which has the instruction"
 NO_LONG = "no instruction converts 64-bit integers below AVX-512"
 KNOWN: dict[tuple[str, Loop], str] = {
     **{(V2, Loop("add_products", dtype)): NO_FMA for dtype in DTYPES},
     (V2, Loop("weigh_values", "float")): NO_FMA,
     **{
-        (build, Loop("take", f"{element} to {dtype}")): NO_LONG
+        (build, Loop("read_elements", f"{element} to {dtype}")): NO_LONG
         for build in (V2, V3)
         for element in ("int64_t", "uint64_t")
         for dtype in DTYPES
@@ -97,11 +100,13 @@ class CFunction:
 
     name: str
     signature: str
+    line: int
+    last_line: int = 0
     loops: list[CLoop] = field(default_factory=list)
 
     @property
     def loss(self) -> str:
-        found = re.search(r"formulas_(\w+) __pyx_v_loss\b", self.signature)
+        found = re.search(r"parameters_(\w+) __pyx_v_loss\b", self.signature)
         return found[1] if found else ""
 
     @property
@@ -113,15 +118,23 @@ class CFunction:
         return f"{element[1]} to {dtype}" if element else dtype
 
 
+def name_of(mangled: str) -> str:
+    """The name of a function, from the name of its module, with the length before each component, and its own."""
+    while length := re.match(r"\d+", mangled):
+        mangled = mangled[length.end() + int(length[0]) + 1 :]
+    return mangled
+
+
 def functions(source: Path) -> Iterator[CFunction]:
     """The functions of the generated C that come from Cython functions."""
-    head = re.compile(rf"static .*\b(?:__pyx_fuse_[\d_]*\d)?__pyx_f_\w*?\d(?:{source.stem}|exact|staging)_(\w+)\(.*\) \{{$")
+    head = re.compile(r"static .*\b(?:__pyx_fuse_[\d_]*\d)?__pyx_f_(\w+)\(.*\) \{$")
     function: CFunction | None = None
     open_loops: list[tuple[str, CLoop]] = []  # with their indentation
     for number, line in enumerate(source.read_text().splitlines(), 1):
         if found := head.match(line):
-            function = CFunction(found[1], line)
+            function = CFunction(name_of(found[1]), line, number)
         elif function and line == "}":
+            function.last_line = number
             yield function
             function = None
         elif function and not re.match(r"\s*/?\*", line):  # comments quote the source
@@ -146,6 +159,7 @@ class Report:
     """What gcc says about the loop at each line."""
 
     def __init__(self, path: Path) -> None:
+        self._lines: set[int] = set()
         self._vectorised: Counter[int] = Counter()
         self._library_call: Counter[int] = Counter()
         self._scalar: Counter[int] = Counter()
@@ -155,6 +169,7 @@ class Report:
             if not found:
                 continue
             line, message = int(found[1]), found[2]
+            self._lines.add(line)
             if message.startswith("loop vectorized"):
                 self._vectorised[line] += 1
             elif re.search(r"split to 0 loops and \d+ library calls", message):
@@ -163,6 +178,10 @@ class Report:
                 self._scalar[line] += 1
             elif message.startswith("not vectorized"):
                 self._reasons[line].add(message)
+
+    def compiled(self, function: CFunction) -> bool:
+        """False for an inline function that nothing calls, as some specialisations are: gcc has nothing to say of it."""
+        return not self._lines.isdisjoint(range(function.line, function.last_line))
 
     def is_vector_code(self, loop: CLoop) -> bool:
         """Every copy vectorised, turned into memset or memcpy, or unrolled into an enclosing loop that is."""
@@ -198,7 +217,7 @@ def hot_loops(function: CFunction) -> Iterator[tuple[Loop, CLoop]]:
         if not loop.innermost:
             continue
         body = "\n".join(loop.body)
-        if function.name == "fill_units":
+        if function.name == "fill_groups":
             quantity = re.search(rf"formulas_({'|'.join(QUANTITIES)})\(", body)
             if quantity:
                 yield Loop(function.loss, function.variant, quantity[1]), loop
@@ -209,7 +228,7 @@ def hot_loops(function: CFunction) -> Iterator[tuple[Loop, CLoop]]:
 def check(source: Path, report: Report) -> dict[Loop, list[str]]:
     """Each hot loop to the reasons why it is not vectorised; none if it is."""
     found: defaultdict[Loop, list[CLoop]] = defaultdict(list)
-    for function in functions(source):
+    for function in filter(report.compiled, functions(source)):
         for name, loop in hot_loops(function):
             found[name].append(loop)
     result = {}
@@ -257,7 +276,7 @@ def gcc_version(compiler: list[str]) -> str | None:
 
 def main() -> int:
     parser = parser_of("tools.vectorisation", __doc__)
-    parser.add_argument("builds", nargs="*", metavar="BUILD", help="passes_v3 …; without it, all")
+    parser.add_argument("builds", nargs="*", metavar="BUILD", help="loops_v3 …; without it, all")
     options = parser.parse_args()
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     version = gcc_version(compiler)
@@ -269,7 +288,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_sources(folder, empty=("builds", "totals", "call", "capi", "functions"))
-        lines = {build: arguments for build, arguments in recorded(folder).items() if build.startswith("passes")}
+        lines = {build: arguments for build, arguments in recorded(folder).items() if build.startswith("loops")}
         for build in options.builds or lines:
             source = folder / lines[build][lines[build].index("-c") + 1]
             result = check(source, compile_with_report(compiler, lines[build], folder))

@@ -106,7 +106,7 @@ def missing_from(names: Sequence[str]) -> list[str]:
     needed += [r"cylosses/py\.typed", r"cylosses/functional\.pyi", r"cylosses/_core/builds\.[^/]*\.(so|pyd)"]
     needed += [r".*\.dist-info/licenses/LICENSE", r".*\.dist-info/licenses/licenses/bundled\.txt"]
     if LINUX and platform.machine() == "x86_64":
-        needed += [rf"cylosses/_core/passes_{level}\.[^/]*\.so" for level in ("v2", "v3", "v4")]
+        needed += [rf"cylosses/_core/loops_{level}\.[^/]*\.so" for level in ("v2", "v3", "v4")]
     if LINUX:
         needed += [r"cylosses\.libs/libgomp-[^/]*\.so.*"]
     return [pattern for pattern in needed if not any(re.fullmatch(pattern, name) for name in names)]

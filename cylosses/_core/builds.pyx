@@ -11,7 +11,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint64_t
 
-from cylosses._core.exact cimport Bits64
+from cylosses._core.bits cimport Bits64
 from cylosses._core.formulas cimport is_known
 from cylosses._core.job cimport GRADIENTS, HESSIANS, Evaluate, Job, Run, rounded_parameter, settle_memory
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
@@ -58,10 +58,10 @@ def available_builds():
     """Builds of the loops that are installed and that this CPU runs, best first: instruction set to module name."""
     found = {}
     for level in range(cpu_level(), 1, -1):
-        if find_spec(f"cylosses._core.passes_v{level}"):
-            found[f"x86-64-v{level}"] = f"passes_v{level}"
-    if find_spec("cylosses._core.passes"):
-        found["baseline"] = "passes"
+        if find_spec(f"cylosses._core.loops_v{level}"):
+            found[f"x86-64-v{level}"] = f"loops_v{level}"
+    if find_spec("cylosses._core.loops"):
+        found["baseline"] = "loops"
     return found
 
 
@@ -74,15 +74,15 @@ def choose_build():
     return import_module(f"cylosses._core.{builds[asked]}")
 
 
-passes = choose_build()
-_capsule = passes.__pyx_capi__["run"]
+loops = choose_build()
+_capsule = loops.__pyx_capi__["run"]
 run = <Run> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
-_capsule = passes.__pyx_capi__["evaluate"]
+_capsule = loops.__pyx_capi__["evaluate"]
 evaluate = <Evaluate> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
-_capsule = passes.__pyx_capi__["allowed_threads"]
+_capsule = loops.__pyx_capi__["allowed_threads"]
 allowed_threads = <AllowedThreads> PyCapsule_GetPointer(_capsule, PyCapsule_GetName(_capsule))
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=passes.release_threads)
+    os.register_at_fork(before=loops.release_threads)
 
 
 def set_threads(int n, bint follow):
@@ -102,7 +102,7 @@ cpdef int get_threads() noexcept nogil:
 
 def build_info():
     """How the loops that run here were compiled."""
-    return passes.build_info()
+    return loops.build_info()
 
 
 # ---- the losses ------------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from cylosses._core.job cimport (
 )
 from cylosses._core.layout cimport Plan, add_operand, settle_plan, start_plan
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
-from cylosses._core.staging cimport take_run
+from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.totals cimport Total, count_elements, want_sums
 
 import numpy as np
@@ -616,7 +616,7 @@ cdef cnp.ndarray as_incoming(Call* call, int reduction, object given, double* nu
     cdef int storage = read_storage("grad_output", incoming)
     cdef Py_ssize_t shape[MAX_DIMS]
     if cnp.PyArray_SIZE(incoming) == 1:
-        take_run(storage, <char*> cnp.PyArray_DATA(incoming), 0, cnp.PyArray_ISBYTESWAPPED(incoming), 1, number)
+        read_strided(storage, <char*> cnp.PyArray_DATA(incoming), 0, cnp.PyArray_ISBYTESWAPPED(incoming), 1, number)
         return None
     if reduction == NONE:
         check_fit(call, "grad_output", incoming, call.shape)

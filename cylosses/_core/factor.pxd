@@ -8,28 +8,18 @@
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint64_t
 
-from cylosses._core.exact cimport Bits64, Exact, add_count, clear, deposit, divide_large, make_magnitude, power_of_two
+from cylosses._core.bits cimport Bits64, power_of_two
+from cylosses._core.summation.division cimport divide_large
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, deposit, make_magnitude
+from cylosses._core.error_free cimport two_product
 from cylosses._core.job cimport FLOAT64, NOTHING, WEIGHTS, Job
 from cylosses._core.mode cimport held
 
 cdef extern from *:
     """
-    #include <math.h>
-    /* What the rounding of the product p = a b lost: exact both ways, where neither a nor b nor p is tiny or huge. */
-    #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-    #define CYLOSSES_PRODUCT_REST(a, b, p) fma(a, b, -(p))
-    #else
-    static inline double cylosses_product_rest(double a, double b, double p) {      /* Dekker */
-        double c = 134217729.0 * a, d = 134217729.0 * b;
-        double a_high = c - (c - a), b_high = d - (d - b), a_low = a - a_high, b_low = b - b_high;
-        return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
-    }
-    #define CYLOSSES_PRODUCT_REST(a, b, p) cylosses_product_rest(a, b, p)
-    #endif
     static const Py_ssize_t cylosses_no_strides[65] = {0};      /* of one number, seen at any shape */
     """
     const Py_ssize_t* NO_STRIDES "cylosses_no_strides"
-    double lost_by_product "CYLOSSES_PRODUCT_REST"(double a, double b, double product) noexcept nogil
 
 cdef enum:
     # Factors and weights whose exponents are no further from 0 are moderate: products of two, and their last places, are normal numbers.
@@ -90,9 +80,9 @@ cdef inline Factor factor_of_digits(uint64_t digits, int unit, bint sticky, bint
     return moderated(-high if negative else high, -low if negative else low, unit + 63)
 
 
-cdef inline Factor factor_over(double dividend, Exact* divisor) noexcept nogil:
+cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexcept nogil:
     """dividend / divisor, to 64 bits; 0 for the divisor 0, which has no elements to be multiplied. Leaves the divisor's magnitude."""
-    cdef Exact numerator
+    cdef Superaccumulator numerator
     cdef uint64_t digits
     cdef int unit = 0
     cdef bint sticky = False, negative
@@ -110,7 +100,7 @@ cdef inline Factor factor_over(double dividend, Exact* divisor) noexcept nogil:
 
 cdef inline Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
     """dividend / count, in the default floating-point mode that the caller has set; 0 for no elements, which nothing is multiplied by."""
-    cdef Exact divisor
+    cdef Superaccumulator divisor
     cdef Factor factor
     cdef double quotient
     dividend = held(dividend)
@@ -163,8 +153,9 @@ cdef inline void take_factors(Job* job, const double* factors) noexcept nogil:
 
 cdef inline double times_weight(double factor, double low, double weight) noexcept nogil:
     """(factor + low) * weight, rounded once, of moderate numbers."""
-    cdef double product = factor * weight
-    return product + (lost_by_product(factor, weight, product) + low * weight)
+    cdef double product_low
+    cdef double product = two_product(factor, weight, &product_low)
+    return product + (product_low + low * weight)
 
 
 cdef inline double times_factor(double derivative, double factor, int exponent) noexcept nogil:

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint64_t
 
-from cylosses._core.exact cimport Bits64, Exact
+from cylosses._core.bits cimport Bits64
+from cylosses._core.summation.superaccumulator cimport Superaccumulator
 from cylosses._core.mode cimport cylosses_mode, held, restore_mode, set_default_mode
 
 cdef enum:
@@ -113,8 +114,8 @@ cdef struct Job:
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
-    Exact* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
-    Exact* weights
+    Superaccumulator* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
+    Superaccumulator* weights
     uint64_t count          # out: elements selected
 
     int threads

@@ -2,7 +2,7 @@
 # those that continue each other joined; where operands run fastest along different dimensions, the job walks in tiles.
 
 from cylosses._core.job cimport FLOAT32, FLOAT64, MAX_DIMS, SLOTS, Job, Operand, operand_in
-from cylosses._core.staging cimport CACHE_LINE
+from cylosses._core.memory.streaming cimport CACHE_LINE
 
 cdef enum:
     LEAST_ROWS = 32         # of a tile

@@ -1,18 +1,20 @@
-# Exact sums of weighted losses and of weights, of data that comes in pieces: of StreamingLoss and of the C level.
+# Superaccumulator sums of weighted losses and of weights, of data that comes in pieces: of StreamingLoss and of the C level.
 
 from libc.stdint cimport uint64_t
 
-from cylosses._core.exact cimport Exact, add_count, clear, finish, merge
+from cylosses._core.summation.rounding cimport round_quotient
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, merge
 from cylosses._core.job cimport VALUES, Job
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
-from cylosses._core.staging cimport format_of, put_run
+from cylosses._core.memory.storage cimport format_of
+from cylosses._core.memory.strided cimport write_strided
 
 cdef enum:
     MOST_BITS = 63              # of the number of elements: the accumulator has room for so many of the largest products
 
 cdef struct Sums:
-    Exact losses            # each times its weight
-    Exact weights           # 1 for an element without
+    Superaccumulator losses            # each times its weight
+    Superaccumulator weights           # 1 for an element without
     uint64_t count          # elements that count
 
 
@@ -52,8 +54,8 @@ cdef inline void round_sums(const Sums* sums, bint mean, int storage, char* resu
     """Write RN(losses / weights) or RN(losses) to memory of this storage; the sums keep their values."""
     cdef Sums copy = sums[0]            # rounding spends what it rounds
     cdef cylosses_mode mode = set_default_mode()        # subnormal results too
-    cdef double v = finish(&copy.losses, 1, &copy.weights if mean else NULL, format_of(storage))
-    put_run(storage, result, 0, False, 1, &v)
+    cdef double v = round_quotient(&copy.losses, 1, &copy.weights if mean else NULL, format_of(storage))
+    write_strided(storage, result, 0, False, 1, &v)
     restore_mode(mode)
 
 

@@ -1,11 +1,11 @@
-"""Exact totals as objects: what StreamingLoss holds and replaces."""
+"""Superaccumulator totals as objects: what StreamingLoss holds and replaces."""
 
 cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint64_t
 
 from cylosses._core.dtypes cimport dtype_of, scalar_of, storage_of, wider
-from cylosses._core.exact cimport BIAS, LIMBS, Exact, make_magnitude
+from cylosses._core.summation.superaccumulator cimport BIAS, LIMBS, Superaccumulator, make_magnitude
 from cylosses._core.job cimport FLOAT64
 from cylosses._core.totals cimport Sums, clear_sums, have_room, merge_sums, round_sums
 
@@ -13,7 +13,7 @@ cnp.import_array()
 
 
 cdef class Total:
-    """Exact sums of weighted losses and of weights, the number of elements that count, and the dtype of results.
+    """Superaccumulator sums of weighted losses and of weights, the number of elements that count, and the dtype of results.
 
     A total that several objects share changes no more.
     """
@@ -62,9 +62,9 @@ cdef class Total:
         return total
 
 
-cdef tuple parts_of(const Exact* sum):
+cdef tuple parts_of(const Superaccumulator* sum):
     """(n, exponent, special); special has the bits of Special in the superaccumulator's file."""
-    cdef Exact copy = sum[0]
+    cdef Superaccumulator copy = sum[0]
     cdef bint negative = make_magnitude(&copy)
     cdef int k
     n = 0
@@ -77,7 +77,7 @@ cdef tuple parts_of(const Exact* sum):
     return -n if negative else n, 32 * copy.low + zeros - BIAS, copy.special
 
 
-cdef int set_parts(Exact* sum, n, exponent, int special) except -1:
+cdef int set_parts(Superaccumulator* sum, n, exponent, int special) except -1:
     """Set an empty sum."""
     cdef int k = 0, sign = -1 if n < 0 else 1
     sum.special = special

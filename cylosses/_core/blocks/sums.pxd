@@ -1,0 +1,150 @@
+# What a thread has summed of a slice, and the ways in which a block is added to it.
+
+from cython cimport floating
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from cylosses._core.bits cimport Bits32
+from cylosses._core.error_free cimport two_product_fma
+from cylosses._core.job cimport BFLOAT16, FLOAT16, FLOAT32, INT8, INT16, UINT8, UINT16, Job
+from cylosses._core.summation.bins cimport BLOCK, Bins, clear_bins, close_bins
+from cylosses._core.summation.block cimport add_block
+from cylosses._core.summation.columns cimport ColumnSums, clear_column_sums, deposit_column_sums
+from cylosses._core.summation.exponent_range cimport ExponentRange, measure
+from cylosses._core.summation.lanes cimport LANES
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear, deposit_product, merge
+
+
+ctypedef fused Weight:          # of a type of their own beside values of type `floating`
+    float
+    double
+
+
+cdef struct Sums:
+    Superaccumulator total
+    Superaccumulator weights
+    ColumnSums columns          # these three are still to be deposited in the total
+    Bins bins
+    Bins low_bins               # low words of products, which have a grid of their own
+    ColumnSums weight_columns   # and these two in the weights
+    Bins weight_bins
+    uint64_t count              # elements that were selected
+    bint bad_weight             # a selected weight was negative, NaN or infinite
+
+
+cdef inline void clear_sums(Sums* sums, const Job* job) noexcept nogil:
+    clear(&sums.total)
+    clear_column_sums(&sums.columns)
+    clear_bins(&sums.bins)
+    clear_bins(&sums.low_bins)
+    clear_bins(&sums.weight_bins)
+    if job.weight.data is not NULL:
+        clear(&sums.weights)
+        clear_column_sums(&sums.weight_columns)
+    sums.count = 0
+    sums.bad_weight = False
+
+
+cdef inline void deposit_sums(Sums* sums, const Job* job) noexcept nogil:
+    """Leave nothing outside of the superaccumulators."""
+    deposit_column_sums(&sums.total, &sums.columns)
+    close_bins(&sums.total, &sums.bins)
+    close_bins(&sums.total, &sums.low_bins)
+    close_bins(&sums.weights, &sums.weight_bins)
+    if job.weight.data is not NULL:
+        deposit_column_sums(&sums.weights, &sums.weight_columns)
+
+
+cdef inline void merge_sums(Sums* sums, Sums* other, const Job* job) noexcept nogil:
+    """Add the other sums, too; both are deposited."""
+    merge(&sums.total, &other.total)
+    if job.weight.data is not NULL:
+        merge(&sums.weights, &other.weights)
+    sums.count += other.count
+    sums.bad_weight = sums.bad_weight or other.bad_weight
+
+
+cdef inline bint wants_weights(const Job* job) noexcept nogil:
+    """Whether the sum of the weights is wanted."""
+    return job.weight.data is not NULL and (job.divide or job.weights is not NULL)
+
+
+cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
+    """Fill up with zeros to a multiple of LANES."""
+    cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES
+    memset(terms + n, 0, (padded - n) * sizeof(floating))
+    return padded
+
+
+cdef inline bint fits_24_bits(int storage) noexcept nogil:
+    """Products of such weights with float32 are exact in float64."""
+    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, UINT8, UINT16)
+
+
+cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* positive) noexcept nogil:
+    """Whether all weights are finite and not negative; counts those above 0."""
+    cdef floating most
+    cdef Bits32 bits
+    cdef uint32_t greatest = 0
+    cdef Py_ssize_t i
+    cdef int bad = 0, count = 0
+    if floating is float:
+        for i in range(n):
+            bits.f = weights[i]
+            greatest = bits.u if bits.u > greatest else greatest
+            count += bits.u != 0
+        if greatest < 0x7f800000u:          # else there may still be no worse than -0.0, which is valid
+            positive[0] = count
+            return True
+        count = 0
+        most = 3.4028234663852886e38
+    else:
+        most = 1.7976931348623157e308
+    for i in range(n):
+        bad |= not 0 <= weights[i] <= most
+        count += weights[i] > 0
+    positive[0] = count
+    return not bad
+
+
+cdef inline void add_products(
+    const Job* job, Sums* sums, const floating* terms, const Weight* weights, Py_ssize_t n
+) noexcept nogil:
+    """Add terms * weights exactly, but for terms of weight 0, whatever they are; both are padded."""
+    cdef double product[BLOCK]
+    cdef double low[BLOCK]
+    cdef ExponentRange exponents
+    cdef double term, product_low
+    cdef Py_ssize_t i
+    cdef int lost = 0
+    if floating is float:
+        if fits_24_bits(job.weight.storage):
+            for i in range(n):
+                term = terms[i] if weights[i] != 0 else <floating> 0
+                product[i] = term * <double> weights[i]
+            add_block(&sums.total, &sums.bins, NULL, <double*> product, n)
+            return
+    for i in range(n):
+        term = terms[i] if weights[i] != 0 else <floating> 0
+        product[i] = two_product_fma(term, <double> weights[i], &product_low)
+        low[i] = product_low
+        lost |= (product[i] == 0) & (term != 0)
+    exponents = measure(<double*> product, n)
+    # Where a product, or its low word, may have left the range of float64, integers do it.
+    if lost or not (exponents.empty or (exponents.binnable and exponents.bottom > -900)):
+        for i in range(n):
+            if weights[i] != 0:
+                deposit_product(&sums.total, terms[i], weights[i])
+    else:
+        add_block(&sums.total, &sums.bins, NULL, <double*> product, n)
+        add_block(&sums.total, &sums.low_bins, NULL, <double*> low, n)
+
+
+cdef inline void add_weighted(
+    const Job* job, Sums* sums, const floating* terms, const floating* weights, Py_ssize_t n
+) noexcept nogil:
+    """Add terms * weights, and the weights if they are wanted; both are padded."""
+    if n:
+        add_products(job, sums, terms, weights, n)
+        if wants_weights(job):
+            add_block(&sums.weights, &sums.weight_bins, &sums.weight_columns, weights, n)

@@ -1,0 +1,216 @@
+"""ALL the loops: elementwise results and exact sums, block by block, one pass over the data. Built once per instruction set.
+
+Decisions, with their reasons:
+
+(a) Work goes in blocks of up to 1024 elements whose intermediate arrays (losses, gradients, weights) stay in the L1 cache. The
+    loops over a block are short and plain, so that compilers vectorise them; only the first of them depends on the loss.
+(b) The loss is picked once a block, by one row of a table, never per element.
+(c) Results are elementwise or exact sums, so they do not depend on where blocks end: neither on threads nor on layout.
+(d) Layouts and dtypes other than the direct one are staged through buffers of one block; contiguous rows are read in place.
+(e) A serial branch stands beside each parallel one: entering the OpenMP runtime costs more than a small call.
+(f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise; each pass sets the
+    default mode and puts the old one back.
+
+Here are slices and threads. One pass over a slice is blocks/walk.pxd, loops over a loss are blocks/computing.pxd; sums are
+summation/, layouts memory/. All of these are inline functions, and so compiled with this module.
+"""
+from cython cimport floating
+from cython.parallel cimport prange
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+
+from cylosses._core.blocks.computing cimport Pair, fill, set_pair
+from cylosses._core.blocks.plain_sum cimport is_plain_sum, sum_values, sum_weighted_values
+from cylosses._core.blocks.sums cimport Sums, clear_sums, deposit_sums, merge_sums
+from cylosses._core.blocks.walk cimport walk
+from cylosses._core.factor cimport Factor, factor_over, factor_over_count
+from cylosses._core.job cimport Job, Quantity
+from cylosses._core.memory.position cimport slice_start
+from cylosses._core.memory.storage cimport format_of, size_of
+from cylosses._core.memory.streaming cimport fence_stores
+from cylosses._core.memory.strided cimport read_strided, write_strided
+from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._core.summation.bins cimport BLOCK
+from cylosses._core.summation.rounding cimport round_quotient
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, merge
+
+cdef extern from "compiler.h":
+    const long OPENMP "CYLOSSES_OPENMP"
+    int CYLOSSES_ALLOWED_THREADS() noexcept nogil
+    void CYLOSSES_RELEASE_THREADS() noexcept nogil
+    const char* ISA "CYLOSSES_ISA"
+    const char* COMPILER "CYLOSSES_COMPILER"
+    const char* FLAGS "CYLOSSES_FLAGS"
+
+
+# ---- slices and threads ----------------------------------------------------------------------------------------------------------
+
+cdef void walk_as(
+    Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums, const floating* working_type
+) noexcept nogil:
+    """Elements start .. stop of slice `number`, in the loop that does no more than it must."""
+    if not is_plain_sum(job):
+        walk(job, number, start, stop, sums, working_type)
+    elif job.weight.data is NULL:
+        sum_values(job, number, start, stop, sums, working_type)
+    else:
+        sum_weighted_values(job, number, start, stop, sums, working_type)
+
+
+cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums) noexcept nogil:
+    if job.single:
+        walk_as(job, number, start, stop, sums, <const float*> NULL)
+    else:
+        walk_as(job, number, start, stop, sums, <const double*> NULL)
+    deposit_sums(sums, job)
+    if job.bypass_cache:
+        fence_stores()              # before another thread reads the outputs
+
+
+cdef void write_factor(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
+    """Write the factor that a slice's incoming gradient makes with its sum of weights."""
+    cdef double dividend = 1
+    cdef Factor factor
+    if job.dividend.data is not NULL:
+        read_strided(job.dividend.storage, slice_start(job, &job.dividend, number), 0, job.dividend.swapped, 1, &dividend)
+    if job.weight.data is NULL and sums.count and sums.count >> 53 == 0:
+        factor = factor_over_count(dividend, sums.count)
+    else:
+        factor = factor_over(dividend, &sums.total)
+    job.factors[number] = factor.high
+    job.factors[job.slices + number] = factor.low
+    job.factors[2 * job.slices + number] = factor.exponent
+
+
+cdef void write_result(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
+    """Round the sum of a slice, and write it to the result."""
+    cdef double v
+    cdef Superaccumulator* divisor = &sums.weights if job.divide and job.weight.data is not NULL else NULL
+    if job.factors is not NULL:
+        write_factor(job, number, sums)
+    if job.result is NULL:          # the caller wants them unrounded: run_in_default_mode() adds them to accumulators
+        return
+    v = round_quotient(&sums.total, sums.count if job.divide else 1, divisor, format_of(job.result_storage))
+    write_strided(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
+
+
+cdef uint64_t run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weight) noexcept nogil:
+    """Whole slices, one after the other; the number of elements that were selected."""
+    cdef cylosses_mode mode = set_default_mode()
+    cdef Sums sums
+    cdef uint64_t count = 0
+    cdef Py_ssize_t number
+    for number in range(first, last):
+        clear_sums(&sums, job)
+        walk_range(job, number, 0, job.size, &sums)
+        if job.leftover is not NULL:
+            walk_range(job.leftover, number, 0, job.leftover.size, &sums)
+        if sums.bad_weight:
+            bad_weight[0] = 1
+            break
+        count += sums.count
+        write_result(job, number, &sums)
+    restore_mode(mode)
+    return count
+
+
+cdef void run_share(Job* job, Py_ssize_t number, int share, Sums* sums) noexcept nogil:
+    """One thread's share of a slice, cut between blocks, in a thread that may have any floating-point mode."""
+    cdef cylosses_mode mode = set_default_mode()
+    cdef Py_ssize_t blocks = (job.size + BLOCK - 1) // BLOCK
+    cdef Py_ssize_t stop = blocks * (share + 1) // job.threads * BLOCK
+    clear_sums(sums, job)
+    walk_range(job, number, blocks * share // job.threads * BLOCK, stop if stop < job.size else job.size, sums)
+    restore_mode(mode)
+
+
+cdef void run_slice(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
+    """One slice, cut between the threads, each of which has one of the sums."""
+    cdef int threads = job.threads, t
+    if threads == 1:
+        clear_sums(sums, job)
+        walk_range(job, number, 0, job.size, sums)
+    else:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            run_share(job, number, t, &sums[t])
+        for t in range(1, threads):
+            merge_sums(sums, &sums[t], job)
+    if job.leftover is not NULL:
+        walk_range(job.leftover, number, 0, job.leftover.size, sums)
+    job.count += sums.count
+    job.bad_weight = job.bad_weight or sums.bad_weight
+    if not sums.bad_weight:
+        write_result(job, number, sums)
+
+
+cdef void run_in_default_mode(Job* job) noexcept nogil:
+    cdef Sums single
+    cdef Sums* sums = &single
+    cdef Py_ssize_t number, chunk
+    cdef uint64_t count = 0
+    cdef int bad_weight = 0, threads = job.threads
+    job.bad_weight = False
+    job.count = 0
+    if job.slices > 1 and (threads == 1 or job.slices >= 4 * threads):
+        if threads == 1:
+            count = run_slices(job, 0, job.slices, &bad_weight)
+        else:
+            chunk = job.slices // (threads * 8) + 1
+            for number in prange(0, job.slices, chunk, num_threads=threads, schedule="dynamic"):
+                count += run_slices(job, number, number + chunk if number + chunk < job.slices else job.slices, &bad_weight)
+        job.bad_weight = bad_weight
+        job.count = count
+        return
+    if threads > 1:
+        sums = <Sums*> malloc(threads * sizeof(Sums))
+        if sums is NULL:
+            sums = &single
+            job.threads = 1
+    for number in range(job.slices):
+        run_slice(job, number, sums)
+        if job.bad_weight:
+            break
+    if not job.bad_weight and job.slices:       # without slices, there are no sums either
+        if job.total is not NULL:
+            merge(job.total, &sums.total)
+        if job.weights is not NULL and job.weight.data is not NULL:
+            merge(job.weights, &sums.weights)
+    if sums is not &single:
+        free(sums)
+
+
+cdef api void run(Job* job) noexcept nogil:
+    """Run a job, in the default floating-point mode that the caller has set; worker threads set it themselves."""
+    run_in_default_mode(job)
+
+
+cdef inline floating evaluate_as(const Job* job, Quantity quantity, floating residual) noexcept nogil:
+    cdef floating zero = 0, found = 0
+    cdef Pair pair
+    set_pair(&pair, &residual, &zero, 0, 1)
+    fill(job, quantity, &pair, &found, 1)
+    return found
+
+
+cdef api double evaluate(const Job* job, int quantity, double residual) noexcept nogil:
+    """One number of one residual, in the floating-point mode of the caller. Of the job, the loss, its parameter as rounded to the
+    working type, and that type are read.
+    """
+    if job.single:
+        return evaluate_as(job, <Quantity> quantity, <float> residual)
+    return evaluate_as(job, <Quantity> quantity, residual)
+
+
+cdef api int allowed_threads() noexcept nogil:
+    """What OpenMP allows the calling thread: the number that omp_set_num_threads() sets, and with it threadpoolctl."""
+    return CYLOSSES_ALLOWED_THREADS()
+
+
+def release_threads():
+    """End the OpenMP worker threads: called before a fork, since the child would wait for threads that it does not have."""
+    CYLOSSES_RELEASE_THREADS()
+
+
+def build_info():
+    """How this module was compiled."""
+    return {"isa": ISA.decode(), "openmp": OPENMP, "compiler": COMPILER.decode(), "flags": FLAGS.decode()}
