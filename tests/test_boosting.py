@@ -32,7 +32,7 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 every_curvature = pytest.mark.parametrize("curvature", ["mm", "exact", "ones"])
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 both = pytest.mark.parametrize("make", [Objective, Metric])
-WITH_UNIT = [name for name in LOSSES if ORACLE[name].parameter not in (None, "q")]
+WITH_UNIT = [name for name, cls in LOSSES.items() if cls.parameter_is_length]
 
 
 class Dataset:
@@ -348,7 +348,7 @@ def test_catboost_is_refused_what_needs_all_targets(sample):
 def test_the_automatic_parameter_is_a_fraction_of_the_scale(name, sample):
     target, _, weight = sample
     scale = robust_scale(target, weight)
-    fraction = 0.2 if name in ("smooth_l1", "huber", "pseudo_huber") else ORACLE[name].default
+    fraction = LOSSES[name].boosting_default
     own = ORACLE[name].parameter
     assert Objective(name).for_targets(target, weight) == Objective(name, scale=scale, **{own: fraction * scale})
     assert Objective(name, scale=2.0).for_targets(target) == Objective(name, scale=2.0, **{own: 2.0 * fraction})

@@ -115,8 +115,11 @@ def test_docstrings_of_losses_say_what_they_compute(loss):
 
 
 def homes():
-    """Public modules, and the private ones that define something public."""
-    return sorted({*MODULES, *(item.__module__ for item in {**FUNCTIONS, **CLASSES}.values())})
+    """Public modules, and the modules below them that define something public."""
+    modules = [importlib.import_module(name) for name in MODULES]
+    public = [getattr(module, name) for module in modules for name in getattr(module, "__all__", ())]
+    defining = {item.__module__ for item in public if getattr(item, "__module__", "").startswith("cylosses")}
+    return sorted({*MODULES, *defining})
 
 
 def examples(module_name):
