@@ -44,7 +44,8 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
     ----------
     loss : str or Loss
         A loss of `cylosses.LOSSES` by name, with the default of its parameter; or a loss object, as in
-        ``loss=HuberLoss(delta=2.0)``, whose reduction must be ``"mean"``. ``"tukey"`` is refused: it is not convex.
+        ``loss=HuberLoss(delta=2.0)``, whose reduction must be ``"mean"``. Losses that are not convex, as
+        ``"tukey"``, are refused.
     beta : float
         The beta of ``loss="smooth_l1"``: the error at which the square turns into a line, in the units of y; at least 0. Other
         losses have their parameter in the loss object, and refuse a `beta` other than 1.
