@@ -197,8 +197,11 @@ def test_a_regularised_booster_that_cannot_split_reaches_the_middle(name, unit, 
         gradient, hessian = objective(target, leaf)
         assert hessian.sum() > 1  # min_child_weight
         leaf -= 0.3 * gradient.sum() / (hessian.sum() + 1)
-    below = np.mean(target < leaf)
-    assert abs(leaf[0] - np.mean(target)) < 0.02 * unit * target.size**0.5 if name == "mse" else 0.45 <= below <= 0.6
+    if name == "mse":
+        assert abs(leaf[0] - np.mean(target)) < 0.02 * unit * target.size**0.5
+    else:  # the median, or near it; what is not convex stays on the side where most targets are
+        low, high = (0.45, 0.6) if LOSSES[name].convex else (0.3, 0.7)
+        assert low <= np.mean(target < leaf) <= high
 
 
 # Weights --------------------------------------------------------------------------------------------------------------
