@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_core/*.p* cylosses/_core/*.h cylosses/_core/*/*.p* cylosses/_core/*/*.h) $(wildcard cylosses/capi.p*) $(wildcard cylosses/views.p*) $(wildcard cylosses/_views/*.p*) cylosses/include/cylosses.h
 
-.PHONY: demo test test-builds lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
+.PHONY: demo generate test test-builds lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -22,6 +22,10 @@ $(VENV)/.%-group: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(PY) -m cylosses demo
+
+# What follows from the classes of the losses: stubs, the registry, numbers for C, signatures. Needs nothing that is compiled.
+generate:
+	$(PYTHON) -m tools.generate
 
 # As many processes as there are CPUs; the seed of the random numbers and of the order is printed first.
 PYTEST_PROCESSES ?= auto

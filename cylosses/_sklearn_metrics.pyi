@@ -1,3 +1,5 @@
+# Written by `python -m tools.generate`.
+
 from typing import Any, Literal, TypeAlias
 
 from numpy.typing import ArrayLike

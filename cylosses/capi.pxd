@@ -13,6 +13,7 @@ from libc.stdint cimport uint64_t
 
 cdef extern from "cylosses.h" nogil:
     cpdef enum LossCode "cylosses_loss":
+        # generated: numbers of the losses (python -m tools.generate)
         SMOOTH_L1 "CYLOSSES_SMOOTH_L1"
         L1 "CYLOSSES_L1"
         MSE "CYLOSSES_MSE"
@@ -22,6 +23,7 @@ cdef extern from "cylosses.h" nogil:
         EPSILON_INSENSITIVE "CYLOSSES_EPSILON_INSENSITIVE"
         PSEUDO_HUBER "CYLOSSES_PSEUDO_HUBER"
         CHARBONNIER "CYLOSSES_CHARBONNIER"
+        # generated: end
 
     cpdef enum Reduction "cylosses_reduction":
         SUM "CYLOSSES_SUM"

@@ -6,6 +6,7 @@ signatures: dict[str, str]
 __pyx_capi__: dict[str, object]
 
 class LossCode(IntEnum):
+    # generated: numbers of the losses (python -m tools.generate)
     SMOOTH_L1 = 0
     L1 = 1
     MSE = 2
@@ -15,6 +16,7 @@ class LossCode(IntEnum):
     EPSILON_INSENSITIVE = 6
     PSEUDO_HUBER = 7
     CHARBONNIER = 8
+    # generated: end
 
 class Reduction(IntEnum):
     SUM = 0

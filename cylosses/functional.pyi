@@ -1,3 +1,5 @@
+# Written by `python -m tools.generate`.
+
 from collections.abc import Mapping
 from typing import Any, TypedDict, overload
 
@@ -288,7 +290,7 @@ def charbonnier_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    eps: Number = 1e-3,
+    eps: Number = 0.001,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -302,7 +304,7 @@ def charbonnier_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    eps: Number = 1e-3,
+    eps: Number = 0.001,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,

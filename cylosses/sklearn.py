@@ -38,8 +38,6 @@ except ModuleNotFoundError as error:
 __all__ = ["SmoothL1Regressor"]
 __all__ += _sklearn_metrics.__all__
 
-NOT_CONVEX = frozenset({"tukey"})
-
 
 class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Linear regression that is robust to outliers: smooth L1 or another convex loss, with a ridge penalty.
@@ -48,7 +46,8 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
     ----------
     loss : str or Loss
         A loss of `cylosses.LOSSES` by name, with the default of its parameter; or a loss object, as in
-        ``loss=HuberLoss(delta=2.0)``, whose reduction must be ``"mean"``. ``"tukey"`` is refused: it is not convex.
+        ``loss=HuberLoss(delta=2.0)``, whose reduction must be ``"mean"``. Losses that are not convex, as
+        ``"tukey"``, are refused.
     beta : float
         The beta of ``loss="smooth_l1"``: the error at which the square turns into a line, in the units of y; at least 0. Other
         losses have their parameter in the loss object, and refuse a `beta` other than 1.
@@ -220,13 +219,13 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         loss = self.loss
         if isinstance(loss, str):
             if loss not in LOSSES:
-                convex = ", ".join(sorted(LOSSES.keys() - NOT_CONVEX))
+                convex = ", ".join(sorted(name for name, cls in LOSSES.items() if cls.convex))
                 raise ValueError(f"loss must be one of {convex}, or a loss object; got {loss!r}")
             cls: Any = LOSSES[loss]
             loss = cls(beta=self.beta) if cls is SmoothL1Loss else cls()
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be the name of a loss or a loss object, as HuberLoss(delta=2.0), got {loss!r}")
-        if loss.name in NOT_CONVEX:
+        if not loss.convex:
             raise ValueError(f"loss={loss.name!r} is not convex: a fit would depend on where it starts; take a convex loss")
         if loss.reduction != "mean":
             raise ValueError(f"loss must have reduction='mean', as the objective does, got {loss!r}")

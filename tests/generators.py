@@ -20,6 +20,9 @@ SMALL_LENGTHS = (*range(6), 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
 LENGTHS = (*SMALL_LENGTHS, 1023, 1024, 1025, 4097, 100_003)
 DTYPES = (np.float32, np.float64)
 
+# Second derivatives pass through 0 at the parameter over the roots of these.
+INFLECTIONS = sorted({oracle.inflection for oracle in ORACLE.values() if oracle.inflection})
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -104,13 +107,13 @@ def random_parameter(rng: np.random.Generator, dtype: Any, name: str = "smooth_l
 
 
 def of_the_size_of(rng: np.random.Generator, parameter: float, length: int, dtype: Any) -> np.ndarray:
-    """Signed errors where formulas bend: 2**-12 to 2**12 times the parameter, below it, close to it or to 1 / sqrt(5) of it."""
+    """Signed errors where formulas bend: 2**-12 to 2**12 times the parameter, below it, close to it or to an inflection."""
     close = 2.0 ** -rng.uniform(1, FORMATS[np.dtype(dtype).name].precision, length)
     kinds = [
         2.0 ** rng.uniform(-12, 12, length),
         rng.uniform(0, 1.2, length),
         1 - close,
-        (1 + rng.choice([-1, 1], length) * close) / 5**0.5,
+        (1 + rng.choice([-1, 1], length) * close) / rng.choice(INFLECTIONS, length) ** 0.5,
     ]
     ratio = np.choose(rng.integers(len(kinds), size=length), kinds)
     with np.errstate(all="ignore"):

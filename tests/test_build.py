@@ -199,7 +199,6 @@ def test_build_info_repeats_the_installed_flags():
     assert b"\0" + builds.build_info()["flags"].encode() + b"\0" in installed(name).read_bytes()
 
 
-
 FORGOTTEN = """
 from cylosses._core.formulas cimport derivative, irls_weight, second_derivative, value
 from cylosses._core.parameters cimport Forgotten

@@ -136,13 +136,18 @@ def test_the_help_lists_every_loss_and_parameter(tmp_path):
         assert loss.parameter_name is None or f"--{loss.parameter_name} FLOAT" in words
 
 
+def owners_of(parameter):
+    """The losses with a parameter of this name, as messages list them."""
+    return " and ".join(name for name, cls in LOSSES.items() if cls.parameter_name == parameter)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--delta", "2"], "--delta belongs to huber and pseudo_huber; smooth_l1 takes --beta"),
-        (["--loss", "huber", "--beta", "1"], "--beta belongs to smooth_l1; huber takes --delta"),
-        (["--loss", "mse", "--q", "0.5"], "--q belongs to quantile; mse has no parameter"),
-        (["--loss", "huber", "--delta", "2", "--c", "1"], "--c belongs to tukey; huber takes --delta"),
+        (["--delta", "2"], f"--delta belongs to {owners_of('delta')}; smooth_l1 takes --beta"),
+        (["--loss", "huber", "--beta", "1"], f"--beta belongs to {owners_of('beta')}; huber takes --delta"),
+        (["--loss", "mse", "--q", "0.5"], f"--q belongs to {owners_of('q')}; mse has no parameter"),
+        (["--loss", "huber", "--delta", "2", "--c", "1"], f"--c belongs to {owners_of('c')}; huber takes --delta"),
         (["--loss", "quantile", "--q", "x"], "Invalid value for '--q': 'x' is not a valid float."),
     ],
 )

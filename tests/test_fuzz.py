@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cylosses.losses import Loss
+from cylosses.losses import LOSSES, Loss
 from tools.fuzz.calls import Case, Operand, Output, Place, Stream, lay_out, perform
 from tools.fuzz.checking import Report, check
 from tools.fuzz.drawing import SUBJECTS, draw
@@ -116,7 +116,7 @@ def test_each_loss_meets_every_kind_of_call(name, rng):
     missing = set(itertools.product(("float32", "float64"), ("none", "mean", "sum"), *[(True, False)] * 3))
     missing -= {kind for kind in missing if kind[1] == "none" and kind[4]}  # nothing is reduced
     ends = {"subnormal errors", "huge errors", "threads"} | ({"tiny parameter"} if ORACLE[name].parameter else set())
-    ends |= {"huge parameter"} if ORACLE[name].parameter and name != "quantile" else set()  # a probability
+    ends |= {"huge parameter"} if LOSSES[name].parameter_is_length else set()  # a probability is not
     missing |= set(itertools.product(("float32", "float64"), ends))
     for _ in range(20_000 // len(ORACLE)):  # as many as a property run has of each loss
         missing -= set(kinds(draw(rng, name=name)))

@@ -7,6 +7,7 @@ import functools
 import itertools
 import pickle
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from cylosses import functional, losses
 from cylosses.losses import LOSSES
 
 from .generators import SPREADS
-from .reference import ORACLE, accepts, same_bits
+from .reference import ORACLE, accepts, as_fraction, same_bits
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -54,6 +55,50 @@ def test_everything_about_a_loss_is_public_at_the_top(name):
     for public in (LOSSES[name].__name__, f"{name}_loss", f"{name}_loss_backward"):
         assert public in cylosses.__all__
         assert getattr(cylosses, public) is getattr(functional if public[0].islower() else losses, public)
+
+
+# What a class says of its loss --------------------------------------------------------------------------------------
+
+RATIOS = [Fraction(k, 16) for k in range(-80, 81)]  # errors in units of the parameter
+
+
+@every_loss
+def test_a_loss_is_convex_or_not(name):
+    """The second derivative is never negative, and the loss half-way between two errors never above the mean of both."""
+    p, oracle = Fraction(1, 4), ORACLE[name]
+    values = [as_fraction(oracle.value(ratio * p, p)) for ratio in RATIOS]
+    tiny = Fraction(1, 10**50)  # where a root was taken
+    below_chords = all(values[k - s] + values[k + s] >= 2 * values[k] - tiny for s in (1, 8, 40) for k in range(s, len(RATIOS) - s))
+    bent_up = all(oracle.second_derivative(ratio * p, p) >= 0 for ratio in RATIOS)
+    assert LOSSES[name].convex == below_chords == bent_up
+
+
+@every_loss
+def test_a_loss_has_a_kink_or_not(name):
+    """The derivative jumps somewhere: across a kink, by more than the curvature beside it explains."""
+    oracle, p = ORACLE[name], Fraction(ORACLE[name].default)
+    step = (p or 1) * Fraction(1, 2**40)
+    pairs = [(oracle.derivative(at - step, p), oracle.derivative(at + step, p)) for at in oracle.kinks(p)]
+    assert LOSSES[name].kinked == any(abs(as_fraction(after) - as_fraction(before)) > 2.0**-20 for before, after in pairs)
+
+
+@every_loss
+def test_a_parameter_is_a_length_or_not(name):
+    """Errors and parameter twice as large: the loss has then the same derivative, or one twice as large, at all errors."""
+    oracle, p = ORACLE[name], Fraction(1, 4)
+    once = [as_fraction(oracle.derivative(ratio * p, p)) for ratio in RATIOS]
+    twice = [as_fraction(oracle.derivative(2 * ratio * p, 2 * p)) for ratio in RATIOS]
+    tiny = Fraction(1, 10**50)  # where a root was taken
+    scales = any(all(abs(b - factor * a) <= tiny for a, b in zip(once, twice, strict=True)) for factor in (1, 2))
+    assert LOSSES[name].parameter_is_length == (oracle.parameter is not None and scales)
+    assert (LOSSES[name].boosting_default is not None) == LOSSES[name].parameter_is_length
+    if LOSSES[name].boosting_default is not None:
+        assert oracle.valid(Fraction(LOSSES[name].boosting_default))
+
+
+@every_loss
+def test_the_accuracy_that_is_promised_is_the_one_that_is_tested(name):
+    assert LOSSES[name].max_ulp_error == max(2, *ORACLE[name].ulps)
 
 
 # Settings -----------------------------------------------------------------------------------------------------------
@@ -250,7 +295,9 @@ def test_a_subclass_has_the_row_of_its_loss(name):
 
 
 @every_loss
-@pytest.mark.parametrize("own", [{"_code": 63}, {"accepted": (-1.0, 1.0)}, {"parameter_name": "gamma"}])
+@pytest.mark.parametrize(
+    "own", [{"_code": 63}, {"accepted": (-1.0, 1.0)}, {"parameter_name": "gamma"}, {"convex": None}, {"costly": None}]
+)
 def test_a_subclass_changes_no_row(name, own):
     rejected = [*ORACLE[name].rejected, *ORACLE[name].parameters]
     before = [accepts_parameter(name, parameter) for parameter in rejected]
@@ -271,7 +318,9 @@ def accepts_parameter(name, parameter):
     return True
 
 
-@pytest.mark.parametrize("own", [{}, {"_code": 3}, *({"_code": code} for code in (9, 63, 64, -1, 10**6, 2**40, "a", None))])
+@pytest.mark.parametrize(
+    "own", [{}, {"_code": 3}, *({"_code": code} for code in (len(LOSSES), 63, 64, -1, 10**6, 2**40, "a", None))]
+)
 def test_a_class_that_the_kernels_do_not_know_is_refused(own):
     with pytest.raises(TypeError, match="Foreign is no loss that the kernels know"):
         type("Foreign", (losses.Loss,), {"name": "foreign", **own})
@@ -283,7 +332,7 @@ def test_a_class_of_the_same_name_has_not_the_row():
     assert losses.HuberLoss(delta=10.0)([1.0], [0.0]) == 0.5
 
 
-@pytest.mark.parametrize("code", [9, 64, -1, 10**6, 2**31 - 1])
+@pytest.mark.parametrize("code", [len(LOSSES), 64, -1, 10**6, 2**31 - 1])
 def test_a_wrong_row_does_no_harm(code, monkeypatch):
     monkeypatch.setattr(losses.HuberLoss, "_code", code)
     loss = object.__new__(losses.HuberLoss)

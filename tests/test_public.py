@@ -115,8 +115,11 @@ def test_docstrings_of_losses_say_what_they_compute(loss):
 
 
 def homes():
-    """Public modules, and the private ones that define something public."""
-    return sorted({*MODULES, *(item.__module__ for item in {**FUNCTIONS, **CLASSES}.values())})
+    """Public modules, and the modules below them that define something public."""
+    modules = [importlib.import_module(name) for name in MODULES]
+    public = [getattr(module, name) for module in modules for name in getattr(module, "__all__", ())]
+    defining = {item.__module__ for item in public if getattr(item, "__module__", "").startswith("cylosses")}
+    return sorted({*MODULES, *defining})
 
 
 def examples(module_name):
@@ -174,6 +177,38 @@ def test_core_registry_oracle_stubs_functions_command_line_and_readme_name_the_s
     assert all(set(choice) == names for choice in choices)
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert [name for name in names if f"{name}_loss" not in readme] == []
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_readme_has_a_row_for_each_loss(name):
+    cls, readme = LOSSES[name], (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    function, title, parameter = re.search(rf"^\| `({name}_loss)` \| `(\w+)` \|(.*?)\|", readme, re.MULTILINE).groups()
+    assert (function, title) == (f"{name}_loss", cls.__name__)
+    if cls.parameter_name is None:
+        assert parameter.strip() == ""
+    else:
+        own, default = parameter.strip("` ").split("=")
+        assert (own, float(default)) == (cls.parameter_name, cls.default)
+
+
+def quoted(text):
+    """The names in backquotes."""
+    return set(re.findall(r"`(\w+)`", text))
+
+
+def test_the_manuals_name_the_losses_that_differ():
+    """What a class says of its accuracy, and of its default for boosters, the prose says too."""
+    root = Path(__file__).parents[1]
+    accuracy = re.search(r"\(4\s+for ([^)]*)\)", (root / "README.md").read_text(encoding="utf-8"))[1]
+    assert quoted(accuracy) == {name for name, cls in LOSSES.items() if cls.max_ulp_error == 4}
+    manual = (root / "docs" / "boosting.md").read_text(encoding="utf-8")
+    listed = manual[manual.index("The fraction is ") : manual.index("is no length.")]
+    found = {
+        name: float(number)
+        for number, names in re.findall(r"(\d[\d.]*) for ((?:`\w+`(?:, |,\n| and )?)+)", listed)
+        for name in quoted(names)
+    }
+    assert found == {name: cls.boosting_default for name, cls in LOSSES.items() if cls.parameter_is_length}
 
 
 # Types --------------------------------------------------------------------------------------------------------------

@@ -16,8 +16,16 @@ OPTIONS = "*, weight=None, where=None, axis=None, keepdims=False, out=None, n_th
 BACKWARD_OPTIONS = "*, wrt='input', weight=None, where=None, axis=None, out=None, n_threads=None"
 FLAGS = "size_average=None, reduce=None, reduction='mean'"
 
-# From the design's contract; a new loss adds its lines.
+# From the design's contract. The rows of the losses are written from their sources, and compared with what is imported.
 DOCUMENTED = {
+    "default_floating_point_mode": "()",
+    "set_num_threads": "(n)",
+    "get_num_threads": "()",
+    "show_versions": "()",
+    "get_include": "()",
+    "Loss": "(reduction, parameter=0.0)",
+    "StreamingLoss": "(loss)",
+    # generated: signatures of the losses (python -m tools.generate)
     "smooth_l1_loss": f"(input, target, {FLAGS}, beta=1.0, options=None, {OPTIONS})",
     "l1_loss": f"(input, target, {FLAGS}, {OPTIONS})",
     "mse_loss": f"(input, target, {FLAGS}, {OPTIONS})",
@@ -36,12 +44,6 @@ DOCUMENTED = {
     "epsilon_insensitive_loss_backward": f"(grad_output, input, target, reduction='mean', epsilon=0.1, {BACKWARD_OPTIONS})",
     "pseudo_huber_loss_backward": f"(grad_output, input, target, reduction='mean', delta=1.0, {BACKWARD_OPTIONS})",
     "charbonnier_loss_backward": f"(grad_output, input, target, reduction='mean', eps=0.001, {BACKWARD_OPTIONS})",
-    "default_floating_point_mode": "()",
-    "set_num_threads": "(n)",
-    "get_num_threads": "()",
-    "show_versions": "()",
-    "get_include": "()",
-    "Loss": "(reduction, parameter=0.0)",
     "SmoothL1Loss": f"({FLAGS}, beta=1.0)",
     "L1Loss": f"({FLAGS})",
     "MSELoss": f"({FLAGS})",
@@ -51,7 +53,7 @@ DOCUMENTED = {
     "EpsilonInsensitiveLoss": "(reduction='mean', epsilon=0.1)",
     "PseudoHuberLoss": "(reduction='mean', delta=1.0)",
     "CharbonnierLoss": "(reduction='mean', eps=0.001)",
-    "StreamingLoss": "(loss)",
+    # generated: end
 }
 # Of every loss class, and of StreamingLoss.
 DOCUMENTED_METHODS = {

@@ -18,7 +18,7 @@
 #     struct has, and Cython refuses the line ("return loss.lacks_a_branch_in_value").
 #
 # To add a loss:
-# 1. its number in include/cylosses.h and capi.pxd, and in LossCode below; is_known() and is_costly() are there, too
+# 1. its number in include/cylosses.h and capi.pxd, and in LossCode below; is_known() is there, too
 # 2. its struct, a member of Loss, and the function that makes it (parameters.pxd)
 # 3. its branch in each of the four functions below, and its lines in the tables above them
 # 4. its row of the dispatch table, for_loss() in blocks/computing.pxd
@@ -66,11 +66,6 @@ cdef extern from "cylosses.h":
 cdef inline bint is_known(int loss) noexcept nogil:
     """Whether there are formulas for a loss of this number: the last of LossCode is the greatest."""
     return 0 <= loss <= <int> CHARBONNIER
-
-
-cdef inline bint is_costly(int loss) noexcept nogil:
-    """Whether divisions or roots make a loss take twice as long as the others: what the choice of threads asks."""
-    return loss == TUKEY or loss == PSEUDO_HUBER or loss == CHARBONNIER
 
 
 cdef enum:

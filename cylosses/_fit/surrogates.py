@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cylosses import EpsilonInsensitiveLoss, L1Loss, Loss, QuantileLoss, SmoothL1Loss
+from cylosses import EpsilonInsensitiveLoss, Loss, QuantileLoss, SmoothL1Loss
 from cylosses._fit import Vector
 
 
@@ -73,7 +73,7 @@ class Rounded:
 
 def half_width(loss: Loss) -> float:
     """Return the error at which a loss turns from a parabola into a line; 0 for a kink, infinite for the square."""
-    if isinstance(loss, L1Loss | QuantileLoss | EpsilonInsensitiveLoss) or (isinstance(loss, SmoothL1Loss) and loss.beta == 0):
+    if loss.kinked or (isinstance(loss, SmoothL1Loss) and loss.beta == 0):
         return 0.0
     slope, curvature = loss.grad(math.inf, 0.0), loss.grad_and_hess(0.0, 0.0)[1]
     return float(slope / curvature)

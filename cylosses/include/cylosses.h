@@ -45,6 +45,7 @@ extern "C" {
 
 /* The losses. d is input - target. Everything in the package that numbers losses follows this. */
 enum cylosses_loss {
+    /* generated: numbers of the losses (python -m tools.generate) */
     CYLOSSES_SMOOTH_L1 = 0,             /* beta >= 0 */
     CYLOSSES_L1 = 1,                    /* no parameter: 0 */
     CYLOSSES_MSE = 2,                   /* no parameter: 0 */
@@ -54,6 +55,7 @@ enum cylosses_loss {
     CYLOSSES_EPSILON_INSENSITIVE = 6,   /* epsilon >= 0 */
     CYLOSSES_PSEUDO_HUBER = 7,          /* delta > 0 */
     CYLOSSES_CHARBONNIER = 8            /* eps > 0, finite */
+    /* generated: end */
 };
 
 /* The exact sum of weight times loss, rounded once; or that over the sum of the weights (the number of elements, without). */

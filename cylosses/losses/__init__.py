@@ -1,5 +1,7 @@
 """The losses as objects, and `LOSSES`, the registry that tests, benchmarks, command line and adapters enumerate."""
 
+# Written by `python -m tools.generate`: the order is that of the numbers of the losses.
+
 from cylosses.losses.base import Loss
 from cylosses.losses.convex import (
     CharbonnierLoss,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _set = object.__setattr__  # for the constructor; there is no other way into an immutable object
 LEAST = 5e-324  # the least positive float64
 GREATEST = sys.float_info.max
-_OF_A_ROW = ("_code", "accepted", "parameter_name")
+_OF_A_ROW = ("_code", "accepted", "parameter_name", "convex", "kinked", "parameter_is_length", "max_ulp_error", "costly")
 
 
 class Loss:
@@ -49,6 +49,18 @@ class Loss:
     """What a valid parameter is, in words."""
     legacy: ClassVar[bool] = False
     """Whether the deprecated flags size_average and reduce are documented for this loss."""
+    convex: ClassVar[bool]
+    """Whether it is convex in the error: what minimises it in a linear fit does not depend on where the search starts."""
+    kinked: ClassVar[bool]
+    """Whether its derivative jumps at some error, with the default of the parameter."""
+    parameter_is_length: ClassVar[bool] = False
+    """Whether the parameter is an error, in the units of the targets, so that it has to grow with them."""
+    boosting_default: ClassVar[float | None] = None
+    """What ``"auto"`` in `cylosses.boosting` makes of a parameter that is a length, in units of the targets' robust scale."""
+    max_ulp_error: ClassVar[int] = 2
+    """How far value, derivatives and IRLS weight of an element may be from the exact ones, in units in the last place."""
+    costly: ClassVar[bool] = False
+    """Whether divisions or roots make an element take twice as long as others do, so that fewer elements are worth a thread."""
     _code: ClassVar[int]
     """Row of the kernels' dispatch table (enum cylosses_loss in cylosses.h)."""
 
@@ -71,7 +83,7 @@ class Loss:
                 builds.register_loss(
                     cls._code,
                     *cls.accepted,
-                    getattr(cls, "costly", False),
+                    cls.costly,
                     f"{cls.__module__}.{cls.__qualname__}",
                     cls.parameter_name,
                     cls.rule,

@@ -59,6 +59,10 @@ class SmoothL1Loss(Loss):
     legacy = True
     accepted = (0.0, math.inf)
     rule = "at least 0"
+    convex = True
+    kinked = False
+    parameter_is_length = True
+    boosting_default = 0.2
     _code = 0
 
     def __init__(
@@ -104,6 +108,8 @@ class L1Loss(Loss):
     __slots__ = ()
     name = "l1"
     legacy = True
+    convex = True
+    kinked = True
     _code = 1
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean") -> None:
@@ -142,6 +148,8 @@ class MSELoss(Loss):
     __slots__ = ()
     name = "mse"
     legacy = True
+    convex = True
+    kinked = False
     _code = 2
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean") -> None:
@@ -188,6 +196,10 @@ class HuberLoss(Loss):
     default = 1.0
     accepted = (LEAST, math.inf)
     rule = "positive"
+    convex = True
+    kinked = False
+    parameter_is_length = True
+    boosting_default = 0.2
     _code = 3
 
     def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
@@ -239,6 +251,8 @@ class QuantileLoss(Loss):
     default = 0.5
     accepted = (0.0, 1.0)
     rule = "between 0 and 1"
+    convex = True
+    kinked = True
     _code = 5
 
     def __init__(self, reduction: Reduction = "mean", q: Number = 0.5) -> None:
@@ -290,6 +304,10 @@ class EpsilonInsensitiveLoss(Loss):
     default = 0.1
     accepted = (0.0, math.inf)
     rule = "at least 0"
+    convex = True
+    kinked = True
+    parameter_is_length = True
+    boosting_default = 0.1
     _code = 6
 
     def __init__(self, reduction: Reduction = "mean", epsilon: Number = 0.1) -> None:
@@ -343,6 +361,12 @@ class PseudoHuberLoss(Loss):
     default = 1.0
     accepted = (LEAST, math.inf)
     rule = "positive"
+    convex = True
+    kinked = False
+    parameter_is_length = True
+    boosting_default = 0.2
+    max_ulp_error = 4
+    costly = True
     _code = 7
 
     def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
@@ -396,6 +420,12 @@ class CharbonnierLoss(Loss):
     default = 1e-3
     accepted = (LEAST, GREATEST)
     rule = "positive and finite"
+    convex = True
+    kinked = False
+    parameter_is_length = True
+    boosting_default = 1e-3
+    max_ulp_error = 4
+    costly = True
     _code = 8
 
     def __init__(self, reduction: Reduction = "mean", eps: Number = 1e-3) -> None:

@@ -47,6 +47,12 @@ class TukeyLoss(Loss):
     default = 4.685
     accepted = (LEAST, GREATEST)
     rule = "positive and finite"
+    convex = False
+    kinked = False
+    parameter_is_length = True
+    boosting_default = 4.685
+    max_ulp_error = 4
+    costly = True
     _code = 4
 
     def __init__(self, reduction: Reduction = "mean", c: Number = 4.685) -> None:

@@ -135,6 +135,45 @@ def objects() -> None:
     assert classes["huber"] is HuberLoss
 
 
+def every_loss() -> None:
+    # generated: calls of the losses (python -m tools.generate)
+    cylosses.smooth_l1_loss(x, y, reduction="sum", beta=1.0, weight=y)
+    assert_type(cylosses.smooth_l1_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
+    assert_type(cylosses.SmoothL1Loss(reduction="none", beta=1.0).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.SmoothL1Loss().beta, float)
+    cylosses.l1_loss(x, y, reduction="sum", weight=y)
+    assert_type(cylosses.l1_loss_backward(1.0, x, y, "sum"), np.ndarray[Any, Any])
+    assert_type(cylosses.L1Loss(reduction="none").grad(x, y), np.ndarray[Any, Any])
+    cylosses.mse_loss(x, y, reduction="sum", weight=y)
+    assert_type(cylosses.mse_loss_backward(1.0, x, y, "sum"), np.ndarray[Any, Any])
+    assert_type(cylosses.MSELoss(reduction="none").grad(x, y), np.ndarray[Any, Any])
+    cylosses.huber_loss(x, y, reduction="sum", delta=1.0, weight=y)
+    assert_type(cylosses.huber_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
+    assert_type(cylosses.HuberLoss(reduction="none", delta=1.0).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.HuberLoss().delta, float)
+    cylosses.tukey_loss(x, y, reduction="sum", c=4.685, weight=y)
+    assert_type(cylosses.tukey_loss_backward(1.0, x, y, "sum", 4.685), np.ndarray[Any, Any])
+    assert_type(cylosses.TukeyLoss(reduction="none", c=4.685).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.TukeyLoss().c, float)
+    cylosses.quantile_loss(x, y, reduction="sum", q=0.5, weight=y)
+    assert_type(cylosses.quantile_loss_backward(1.0, x, y, "sum", 0.5), np.ndarray[Any, Any])
+    assert_type(cylosses.QuantileLoss(reduction="none", q=0.5).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.QuantileLoss().q, float)
+    cylosses.epsilon_insensitive_loss(x, y, reduction="sum", epsilon=0.1, weight=y)
+    assert_type(cylosses.epsilon_insensitive_loss_backward(1.0, x, y, "sum", 0.1), np.ndarray[Any, Any])
+    assert_type(cylosses.EpsilonInsensitiveLoss(reduction="none", epsilon=0.1).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.EpsilonInsensitiveLoss().epsilon, float)
+    cylosses.pseudo_huber_loss(x, y, reduction="sum", delta=1.0, weight=y)
+    assert_type(cylosses.pseudo_huber_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
+    assert_type(cylosses.PseudoHuberLoss(reduction="none", delta=1.0).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.PseudoHuberLoss().delta, float)
+    cylosses.charbonnier_loss(x, y, reduction="sum", eps=0.001, weight=y)
+    assert_type(cylosses.charbonnier_loss_backward(1.0, x, y, "sum", 0.001), np.ndarray[Any, Any])
+    assert_type(cylosses.CharbonnierLoss(reduction="none", eps=0.001).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.CharbonnierLoss().eps, float)
+    # generated: end
+
+
 def totals() -> None:
     total = HuberLoss(delta=0.5).streaming()
     assert_type(total, StreamingLoss)

@@ -1,0 +1,106 @@
+"""The robust scale of targets, from which boosters get the length of an ordinary error."""
+
+import math
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+
+from cylosses import default_floating_point_mode
+from cylosses._types import Array
+from cylosses._weights import ratios
+from cylosses.losses import L1Loss
+
+# A normal distribution's standard deviation, in units of its median and mean absolute deviations.
+_PER_MEDIAN_DEVIATION = 1.482602218505602
+_PER_MEAN_DEVIATION = 1.2533141373155003
+# Targets from here on are halved: so their differences, and sums of two, are finite.
+_HUGE = 2.0**1022
+
+
+@default_floating_point_mode()
+def robust_scale(targets: Any, sample_weight: Any = None) -> float:
+    """Return a robust standard deviation of targets, in their units: 1.4826 times the median absolute deviation.
+
+    Parameters
+    ----------
+    targets : array_like of shape (n,)
+        Finite real numbers.
+    sample_weight : array_like of shape (n,), optional
+        Finite and not negative. Weight 0 removes a target, weight k counts it k times; only the ratios of weights matter.
+
+    Returns
+    -------
+    float
+        If more than half of the targets are equal, so that the median deviation is 0: 1.2533 times their mean absolute deviation
+        from the median; if all are equal: 1.0. Always positive.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a target or weight is not finite, a weight is negative, or nothing has a weight.
+
+    Notes
+    -----
+    For normal targets both factors give the standard deviation.
+
+    References
+    ----------
+    P. J. Rousseeuw and C. Croux, Alternatives to the median absolute deviation, J. Am. Stat. Assoc. 88, 1993.
+
+    Examples
+    --------
+    >>> from cylosses.boosting import robust_scale
+    >>> robust_scale([1.0, 2.0, 3.0, 4.0, 1000.0])
+    1.482602218505602
+    >>> robust_scale([1.0, 2.0, 3.0], sample_weight=[1, 0, 1]) == robust_scale([1.0, 3.0])
+    True
+    """
+    values = np.asarray(targets, np.float64)
+    weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"targets must be a vector to have one scale, got shape {values.shape}")
+    if weights is not None:
+        if weights.shape != values.shape:
+            raise ValueError(f"sample_weight has shape {weights.shape}, targets have {values.shape}")
+        if not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError("sample_weight must be finite and not negative")
+        values, weights = values[weights > 0], ratios(weights[weights > 0])
+    if values.size == 0:
+        raise ValueError("targets must hold at least one number with a weight to have a scale")
+    if not np.isfinite(values).all():
+        raise ValueError("targets must be finite to have a scale, got NaN or inf")
+    unit = 1.0 if np.max(abs(values)) < _HUGE else 2.0
+    values = values / unit
+    deviations = abs(values - median(values, weights))
+    scale = _PER_MEDIAN_DEVIATION * median(deviations, weights)
+    if scale == 0:
+        scale = _PER_MEAN_DEVIATION * mean(deviations, weights)
+    scale *= unit
+    return scale if 0 < scale < np.inf else 1.0
+
+
+def mean(values: Array, weights: Array | None = None) -> float:
+    """Return the mean of numbers that are not negative: an exact sum, which does not overflow."""
+    return float(L1Loss()(values, np.zeros_like(values), weight=weights))
+
+
+def median(values: Array, weights: Array | None) -> float:
+    """Return the median; with weights that of each value repeated so often."""
+    if weights is None:
+        return float(np.median(values))
+    order = np.argsort(values, kind="stable")
+    order = order[weights[order] > 0]
+    ordered = weights[order]
+
+    def balance(last: int) -> float:
+        """Return the weight of the values up to one minus that of the others, of the sign of the exact difference."""
+        return math.fsum((*ordered[: last + 1].tolist(), *(-ordered[last + 1 :]).tolist()))
+
+    # Half of the weight is reached where the rounded sums reach it, within their error.
+    below = np.cumsum(ordered)
+    error = 2 * len(ordered) * np.finfo(np.float64).eps
+    near, beyond = np.searchsorted(below, below[-1] / 2 * np.array([1 - error, 1 + error])).tolist()
+    first = near + bisect_left(range(near, beyond), 0.0, key=balance)
+    last = first + 1 if first < beyond and balance(first) == 0 else first
+    return float(values[order[first]] if first == last else (values[order[first]] + values[order[last]]) / 2)
