@@ -38,7 +38,7 @@ EXACT_FLAGS = {
 # gcc makes `rep stos` of loops that clear a small buffer, which takes longer to start than to run; clang does not know the option.
 GCC_FLAGS = ["-fno-tree-loop-distribute-patterns"]
 # What surrounds the loops has no loops of its own that are worth unrolling; nothing is ever thrown through C.
-SMALL_FLAGS = {"unix": ["-O2", "-fno-asynchronous-unwind-tables"], "msvc": []}
+SMALL_FLAGS = {"unix": ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables"], "msvc": []}
 # For `make sanitize`: every access outside of an object and all undefined behaviour is reported while the modules run. They come
 # last: Python's own flags often have -fwrapv, under which signed overflow is no finding, but is undefined as soon as CFLAGS is set,
 # since setuptools drops them then. Conversions of floating-point numbers to integers that lack the room are apart from the rest.

@@ -155,18 +155,26 @@ cpdef bint fits(int loss, double parameter, bint single) noexcept nogil:
     )
 
 
-cpdef double check_parameter(int loss, object given) except -1:
-    """The parameter of a loss as a number: TypeError for what is none, ValueError for one that is not valid."""
-    cdef double parameter
-    if type(given) is float and is_loss(loss) and lies_within(loss, given):
-        return fabs(given)              # -0.0 is 0
+cdef double take_parameter(int loss, object given, bint* fits_float32) except -1:
+    """The parameter of a loss as a number, and whether it is valid as a float32 number, too."""
+    cdef double parameter = given if type(given) is float and is_loss(loss) else convert_parameter(loss, given)
+    if not lies_within(loss, parameter):
+        name, rule = registered[loss][4:]
+        raise ValueError(f"{name} must be {rule}, got {parameter!r}")
+    fits_float32[0] = lies_within(loss, rounded_parameter(parameter, True))
+    return fabs(parameter)              # -0.0 is 0
+
+
+cdef double convert_parameter(int loss, object given) except? -1:
     if not is_loss(loss):
         raise ValueError(f"row {loss} of the kernels' table does not take the parameter {given!r}")
-    name, rule = registered[loss][4:]
-    parameter = convert.as_float(name or "parameter", given)
-    if not lies_within(loss, parameter):
-        raise ValueError(f"{name} must be {rule}, got {parameter!r}")
-    return fabs(parameter)
+    return convert.as_float(registered[loss][4] or "parameter", given)
+
+
+def check_parameter(int loss, given):
+    """The parameter of a loss as a number: TypeError for what is none, ValueError for one that is not valid."""
+    cdef bint fits_float32
+    return take_parameter(loss, given, &fits_float32)
 
 
 cpdef int check_rounded(int loss, double parameter) except -1:

@@ -19,12 +19,12 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport fabs
 from libc.string cimport memcpy
 
-from cylosses._core.builds cimport MAX_THREADS, check_parameter, check_rounded, fits, run_job
+from cylosses._core.builds cimport MAX_THREADS, check_rounded, run_job, take_parameter
 from cylosses._core.dtypes cimport WEAK, dtype_of, scalar_of, storage_in, wider
 from cylosses._core.factor cimport factor_by_count, factor_of_digits, set_factor, set_scale, take_factors, want_factors
 from cylosses._core.job cimport (
     BFLOAT16, DIVIDEND, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRAD_EXPONENT, GRAD_LOW, GRAD_OUTPUT, GRADIENTS, HESSIANS, INPUT, INT64, MAX_DIMS,
-    NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, TARGET, UINT64, VALUES, WEIGHT, WEIGHTS, WHERE, ContiguousJob, Job, Operand,
+    NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, TARGET, UINT8, UINT64, VALUES, WEIGHT, WEIGHTS, WHERE, ContiguousJob, Job, Operand,
     enter, start_contiguous_job,
 )
 from cylosses._core.layout cimport Plan, add_operand, settle_plan, start_plan
@@ -147,27 +147,29 @@ cdef int take_operands(
     Call* call, int loss, object parameter, object input, object target, object weight, object where, object n_threads
 ) except -1:
     """Check what all calls have, and begin a job of it without outputs."""
-    cdef double number = check_parameter(loss, parameter)
+    cdef bint fits_float32
+    cdef double number = take_parameter(loss, parameter, &fits_float32)
     cdef cnp.ndarray first = as_array("input", input), second
     cdef int of_input = read_storage("input", first), of_target
-    cdef bint single
+    cdef bint single, have_one_shape
     hold_as(call, INPUT, first)
     second = as_array("target", target)
     of_target = read_storage("target", second)
     hold_as(call, TARGET, second)
     call.storage = wider(WEAK if is_number(input) else of_input, WEAK if is_number(target) else of_target)
     single = call.storage != FLOAT64
-    if single and not fits(loss, number, True):
+    if single and not fits_float32:
         check_rounded(loss, number)
     call.ndim, call.shape = cnp.PyArray_NDIM(first), shape_of(first)
     start_contiguous_job(&call.contiguous, loss, number, single, cnp.PyArray_SIZE(first))
-    if not have_shape(second, call.ndim, call.shape):
+    have_one_shape = have_shape(second, call.ndim, call.shape)
+    if not have_one_shape:
         broadcast(call, first, second)
     if call.storage == FLOAT16 or call.storage == BFLOAT16:
         call.contiguous.job.narrow = call.storage
     call.is_contiguous = True
-    place(call, INPUT, first, of_input)
-    place(call, TARGET, second, of_target)
+    place(call, INPUT, first, of_input, have_one_shape)
+    place(call, TARGET, second, of_target, have_one_shape)
     if weight is not None:
         take_weight(call, as_array("weight", weight))
     if where is not None:
@@ -206,16 +208,16 @@ cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
     return 0
 
 
-cdef inline void place(Call* call, int slot, cnp.ndarray array, int storage) noexcept:
-    """Make an array that is held an operand of the job if it is contiguous; else the call gets a plan."""
-    cdef int wanted = FLOAT32 if call.contiguous.job.single else FLOAT64
+cdef inline void place(Call* call, int slot, cnp.ndarray array, int storage, bint has_shape) noexcept:
+    """Make an array that is held an operand of the job if it is contiguous; else the call gets a plan. `has_shape` says whether it has
+    the shape of the call.
+    """
+    call.is_contiguous = (
+        call.is_contiguous and has_shape and cnp.PyArray_ISCARRAY_RO(array)
+        and storage == (UINT8 if slot == WHERE else FLOAT32 if call.contiguous.job.single else FLOAT64)
+    )
     if call.is_contiguous:
-        call.is_contiguous = (
-            (storage == wanted or slot == WHERE) and cnp.PyArray_ISCARRAY_RO(array)
-            and (shape_of(array) is call.shape or have_shape(array, call.ndim, call.shape))
-        )
-        if call.is_contiguous:
-            enter(&call.contiguous, slot, cnp.PyArray_DATA(array))
+        enter(&call.contiguous, slot, cnp.PyArray_DATA(array))
 
 
 cdef int check_fit(const Call* call, str name, cnp.ndarray array, const Py_ssize_t* shape) except -1:
@@ -237,7 +239,7 @@ cdef int take_weight(Call* call, cnp.ndarray array) except -1:
     if storage == INT64 or storage == UINT64:
         convert.check_wide_weights(array)
     hold_as(call, WEIGHT, array)
-    place(call, WEIGHT, array, storage)
+    place(call, WEIGHT, array, storage, have_shape(array, call.ndim, call.shape))
     call.contiguous.job.weight.data = <char*> cnp.PyArray_DATA(array)       # also before there is a plan: set_scale() looks
     return 0
 
@@ -247,7 +249,7 @@ cdef int take_mask(Call* call, cnp.ndarray array) except -1:
     if cnp.PyArray_TYPE(array) != cnp.NPY_BOOL:
         convert.refuse_mask(array)
     hold_as(call, WHERE, array)
-    place(call, WHERE, array, 0)
+    place(call, WHERE, array, UINT8, have_shape(array, call.ndim, call.shape))
     call.contiguous.job.where.data = <char*> cnp.PyArray_DATA(array)
     return 0
 
@@ -328,16 +330,21 @@ cdef int shape_left(const Call* call, bint keepdims, Py_ssize_t* shape) noexcept
 
 # ---- outputs ---------------------------------------------------------------------------------------------------------------------
 
-cdef cnp.ndarray take_output(const Call* call, str name, object out, int ndim, const Py_ssize_t* shape):
+cdef inline cnp.ndarray take_output(const Call* call, str name, object out, int ndim, const Py_ssize_t* shape):
     """`out`, if it is an array of exactly this shape and the dtype of the results, or a new array if it is None."""
-    cdef cnp.dtype dtype = dtype_of(call.storage)
-    if out is None:
-        if call.storage == BFLOAT16:
-            return np.empty(as_tuple(ndim, shape), dtype)
-        return cnp.PyArray_EMPTY(ndim, <cnp.npy_intp*> shape, dtype.type_num, 0)
+    if out is not None:
+        return check_output(call, name, out, ndim, shape)
+    if call.storage == FLOAT32 or call.storage == FLOAT64:
+        return cnp.PyArray_EMPTY(ndim, <cnp.npy_intp*> shape, cnp.NPY_FLOAT32 if call.storage == FLOAT32 else cnp.NPY_FLOAT64, 0)
+    return np.empty(as_tuple(ndim, shape), dtype_of(call.storage))
+
+
+cdef cnp.ndarray check_output(const Call* call, str name, object out, int ndim, const Py_ssize_t* shape):
+    cdef cnp.dtype dtype
     if type(out) is not cnp.ndarray:
         convert.check_output_type(name, out)
-    if cnp.PyArray_TYPE(out) != dtype.type_num or not cnp.PyArray_ISNOTSWAPPED(out):
+    if storage_in(out) != call.storage or not cnp.PyArray_ISNOTSWAPPED(out):
+        dtype = dtype_of(call.storage)
         raise TypeError(f"{name} has dtype {out.dtype.str} ({out.dtype}); the result needs {dtype.str} ({dtype})")
     if not have_shape(out, ndim, shape):
         raise ValueError(f"{name} has shape {out.shape}; the result needs {as_tuple(ndim, shape)}")
@@ -346,32 +353,33 @@ cdef cnp.ndarray take_output(const Call* call, str name, object out, int ndim, c
     return out
 
 
-cdef void find_extent(cnp.ndarray array, char** first, char** end) noexcept:
-    """The memory from the first to behind the last element; none for an empty array."""
+cdef struct Extent:
+    # The memory from the first to behind the last element of an array; nothing of an empty one.
+    char* first
+    char* end
+
+
+cdef Extent extent_of(cnp.ndarray array) noexcept:
+    cdef Extent extent
     cdef Py_ssize_t reach
     cdef int k
-    first[0] = <char*> cnp.PyArray_DATA(array)
-    end[0] = first[0] + cnp.PyArray_ITEMSIZE(array)
+    extent.first = <char*> cnp.PyArray_DATA(array)
+    extent.end = extent.first + cnp.PyArray_ITEMSIZE(array)
     for k in range(cnp.PyArray_NDIM(array)):
-        if cnp.PyArray_DIM(array, k) == 0:
-            end[0] = first[0]
-            return
         reach = cnp.PyArray_STRIDE(array, k) * (cnp.PyArray_DIM(array, k) - 1)
-        if reach < 0:
-            first[0] += reach
+        if cnp.PyArray_DIM(array, k) == 0:
+            extent.end = extent.first
+            break
+        elif reach < 0:
+            extent.first += reach
         else:
-            end[0] += reach
+            extent.end += reach
+    return extent
 
 
-cdef bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether the extents of two arrays in memory meet. If not, writing to one leaves the other as it is."""
-    cdef char* first_a
-    cdef char* first_b
-    cdef char* end_a
-    cdef char* end_b
-    find_extent(a, &first_a, &end_a)
-    find_extent(b, &first_b, &end_b)
-    return first_a < end_b and first_b < end_a and first_a < end_a and first_b < end_b
+cdef inline bint overlap(Extent a, Extent b) noexcept:
+    """Whether two extents meet. If not, writing to one array leaves the other as it is."""
+    return a.first < b.end and b.first < a.end and a.first < a.end and b.first < b.end
 
 
 cdef bint are_same_elements(cnp.ndarray a, cnp.ndarray b) noexcept:
@@ -389,9 +397,10 @@ cdef bint are_same_elements(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 cdef bint overlaps_operands(const Call* call, cnp.ndarray out, bint unless_same) noexcept:
     """Whether an output overlaps an operand; with unless_same, only if elements could be overwritten before they are read."""
+    cdef Extent extent = extent_of(out)
     cdef int slot
     for slot in range(SLOTS):
-        if has(call, slot) and overlap(array_in(call, slot), out):
+        if has(call, slot) and overlap(extent_of(array_in(call, slot)), extent):
             if not (unless_same and are_same_elements(array_in(call, slot), out)):
                 return True
     return False
@@ -407,7 +416,7 @@ cdef cnp.ndarray apart(const Call* call, cnp.ndarray out, bint given):
 cdef int place_output(Call* call, int slot, cnp.ndarray out) except -1:
     """Have elementwise results written to an array that apart() returned."""
     hold_as(call, slot, out)
-    place(call, slot, out, call.storage)
+    place(call, slot, out, call.storage, True)
     return 0
 
 
@@ -677,6 +686,12 @@ cdef cnp.ndarray values_into(Call* call, str name, object out):
     return moved(written, final)
 
 
+cdef int check_distinct(str first, cnp.ndarray a, str second, cnp.ndarray b) except -1:
+    if a is not None and b is not None and overlap(extent_of(a), extent_of(b)):
+        raise ValueError(f"out for the {first} and out for the {second} share memory")
+    return 0
+
+
 cdef object derive(
     Call* call, int reduction, object axis, object grad_output, int by, bint with_value, int curvature, object out_value,
     object out_gradient, object out_hessian,
@@ -689,6 +704,7 @@ cdef object derive(
     cdef int ndim = cnp.PyArray_NDIM(operand)
     cdef const Py_ssize_t* shape = shape_of(operand)
     cdef Py_ssize_t left[MAX_DIMS]
+    cdef bint given = out_value is not None or out_gradient is not None or out_hessian is not None
     take_axes(call, axis)
     take_factor(call, reduction, grad_output, by == TARGET)
     if with_value and reduction == NONE:
@@ -698,19 +714,13 @@ cdef object derive(
     gradient = take_output(call, "out for the gradient", out_gradient, ndim, shape)
     if curvature >= 0:
         hessian = take_output(call, "out for the hessian", out_hessian, ndim, shape)
-    if value is not None and overlap(value, gradient):
-        raise ValueError("out for the value and out for the gradient share memory")
-    if hessian is not None and overlap(gradient, hessian):
-        raise ValueError("out for the gradient and out for the hessian share memory")
+    if given:
+        check_distinct("value", value, "gradient", gradient)
+        check_distinct("gradient", gradient, "hessian", hessian)
     call.contiguous.job.curvature = curvature if curvature > 0 else 0
     if not have_shape(operand, call.ndim, call.shape):
-        return derive_over_broadcast(
-            call, reduction, by, with_value, gradient, hessian, out_value, out_gradient is not None or out_hessian is not None
-        )
-    return derive_each(
-        call, reduction, with_value, value, gradient, hessian, out_value,
-        out_value is not None or out_gradient is not None or out_hessian is not None,
-    )
+        return derive_over_broadcast(call, reduction, by, with_value, gradient, hessian, out_value, given)
+    return derive_each(call, reduction, with_value, value, gradient, hessian, out_value, given)
 
 
 cdef object derive_each(
@@ -801,14 +811,16 @@ def value_and_gradient(int loss, parameter, reduction, input, target, weight, wh
     """The pair of value and gradient."""
     cdef Call call
     cdef int named
+    cdef object out_value = None
     begin(&call)
     try:
         named = reduction_named(reduction)
-        outs = out if isinstance(out, tuple) else (None, out)
-        if len(outs) != 2:
-            raise ValueError(f"out must be an array or a tuple of two, for value and gradient, got {len(outs)}")
+        if isinstance(out, tuple):
+            if len(out) != 2:
+                raise ValueError(f"out must be an array or a tuple of two, for value and gradient, got {len(out)}")
+            out_value, out = out
         take_operands(&call, loss, parameter, input, target, weight, where, n_threads)
-        return derive(&call, named, axis, None, INPUT, True, -1, outs[0], outs[1], None)
+        return derive(&call, named, axis, None, INPUT, True, -1, out_value, out, None)
     finally:
         end(&call)
 
@@ -818,14 +830,16 @@ def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_out
     """The pair of gradient and Hessian."""
     cdef Call call
     cdef int named, curved
+    cdef object out_hessian = None
     begin(&call)
     try:
         named, curved = reduction_named(reduction), curvature_named(curvature)
-        outs = (None, None) if out is None else out
-        if not isinstance(outs, tuple) or len(outs) != 2:
-            raise TypeError("out must be a tuple of two arrays, for gradient and Hessian")
+        if out is not None:
+            if not isinstance(out, tuple) or len(out) != 2:
+                raise TypeError("out must be a tuple of two arrays, for gradient and Hessian")
+            out, out_hessian = out
         take_operands(&call, loss, parameter, input, target, weight, where, n_threads)
-        return derive(&call, named, None, grad_output, INPUT, False, curved, None, outs[0], outs[1])
+        return derive(&call, named, None, grad_output, INPUT, False, curved, None, out, out_hessian)
     finally:
         end(&call)
 
