@@ -46,6 +46,7 @@ from cylosses._core.job cimport (
     VALUE, VALUES, WEIGHT, WEIGHTS, ContiguousJob, Quantity, enter, operand_in, rounded_parameter, start_contiguous_job,
 )
 from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
+from cylosses._core.overlap cimport extent_of_bytes, overlap
 from cylosses._core.totals cimport Sums, clear_sums, count_elements, have_room, merge_sums, round_sums, want_sums
 
 cdef extern from *:
@@ -77,10 +78,9 @@ cdef inline bint is_array(const floating* data) noexcept nogil:
     return data is not NULL and <size_t> data % sizeof(floating) == 0
 
 
-cdef inline bint overlap(const void* a, const void* b, size_t size) noexcept nogil:
-    """Whether two arrays of so many bytes overlap without being the same."""
-    cdef size_t first = <size_t> a, second = <size_t> b
-    return first != second and first < second + size and second < first + size
+cdef inline bint clash(const void* out, const void* other, size_t size) noexcept nogil:
+    """Whether an output overlaps another array of so many bytes without being the same."""
+    return out != other and overlap(extent_of_bytes(out, size), extent_of_bytes(other, size))
 
 
 cdef const char* status_message(int status) noexcept nogil:
@@ -152,21 +152,22 @@ cdef inline int reduce_into(ContiguousJob* contiguous, int reduction, floating* 
     return run(contiguous)
 
 
-cdef inline int add_outputs(ContiguousJob* contiguous, bint weights_are_good, int slot, floating* data, int second, floating* more) noexcept nogil:
+cdef inline int add_outputs(
+    ContiguousJob* contiguous, bint weights_are_good, int slot, floating* data, int second, floating* more
+) noexcept nogil:
     """Enter arrays for results; `more` may be NULL. They may be inputs, which stay as they are if a weight is bad, but not each other."""
     cdef size_t size = contiguous.size * sizeof(floating)
     cdef bint replaces_input = False
     cdef int k, status = OK
     cdef char* operand
-    cdef floating* out
     if size == 0:
         return OK
-    if not is_array(data) or (second != SLOTS and (not is_array(more) or more is data or overlap(more, data, size))):
+    if not is_array(data) or (second != SLOTS and (not is_array(more) or more is data or clash(more, data, size))):
         return BAD_ARRAY
     for k in range(SLOTS):
         operand = operand_in(&contiguous.job, k).data
         if operand is not NULL:
-            if overlap(data, operand, size) or (second != SLOTS and overlap(more, operand, size)):
+            if clash(data, operand, size) or (second != SLOTS and clash(more, operand, size)):
                 return BAD_ARRAY
             replaces_input = replaces_input or operand is <char*> data or (second != SLOTS and operand is <char*> more)
     if replaces_input and contiguous.job.weight.data is not NULL and not weights_are_good:

@@ -25,7 +25,7 @@ ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platfor
 # The modules around the loops, the first of which picks the build.
 SMALL = ("builds", "totals", "call", "capi", "functions")
 # What sets each module apart: options that name an instruction set or a vector width. Those around the loops have none.
-MACHINE_OPTIONS = dict.fromkeys(SMALL, []) | (
+MACHINE_OPTIONS = {name: [] for name in SMALL} | (
     {
         "loops_v2": ["-march=x86-64-v2"],
         "loops_v3": ["-march=x86-64-v3"],

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.math cimport fabs
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from cylosses._core.bits cimport Bits64
 from cylosses._core.formulas cimport is_known
@@ -236,6 +236,7 @@ cdef void run_job(Job* job) noexcept nogil:
     job.threads = choose_threads(job)
     settle_memory(job)
     run(job)
+
 
 # ---- the floating-point mode -----------------------------------------------------------------------------------------------------
 

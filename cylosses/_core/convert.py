@@ -146,7 +146,7 @@ def _numpy_of_tensor(tensor: Any) -> Array:
 
 
 def _check_memory(name: str, value: Any) -> bool:
-    """Raise TypeError for objects that look like arrays and whose elements cannot be read as they are; tell whether it is torch's."""
+    """Raise TypeError for objects whose elements cannot be read as they are; return whether it is a tensor of torch's."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array: pass its data, and where=~numpy.ma.getmaskarray({name}) for the elements that count"

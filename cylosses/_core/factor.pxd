@@ -141,7 +141,7 @@ cdef inline void want_factors(Job* job, const double* dividend, double* factors)
     if dividend is not NULL:
         job.dividend.data = <char*> dividend
         job.dividend.strides = <Py_ssize_t*> NO_STRIDES
-        job.dividend.storage = FLOAT64
+        job.dividend.storage, job.dividend.swapped = FLOAT64, False
 
 
 cdef inline void take_factors(Job* job, const double* factors) noexcept nogil:

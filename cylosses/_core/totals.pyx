@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from cylosses._core.dtypes cimport dtype_of, scalar_of, storage_of, wider
 from cylosses._core.summation.superaccumulator cimport BIAS, LIMBS, Superaccumulator, make_magnitude
 from cylosses._core.job cimport FLOAT64
-from cylosses._core.totals cimport Sums, clear_sums, have_room, merge_sums, round_sums
+from cylosses._core.totals cimport clear_sums, have_room, merge_sums, round_sums
 
 cnp.import_array()
 

@@ -10,6 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from cylosses._core.overlap cimport extent_of_bytes, overlap
 from cylosses.capi cimport (
     BAD_ARRAY, OK, SUM, Accumulator, accumulator_update_float32, accumulator_update_float64, elementwise_value_float32,
     elementwise_value_float64, gradient_and_hessian_float32, gradient_and_hessian_float64, gradient_float32, gradient_float64,
@@ -127,13 +128,13 @@ cdef inline bint clash(const Request* request, int output, int other) noexcept n
     """Whether an output overlaps another array, and it is not an input that it may replace element by element."""
     cdef const Array* a = &request.arrays[output]
     cdef const Array* b = &request.arrays[other]
-    cdef size_t first = <size_t> a.data, second = <size_t> b.data
     if not (is_wanted(request, output) and is_wanted(request, other)):
         return False
-    if first == second and other <= WEIGHT and not (request.planar and output == VALUE_OUT):
+    if a.data == b.data and other <= WEIGHT and not (request.planar and output == VALUE_OUT):
         return False
-    return (
-        first < second + b.rows * b.columns * request.itemsize and second < first + a.rows * a.columns * request.itemsize
+    return overlap(
+        extent_of_bytes(a.data, a.rows * a.columns * request.itemsize),
+        extent_of_bytes(b.data, b.rows * b.columns * request.itemsize),
     )
 
 
