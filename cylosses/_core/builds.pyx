@@ -12,9 +12,9 @@ from libc.math cimport fabs
 from libc.stdint cimport uint64_t
 
 from cylosses._core.bits cimport Bits64
-from cylosses._core.formulas cimport is_known
 from cylosses._core.job cimport GRADIENTS, HESSIANS, Evaluate, Job, Run, rounded_parameter, settle_memory
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._core.parameters cimport is_known
 
 from cylosses._core import convert
 

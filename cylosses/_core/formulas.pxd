@@ -18,10 +18,9 @@
 #     struct has, and Cython refuses the line ("return loss.lacks_a_branch_in_value").
 #
 # To add a loss:
-# 1. its number in include/cylosses.h and capi.pxd, and in LossCode below; is_known() is there, too
-# 2. its struct, a member of Loss, and the function that makes it (parameters.pxd)
-# 3. its branch in each of the four functions below, and its lines in the tables above them
-# 4. its row of the dispatch table, for_loss() in blocks/computing.pxd
+# 1. its struct, a member of Loss, and the function that makes it, and in is_known() its number (parameters.pxd)
+# 2. its branch in each of the four functions below, and its lines in the tables above them
+# 3. its row of the dispatch table, for_loss() in blocks/computing.pxd
 # Outside of the core: its class in losses/, and its exact formulas in the oracle of the tests.
 
 from cython cimport floating
@@ -48,24 +47,6 @@ cdef extern from *:
     """
     float less_half_float "CYLOSSES_LESS_HALF_F"(float z, float c) noexcept nogil
     double less_half_double "CYLOSSES_LESS_HALF"(double z, double c) noexcept nogil
-
-
-cdef extern from "cylosses.h":
-    cdef enum LossCode "cylosses_loss":
-        # The rows of the dispatch table; the classes in losses/ name them. Their numbers are part of the C interface.
-        SMOOTH_L1 "CYLOSSES_SMOOTH_L1"
-        L1 "CYLOSSES_L1"
-        MSE "CYLOSSES_MSE"
-        HUBER "CYLOSSES_HUBER"
-        TUKEY "CYLOSSES_TUKEY"
-        QUANTILE "CYLOSSES_QUANTILE"
-        EPSILON_INSENSITIVE "CYLOSSES_EPSILON_INSENSITIVE"
-        PSEUDO_HUBER "CYLOSSES_PSEUDO_HUBER"
-        CHARBONNIER "CYLOSSES_CHARBONNIER"
-
-cdef inline bint is_known(int loss) noexcept nogil:
-    """Whether there are formulas for a loss of this number: the last of LossCode is the greatest."""
-    return 0 <= loss <= <int> CHARBONNIER
 
 
 cdef enum:

@@ -10,6 +10,26 @@ from cylosses._core.bits cimport FRACTION, Bits64, exponent_of, power_of_two
 from cylosses._core.error_free cimport two_product
 
 
+cdef extern from "cylosses.h":
+    cdef enum LossCode "cylosses_loss":
+        # The rows of the dispatch table; the classes in losses/ name them. Their numbers are part of the C interface.
+        # generated: numbers of the losses (python -m tools.generate)
+        SMOOTH_L1 "CYLOSSES_SMOOTH_L1"
+        L1 "CYLOSSES_L1"
+        MSE "CYLOSSES_MSE"
+        HUBER "CYLOSSES_HUBER"
+        TUKEY "CYLOSSES_TUKEY"
+        QUANTILE "CYLOSSES_QUANTILE"
+        EPSILON_INSENSITIVE "CYLOSSES_EPSILON_INSENSITIVE"
+        PSEUDO_HUBER "CYLOSSES_PSEUDO_HUBER"
+        CHARBONNIER "CYLOSSES_CHARBONNIER"
+        # generated: end
+
+cdef inline bint is_known(int loss) noexcept nogil:
+    """Whether there are formulas for a loss of this number: the last of LossCode is the greatest."""
+    return 0 <= loss <= <int> CHARBONNIER
+
+
 cdef struct AbsoluteError:
     double unused           # C has no empty structs
 
