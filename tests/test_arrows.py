@@ -55,7 +55,7 @@ def of_the_package(path):
 
 
 def test_imports_are_found():
-    assert ("_core", "job", "Job") in of_the_package(PACKAGE / "_core" / "factor.pxd")
+    assert ("_core", "job") in {parts[:2] for parts in of_the_package(PACKAGE / "_core" / "factor.pxd")}
     assert ("_core", "builds") in of_the_package(PACKAGE / "_threads.py")
     assert ("LOSSES",) in of_the_package(PACKAGE / "cli.py")
 

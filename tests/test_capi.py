@@ -345,7 +345,7 @@ ARGUMENTS = {
     "gradient_and_hessian": (*SHARED[:3], "curvature", *SHARED[3:], "gradient", "hessian"),
 }
 BAD = {
-    "BAD_LOSS": {"loss": (-1, 9, 1000)},
+    "BAD_LOSS": {"loss": (-1, len(LOSSES), 1000)},
     "BAD_PARAMETER": {"parameter": (-1.0, 0.0, float("nan"))},
     "BAD_REDUCTION": {"reduction": (-1, 2)},
     "BAD_CURVATURE": {"curvature": (-1, 3)},

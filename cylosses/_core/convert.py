@@ -152,9 +152,11 @@ def _check_memory(name: str, value: Any) -> bool:
             f"{name} is a masked array: pass its data, and where=~numpy.ma.getmaskarray({name}) for the elements that count"
         )
     # A data frame has its columns as attributes, whatever they are called; hence `is True` and `callable`.
-    if getattr(value, "requires_grad", False) is True:
+    requires_grad = getattr(value, "requires_grad", None)
+    if requires_grad is True:
         raise TypeError(f"{name} is a tensor that requires grad, which cylosses cannot record: pass {name}.detach()")
-    is_tensor = getattr(value, "is_cpu", False) is True  # torch takes longer to answer the questions that others are asked
+    # Torch takes longer to answer the questions that others are asked.
+    is_tensor = requires_grad is False and getattr(value, "is_cpu", False) is True
     if not is_tensor and (
         hasattr(value, "__cuda_array_interface__") or getattr(getattr(value, "device", "cpu"), "type", "cpu") not in ("cpu",)
     ):
