@@ -8,6 +8,7 @@ __all__ = [
     "SCORERS",
     "mean_charbonnier_error",
     "mean_epsilon_insensitive_error",
+    "mean_geman_mcclure_error",
     "mean_huber_error",
     "mean_l1_error",
     "mean_mse_error",
@@ -17,6 +18,7 @@ __all__ = [
     "mean_tukey_error",
     "neg_mean_charbonnier_error_scorer",
     "neg_mean_epsilon_insensitive_error_scorer",
+    "neg_mean_geman_mcclure_error_scorer",
     "neg_mean_huber_error_scorer",
     "neg_mean_l1_error_scorer",
     "neg_mean_mse_error_scorer",
@@ -38,6 +40,7 @@ neg_mean_quantile_error_scorer: Any
 neg_mean_epsilon_insensitive_error_scorer: Any
 neg_mean_pseudo_huber_error_scorer: Any
 neg_mean_charbonnier_error_scorer: Any
+neg_mean_geman_mcclure_error_scorer: Any
 
 def mean_smooth_l1_error(
     y_true: ArrayLike,
@@ -108,4 +111,12 @@ def mean_charbonnier_error(
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
     eps: float = 0.001,
+) -> Any: ...
+def mean_geman_mcclure_error(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    multioutput: _MultiOutput = "uniform_average",
+    c: float = 1.0,
 ) -> Any: ...

@@ -23,6 +23,7 @@ cdef extern from "cylosses.h" nogil:
         EPSILON_INSENSITIVE "CYLOSSES_EPSILON_INSENSITIVE"
         PSEUDO_HUBER "CYLOSSES_PSEUDO_HUBER"
         CHARBONNIER "CYLOSSES_CHARBONNIER"
+        GEMAN_MCCLURE "CYLOSSES_GEMAN_MCCLURE"
         # generated: end
 
     cpdef enum Reduction "cylosses_reduction":

@@ -16,6 +16,7 @@ class LossCode(IntEnum):
     EPSILON_INSENSITIVE = 6
     PSEUDO_HUBER = 7
     CHARBONNIER = 8
+    GEMAN_MCCLURE = 9
     # generated: end
 
 class Reduction(IntEnum):

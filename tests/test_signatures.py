@@ -35,6 +35,7 @@ DOCUMENTED = {
     "epsilon_insensitive_loss": f"(input, target, reduction='mean', epsilon=0.1, {OPTIONS})",
     "pseudo_huber_loss": f"(input, target, reduction='mean', delta=1.0, {OPTIONS})",
     "charbonnier_loss": f"(input, target, reduction='mean', eps=0.001, {OPTIONS})",
+    "geman_mcclure_loss": f"(input, target, reduction='mean', c=1.0, {OPTIONS})",
     "smooth_l1_loss_backward": f"(grad_output, input, target, reduction='mean', beta=1.0, {BACKWARD_OPTIONS})",
     "l1_loss_backward": f"(grad_output, input, target, reduction='mean', {BACKWARD_OPTIONS})",
     "mse_loss_backward": f"(grad_output, input, target, reduction='mean', {BACKWARD_OPTIONS})",
@@ -44,6 +45,7 @@ DOCUMENTED = {
     "epsilon_insensitive_loss_backward": f"(grad_output, input, target, reduction='mean', epsilon=0.1, {BACKWARD_OPTIONS})",
     "pseudo_huber_loss_backward": f"(grad_output, input, target, reduction='mean', delta=1.0, {BACKWARD_OPTIONS})",
     "charbonnier_loss_backward": f"(grad_output, input, target, reduction='mean', eps=0.001, {BACKWARD_OPTIONS})",
+    "geman_mcclure_loss_backward": f"(grad_output, input, target, reduction='mean', c=1.0, {BACKWARD_OPTIONS})",
     "SmoothL1Loss": f"({FLAGS}, beta=1.0)",
     "L1Loss": f"({FLAGS})",
     "MSELoss": f"({FLAGS})",
@@ -53,6 +55,7 @@ DOCUMENTED = {
     "EpsilonInsensitiveLoss": "(reduction='mean', epsilon=0.1)",
     "PseudoHuberLoss": "(reduction='mean', delta=1.0)",
     "CharbonnierLoss": "(reduction='mean', eps=0.001)",
+    "GemanMcClureLoss": "(reduction='mean', c=1.0)",
     # generated: end
 }
 # Of every loss class, and of StreamingLoss.

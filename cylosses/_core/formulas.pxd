@@ -28,8 +28,8 @@ from libc.math cimport fabs, fabsf, sqrt, sqrtf
 
 from cylosses._core.error_free cimport fast_two_sum, two_product, two_sum
 from cylosses._core.parameters cimport (
-    AbsoluteError, Charbonnier, EpsilonInsensitive, Huber, Loss, PseudoHuber, Quantile, SmoothL1, SmoothL1PowerOfTwo, SquaredError,
-    Tukey,
+    AbsoluteError, Charbonnier, EpsilonInsensitive, GemanMcClure, Huber, Loss, PseudoHuber, Quantile, SmoothL1, SmoothL1PowerOfTwo,
+    SquaredError, Tukey, splittable,
 )
 
 cdef extern from *:
@@ -175,6 +175,71 @@ cdef inline double cubed_root(double square, double square_low, double z, double
     return s * v + s * (1.5 * low - v * excess)
 
 
+cdef inline floating largest(floating d) noexcept nogil:
+    """The largest number of the type."""
+    if floating is float:
+        return <floating> 3.4028234663852886e38
+    else:
+        return <floating> 1.7976931348623157e308
+
+
+cdef inline double geman_mcclure_ratio(GemanMcClure loss, double v, double v_low, double h) noexcept nogil:
+    """What h = square / v lacks, relative to h, of the square with its low word over v with its low word."""
+    cdef double low
+    cdef double product = two_product(h, v, &low)
+    return (((loss.square - product) - low) + (loss.square_low - h * v_low)) * loss.inverse
+
+
+cdef inline floating geman_mcclure_slope(GemanMcClure loss, floating factor, floating z) noexcept nogil:
+    """factor h², with h = c² / (c² + z²): the derivative for a factor of d, the IRLS weight for 1.
+
+    In float64, relative error <= 3u: 1u from each product with h, which is exact but for a term of u², and 1u from the sum. In this
+    order no product leaves the range before the result does. In float32, h is a double, and the result is rounded once.
+
+    Errors from 2**526 c on are taken for that: the splitting of factors has a limit, and from there on the result is 0.
+    """
+    cdef double zz, zz_low, v, v_low, h, result, scaled = splittable(z * loss.scale)
+    zz = two_product(scaled, scaled, &zz_low)
+    v = two_sum(loss.square, zz, &v_low)
+    h = loss.square / v
+    result = (factor * h) * h
+    if floating is float:
+        return <floating> result
+    else:
+        return result + result * (2 * geman_mcclure_ratio(loss, v, v_low + (loss.square_low + zz_low), h))
+
+
+cdef inline floating geman_mcclure_curvature(GemanMcClure loss, floating z) noexcept nogil:
+    """h² (c² - 3z²) / (c² + z²), with h as above.
+
+    In float64, relative error <= 4u: 1u each from h², the quotient, their product and the last sum. c² - 3z² has low words of its own,
+    so that it keeps its leading digits where it passes through 0. In float32, both squares are exact, and the difference rounded once.
+    """
+    cdef double zz, zz_low, v, v_low, h, hh, a, b, difference_low, low, lows, inverse, result, scaled = splittable(z * loss.scale)
+    zz = two_product(scaled, scaled, &zz_low)
+    v = two_sum(loss.square, zz, &v_low)
+    h = loss.square / v
+    hh = h * h
+    if floating is float:
+        return <floating> (hh * ((loss.square - 3 * zz) / v) + 0.0)
+    else:
+        v_low += loss.square_low + zz_low
+        b = two_sum(loss.square, -zz, &difference_low)
+        a = two_sum(b, -2 * zz, &lows)
+        b = two_sum(a, difference_low, &low)
+        lows += low
+        a = two_sum(b, loss.square_low, &low)
+        lows += low
+        b = two_sum(a, -2 * zz_low, &low)
+        lows += low
+        a = two_sum(b, -zz_low, &low)
+        lows += low
+        inverse = h * loss.inverse          # 1 / v, near enough for corrections
+        result = hh * (a / v)
+        low = 2 * geman_mcclure_ratio(loss, v, v_low, h) - v_low * inverse
+        return <floating> ((result + (hh * lows * inverse + result * low)) + 0.0)       # no -0 far out
+
+
 # ---- the formulas ----------------------------------------------------------------------------------------------------------------
 #
 # z = |d|                condition        value                       derivative        second         IRLS weight
@@ -195,9 +260,11 @@ cdef inline double cubed_root(double square, double square_low, double z, double
 #                                         z² / (1 + s)                d / s             1 / s³         1 / s
 # Charbonnier (eps)      m = max(z, eps), s = sqrt(1 + (min(z, eps) / m)²):
 #                                         m s                         (d / m) / s       (eps/m)²/m/s³  1 / s / m
+# Geman-McClure (c)      m = min(z, c), r = m / max(z, c), h = c² / (c² + z²):
+#                                         (m/2) (m / (1 + r²))        d h²              h² (4h - 3)    h²
 #
 # Sources: smooth L1: Girshick 2015. Huber 1964. Tukey: Beaton and Tukey 1974. Quantile: Koenker and Bassett 1978.
-# Epsilon-insensitive: Vapnik 1995. Pseudo-Huber and Charbonnier: Charbonnier et al. 1994.
+# Epsilon-insensitive: Vapnik 1995. Pseudo-Huber and Charbonnier: Charbonnier et al. 1994. Geman and McClure 1987.
 #
 # Bounds of the relative error of normal results for a given d, to first order in u, the largest relative error of one rounding
 # (2**-24 or 2**-53; an ulp is 1u to 2u). Where none is given, there is no more than one rounding.
@@ -209,6 +276,7 @@ cdef inline double cubed_root(double square, double square_low, double z, double
 # pseudo-Huber           value 6u: of t² 3u, of 1 + t² 4u, of its root s 3u, of 1 + s 4u; quotient, product.
 #                        derivative, IRLS weight 4u: 3u from s, quotient. second 4u: cubed_root()'s 3u, quotient.
 # Charbonnier            value 3.25u: hypotenuse_ratio()'s 2.25u, product. derivative, IRLS weight 4.25u: 2.25u, two quotients.
+# Geman-McClure          value 4u: 2u from 1 + r², the quotient, the product. derivative, IRLS weight 3u, second derivative 4u: above.
 #                        second 4u: near, as pseudo-Huber; far out, four operations.
 
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
@@ -259,6 +327,12 @@ cdef inline floating value(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.delta
         t = z / p
         return z * (z / (<floating> 1 + root(<floating> 1 + t * t))) if t < far(d) else p * (z - <floating> loss.subtracted)
+    elif Loss is GemanMcClure:
+        # Symmetric in z and c, which is why no square of the larger is formed. An infinite z is infinitely far: r is 0.
+        p = <floating> loss.c
+        t = z if z < p else p
+        w = t / (p if z < p else z)
+        return t * (<floating> 0.5 * (t / (<floating> 1 + w * w)))
     elif Loss is Charbonnier:
         p = <floating> loss.eps
         return (z if z > p else p) * hypotenuse_ratio(z, p)
@@ -293,6 +367,9 @@ cdef inline floating derivative(Loss loss, floating d) noexcept nogil:
         t = z / p
         p = p * sign(d)
         return d / root(<floating> 1 + t * t) if t < far(d) else p
+    elif Loss is GemanMcClure:
+        t = geman_mcclure_slope(loss, d, z)
+        return <floating> 0 if z > largest(d) else t
     elif Loss is Charbonnier:
         p = <floating> loss.eps
         return (<floating> 1 if d > p else (<floating> -1 if d < -p else d / p)) / hypotenuse_ratio(z, p)
@@ -321,6 +398,8 @@ cdef inline floating second_derivative(Loss loss, floating d) noexcept nogil:
         t = <floating> (loss.cube / cubed_root(loss.square, loss.square_low, scaled, loss.cube_correction))
         t = <floating> 1 if t > 1 else t                    # a rounding may not take it above the IRLS weight, which is 1 at 0
         return <floating> 0 if scaled > 1e100 else t        # less than half the least subnormal, and intermediates may be infinite
+    elif Loss is GemanMcClure:
+        return geman_mcclure_curvature(loss, z)
     elif Loss is Charbonnier:
         scaled = z * loss.scale
         near = loss.square / cubed_root(loss.square, loss.square_low, scaled, loss.square_low / loss.square) * loss.scale
@@ -359,6 +438,8 @@ cdef inline floating irls_weight(Loss loss, floating d) noexcept nogil:
         p = <floating> loss.delta
         t = z / p
         return <floating> 1 / root(<floating> 1 + t * t) if t < far(d) else p / z
+    elif Loss is GemanMcClure:
+        return geman_mcclure_slope(loss, <floating> 1, z)
     elif Loss is Charbonnier:
         p = <floating> loss.eps
         return <floating> 1 / hypotenuse_ratio(z, p) / (z if z > p else p)

@@ -23,11 +23,12 @@ cdef extern from "cylosses.h":
         EPSILON_INSENSITIVE "CYLOSSES_EPSILON_INSENSITIVE"
         PSEUDO_HUBER "CYLOSSES_PSEUDO_HUBER"
         CHARBONNIER "CYLOSSES_CHARBONNIER"
+        GEMAN_MCCLURE "CYLOSSES_GEMAN_MCCLURE"
         # generated: end
 
 cdef inline bint is_known(int loss) noexcept nogil:
     """Whether there are formulas for a loss of this number: the last of LossCode is the greatest."""
-    return 0 <= loss <= <int> CHARBONNIER
+    return 0 <= loss <= <int> GEMAN_MCCLURE
 
 
 cdef struct AbsoluteError:
@@ -86,6 +87,12 @@ cdef struct Charbonnier:
     double square           # (scale eps)²
     double square_low
 
+cdef struct GemanMcClure:
+    double c
+    double scale
+    double square           # (scale c)², and its low word
+    double square_low
+    double inverse          # 1 / square, rounded: for corrections only
 
 ctypedef fused Loss:
     AbsoluteError
@@ -98,12 +105,18 @@ ctypedef fused Loss:
     EpsilonInsensitive
     PseudoHuber
     Charbonnier
+    GemanMcClure
 
 
 # ---- the functions that make them ------------------------------------------------------------------------------------------------
 
 cdef inline double finite_or_zero(double v) noexcept nogil:
     return v if v <= 1.7976931348623157e308 else 0.0
+
+
+cdef inline double splittable(double v) noexcept nogil:
+    """v, but at most 2**497, so that two_product() takes its square as a factor; NaN as it is."""
+    return 4.0917382598701773e149 if v > 4.0917382598701773e149 else v
 
 
 cdef inline double scale_of(double parameter) noexcept nogil:
@@ -213,4 +226,14 @@ cdef inline Charbonnier make_charbonnier(double eps) noexcept nogil:
     loss.scale = scale_of(eps)
     eps *= loss.scale
     loss.square = two_product(eps, eps, &loss.square_low)
+    return loss
+
+
+cdef inline GemanMcClure make_geman_mcclure(double c) noexcept nogil:
+    cdef GemanMcClure loss
+    loss.c = c
+    loss.scale = scale_of(c)
+    c *= loss.scale
+    loss.square = two_product(c, c, &loss.square_low)
+    loss.inverse = 1 / loss.square
     return loss

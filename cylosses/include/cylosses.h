@@ -54,7 +54,8 @@ enum cylosses_loss {
     CYLOSSES_QUANTILE = 5,              /* 0 <= q <= 1 */
     CYLOSSES_EPSILON_INSENSITIVE = 6,   /* epsilon >= 0 */
     CYLOSSES_PSEUDO_HUBER = 7,          /* delta > 0 */
-    CYLOSSES_CHARBONNIER = 8            /* eps > 0, finite */
+    CYLOSSES_CHARBONNIER = 8,           /* eps > 0, finite */
+    CYLOSSES_GEMAN_MCCLURE = 9          /* c > 0, finite */
     /* generated: end */
 };
 

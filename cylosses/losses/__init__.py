@@ -13,12 +13,13 @@ from cylosses.losses.convex import (
     QuantileLoss,
     SmoothL1Loss,
 )
-from cylosses.losses.redescending import TukeyLoss
+from cylosses.losses.redescending import GemanMcClureLoss, TukeyLoss
 
 __all__ = [
     "LOSSES",
     "CharbonnierLoss",
     "EpsilonInsensitiveLoss",
+    "GemanMcClureLoss",
     "HuberLoss",
     "L1Loss",
     "Loss",
@@ -41,6 +42,7 @@ LOSSES: dict[str, type[Loss]] = {
         EpsilonInsensitiveLoss,
         PseudoHuberLoss,
         CharbonnierLoss,
+        GemanMcClureLoss,
     )
 }
 """Name of each loss to its class."""

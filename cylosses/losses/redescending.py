@@ -62,3 +62,63 @@ class TukeyLoss(Loss):
     def c(self) -> float:
         """Error from which on the loss is constant."""
         return self._parameter
+
+
+class GemanMcClureLoss(Loss):
+    r"""Geman-McClure loss: like half the square near zero, level far out, where an error of `c` costs half of the most.
+
+    Parameters
+    ----------
+    reduction : {'mean', 'sum', 'none'}
+        What the call returns.
+    c : float
+        Error at which the loss is half of what it approaches, in the units of the data; positive and finite. Rounded to the working
+        dtype of the call.
+
+    Raises
+    ------
+    ValueError
+        If `c` is not positive and finite, or `reduction` is none of the three.
+
+    Notes
+    -----
+    With d = input - target rounded once in the working dtype,
+
+    .. math:: \ell(d) = \tfrac{1}{2} \frac{c^2 d^2}{c^2 + d^2}
+
+    which approaches c²/2. The loss is not convex: the derivative d c⁴/(c² + d²)² is largest at \|d\| = c / √3, where the second
+    derivative becomes negative, and returns to 0 far out without ever reaching it: unlike Tukey's, the loss sees an error however
+    large.
+
+    References
+    ----------
+    S. Geman and D. E. McClure, Statistical methods for tomographic image reconstruction, Bull. Int. Stat. Inst. 52, 1987.
+
+    Examples
+    --------
+    >>> from cylosses import GemanMcClureLoss
+    >>> GemanMcClureLoss("none", c=2.0)([2.0, 6.0, 0.5], [0.0, 0.0, 0.5])
+    array([1. , 1.8, 0. ])
+    """
+
+    __slots__ = ()
+    name = "geman_mcclure"
+    parameter_name = "c"
+    default = 1.0
+    accepted = (LEAST, GREATEST)
+    rule = "positive and finite"
+    convex = False
+    kinked = False
+    parameter_is_length = True
+    boosting_default = 1.0
+    max_ulp_error = 4
+    costly = True
+    _code = 9
+
+    def __init__(self, reduction: Reduction = "mean", c: Number = 1.0) -> None:
+        super().__init__(reduction, c)
+
+    @property
+    def c(self) -> float:
+        """Error at which the loss is half of what it approaches."""
+        return self._parameter

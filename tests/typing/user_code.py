@@ -171,6 +171,10 @@ def every_loss() -> None:
     assert_type(cylosses.charbonnier_loss_backward(1.0, x, y, "sum", 0.001), np.ndarray[Any, Any])
     assert_type(cylosses.CharbonnierLoss(reduction="none", eps=0.001).grad(x, y), np.ndarray[Any, Any])
     assert_type(cylosses.CharbonnierLoss().eps, float)
+    cylosses.geman_mcclure_loss(x, y, reduction="sum", c=1.0, weight=y)
+    assert_type(cylosses.geman_mcclure_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
+    assert_type(cylosses.GemanMcClureLoss(reduction="none", c=1.0).grad(x, y), np.ndarray[Any, Any])
+    assert_type(cylosses.GemanMcClureLoss().c, float)
     # generated: end
 
 

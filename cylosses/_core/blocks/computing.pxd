@@ -13,9 +13,9 @@ from cylosses._core.formulas cimport derivative, irls_weight, second_derivative,
 from cylosses._core.job cimport DERIVATIVE, IRLS_WEIGHT, SCALED_DERIVATIVE, SECOND_DERIVATIVE, SUM_OF_VALUES, VALUE, Job, Quantity
 from cylosses._core.memory.streaming cimport copy_lines_past_cache, prefetch
 from cylosses._core.parameters cimport (
-    CHARBONNIER, EPSILON_INSENSITIVE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss, has_exact_inverse,
-    make_charbonnier, make_epsilon_insensitive, make_huber, make_l1, make_mse, make_pseudo_huber, make_quantile, make_smooth_l1,
-    make_smooth_l1_power_of_two, make_tukey,
+    CHARBONNIER, EPSILON_INSENSITIVE, GEMAN_MCCLURE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss,
+    has_exact_inverse, make_charbonnier, make_epsilon_insensitive, make_geman_mcclure, make_huber, make_l1, make_mse,
+    make_pseudo_huber, make_quantile, make_smooth_l1, make_smooth_l1_power_of_two, make_tukey,
 )
 from cylosses._core.summation.bins cimport QUARTER, add_to_bins
 from cylosses._core.summation.block cimport add_quarter
@@ -155,6 +155,8 @@ cdef inline void for_loss(
         loop_over(make_pseudo_huber(parameter), quantity, pair, out, n, sums)
     elif job.loss == CHARBONNIER:
         loop_over(make_charbonnier(parameter), quantity, pair, out, n, sums)
+    elif job.loss == GEMAN_MCCLURE:
+        loop_over(make_geman_mcclure(parameter), quantity, pair, out, n, sums)
     else:
         without_row(quantity, out, n, sums)
 
