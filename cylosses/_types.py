@@ -5,17 +5,18 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from cylosses._core.convert import Array as Array
+from cylosses._core.convert import Reduction as Reduction
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 else:
     ArrayLike = Any  # importing numpy.typing takes longer than checkers are worth at run time
 
-Reduction: TypeAlias = Literal["none", "mean", "sum"]
 Curvature: TypeAlias = Literal["exact", "mm", "ones"]
 Operand: TypeAlias = Literal["input", "target"]
 Axis: TypeAlias = int | tuple[int, ...] | None
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
-Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class SupportsDLPack(Protocol):

@@ -63,7 +63,8 @@ DOCUMENTED_METHODS = {
     "__call__": f"(self, input, target, {OPTIONS})",
     "grad": f"(self, input, target, *, grad_output=None, {BACKWARD_OPTIONS.removeprefix('*, ')})",
     "value_and_grad": "(self, input, target, *, weight=None, where=None, axis=None, out=None, n_threads=None)",
-    "grad_and_hess": "(self, input, target, *, grad_output=None, curvature='exact', weight=None, where=None, out=None, n_threads=None)",
+    "grad_and_hess": "(self, input, target, *, grad_output=None, curvature='exact', "
+    "weight=None, where=None, out=None, n_threads=None)",
     "streaming": "(self)",
     "update": "(self, input, target, weight=None, where=None, *, n_threads=None)",
     "merge": "(self, other)",

@@ -11,13 +11,14 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-REDUCTIONS = ("none", "mean", "sum")
+Reduction: TypeAlias = Literal["none", "mean", "sum"]
+REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
 CURVATURES = ("exact", "mm", "ones")
 PACKAGE = __file__[: __file__.rindex("_core")]  # without pathlib, whose import takes as long as that of this package
 ORDINARY = frozenset({bool, int, float, list, tuple, np.float32, np.float64})  # numpy.asarray does the right thing with these
@@ -59,12 +60,12 @@ def check_name(name: str, value: object, accepted: tuple[str, ...]) -> int:
     raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {shown(value)}")
 
 
-def check_reduction(reduction: object) -> str:
+def check_reduction(reduction: object) -> Reduction:
     """Return a reduction that is one of the three."""
     return REDUCTIONS[check_name("reduction", reduction, REDUCTIONS)]
 
 
-def reduction_of(size_average: object, reduce: object, reduction: object) -> str:
+def reduction_of(size_average: object, reduce: object, reduction: object) -> Reduction:
     """Return the reduction that the legacy flags mean, if one is given; else `reduction`.
 
     A string in the place of the first flag is the reduction: the documented calls pass it third.
@@ -79,6 +80,7 @@ def reduction_of(size_average: object, reduce: object, reduction: object) -> str
     for name, flag in (("size_average", size_average), ("reduce", reduce)):
         if flag is not None and not isinstance(flag, bool | np.bool_):
             raise TypeError(f"{name} must be a bool or None, got {flag!r}")
+    meant: Reduction
     if reduce is not None and not reduce:
         meant = "none"
     elif size_average is not None and not size_average:
