@@ -213,3 +213,30 @@ def test_threads_do_not_matter(dtype, rng):
         expected = LOSSES[name]().grad_and_hess(x, t, curvature=curvature, n_threads=1)
         for n_threads in (2, 3, None):
             assert all(map(same_bits, LOSSES[name]().grad_and_hess(x, t, curvature=curvature, n_threads=n_threads), expected))
+
+
+# Factors ----------------------------------------------------------------------------------------------------------------
+
+
+@every_loss
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("grad_output", [0.7, -3, np.float32(1e-30), Fraction(1, 4), 1e300], ids=str)
+@pytest.mark.parametrize("selective", [False, True])
+def test_gradient_and_hessian_have_one_factor(name, reduction, grad_output, selective, rng):
+    x, t = rng.standard_normal((2, 37))
+    weight = rng.integers(0, 3, 37).astype(float) if selective else None
+    mask = rng.random(37) < 0.7 if selective else None
+    divisor = 1 if reduction != "mean" else int(weight[mask].sum()) if selective else 37
+    for curvature in CURVATURES:
+        each = LOSSES[name](reduction="none").grad_and_hess(x, t, curvature=curvature)
+        found = LOSSES[name](reduction=reduction).grad_and_hess(
+            x, t, grad_output=grad_output, curvature=curvature, weight=weight, where=mask
+        )
+        assert all(is_scaled(got, of, float(grad_output), divisor, weight, mask) for got, of in zip(found, each, strict=True))
+
+
+def test_a_factor_for_each_element():
+    loss, x, t = LOSSES["huber"](reduction="none"), np.array([0.25, 3.0, -4.0]), np.zeros(3)
+    gradient, hessian = loss.grad_and_hess(x, t, grad_output=[2.0, 3.0, -5.0], curvature="mm", weight=[1.0, 2.0, 0.0])
+    assert gradient.tolist() == [0.5, 6.0, 0.0]
+    assert hessian.tolist() == [2.0, 2.0, 0.0]
