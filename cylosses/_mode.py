@@ -1,9 +1,21 @@
 """The floating-point mode of a thread: what rounding, and whether tiny numbers are flushed to zero."""
 
+from contextlib import ContextDecorator
+
 from cylosses._core import builds
 
 
-def default_floating_point_mode() -> builds.DefaultMode:
+class DefaultMode(builds.DefaultMode, ContextDecorator):
+    """The default floating-point mode as a context manager and decorator."""
+
+    def _recreate_cm(self) -> "DefaultMode":
+        return DefaultMode()  # calls of a decorated function may be nested: each remembers a mode of its own
+
+
+in_default_mode = DefaultMode()
+
+
+def default_floating_point_mode() -> DefaultMode:
     """Compute in the default floating-point mode: round to nearest, keep subnormal numbers, trap nothing.
 
     Another library may have set another mode in the calling thread: a rounding direction, or that subnormal numbers are flushed to
@@ -24,4 +36,4 @@ def default_floating_point_mode() -> builds.DefaultMode:
     >>> smallest
     5e-324
     """
-    return builds.DefaultMode()
+    return DefaultMode()

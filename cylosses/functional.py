@@ -6,8 +6,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from cylosses._core import builds, call
+from cylosses._core import call
 from cylosses._core.convert import reduction_of, shown
+from cylosses._mode import in_default_mode
 from cylosses._types import Number, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
 
@@ -31,7 +32,7 @@ class SmoothL1LossOptions(TypedDict, total=False):
     beta: Number
 
 
-@builds.in_default_mode
+@in_default_mode
 def _differ(a: object, b: object) -> bool:
     return not (a is b or np.array_equal(a, b))  # type: ignore[arg-type]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from cylosses import _state
 from cylosses._core import call
-from cylosses._core.builds import in_default_mode
 from cylosses._core.totals import Cell, Total
+from cylosses._mode import in_default_mode
 from cylosses._types import Numbers
 from cylosses.losses import LOSSES, Loss
 

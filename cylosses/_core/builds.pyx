@@ -3,7 +3,6 @@
 A job (job.pxd) runs here, whoever made it: call.pyx for Python, capi.pyx for compiled code.
 """
 import os
-from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -240,20 +239,8 @@ cdef void run_job(Job* job) noexcept nogil:
 
 # ---- the floating-point mode -----------------------------------------------------------------------------------------------------
 
-def in_default_mode(function):
-    """A decorator: compute in the default floating-point mode, and give back the caller's mode and status flags."""
-    @wraps(function)
-    def call(*args, **kwargs):
-        cdef cylosses_mode mode = set_default_mode()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            restore_mode(mode)
-    return call
-
-
 cdef class DefaultMode:
-    """The same as a context manager, compiled so that no signal handler runs between setting the mode and its being remembered."""
+    """A context manager for the default floating-point mode, compiled so that no signal handler runs between setting the mode and its being remembered."""
     cdef cylosses_mode callers
 
     def __enter__(self):
@@ -261,6 +248,3 @@ cdef class DefaultMode:
 
     def __exit__(self, *_):
         restore_mode(self.callers)
-
-    def __call__(self, function):
-        return in_default_mode(function)

@@ -201,7 +201,6 @@ include "derivatives.pxi"
 
 # ---- what Python calls -----------------------------------------------------------------------------------------------------------
 
-@cython.binding(False)      # cheaper to call
 def value(int loss, parameter, reduction, input, target, weight, where, axis, keepdims, out, n_threads, /):
     """The loss as a scalar, an array or `out`. Parameters are those of Loss.__call__, beside the loss's number and parameter."""
     cdef Call call
@@ -220,7 +219,6 @@ def value(int loss, parameter, reduction, input, target, weight, where, axis, ke
         end(&call)
 
 
-@cython.binding(False)
 def gradient(int loss, parameter, reduction, input, target, grad_output, wrt, weight, where, axis, out, n_threads, /):
     """The gradient. Parameters are those of Loss.grad, beside the loss's number, parameter and reduction; so below."""
     cdef Call call
@@ -234,7 +232,6 @@ def gradient(int loss, parameter, reduction, input, target, grad_output, wrt, we
         end(&call)
 
 
-@cython.binding(False)
 def value_and_gradient(int loss, parameter, reduction, input, target, weight, where, axis, out, n_threads, /):
     """The pair of value and gradient."""
     cdef Call call
@@ -253,7 +250,6 @@ def value_and_gradient(int loss, parameter, reduction, input, target, weight, wh
         end(&call)
 
 
-@cython.binding(False)
 def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_output, curvature, weight, where, out, n_threads, /):
     """The pair of gradient and Hessian."""
     cdef Call call
@@ -272,7 +268,6 @@ def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_out
         end(&call)
 
 
-@cython.binding(False)
 def total(int loss, parameter, input, target, weight, where, n_threads, /):
     """The exact Total of weighted losses and weights."""
     cdef Call call

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cylosses._core import builds, call
 from cylosses._core.convert import check_reduction
+from cylosses._mode import in_default_mode
 from cylosses._types import Array, Axis, Curvature, Factors, Number, Numbers, Operand, Reduction
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Loss:
     reduction: Reduction
     _parameter: float
 
-    @builds.in_default_mode
+    @in_default_mode
     def __init__(self, reduction: Reduction, parameter: Number = 0.0) -> None:
         _set(self, "reduction", check_reduction(reduction))
         _set(self, "_parameter", builds.check_parameter(self._code, parameter))
@@ -104,7 +105,7 @@ class Loss:
         parameter = {self.parameter_name: self._parameter} if self.parameter_name else {}
         return {"reduction": self.reduction} | parameter
 
-    @builds.in_default_mode
+    @in_default_mode
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={_literal(value)}" for name, value in self._settings().items())
         return f"{type(self).__name__}({settings})"
