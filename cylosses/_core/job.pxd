@@ -12,7 +12,7 @@ cdef enum:
     BEYOND_CACHE = 16777216     # bytes, too; larger arrays are not read back from a cache anyway
 
 cdef enum Storage:
-    # How elements lie in memory; call.pyx maps dtypes to these.
+    # How elements lie in memory; dtypes.pxd maps dtypes to these.
     FLOAT32
     FLOAT64
     FLOAT16
@@ -114,7 +114,7 @@ cdef struct Job:
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
-    Superaccumulator* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
+    Superaccumulator* total # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
     Superaccumulator* weights
     uint64_t count          # out: elements selected
 

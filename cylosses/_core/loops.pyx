@@ -8,8 +8,8 @@ Decisions, with their reasons:
 (c) Results are elementwise or exact sums, so they do not depend on where blocks end: neither on threads nor on layout.
 (d) Layouts and dtypes other than the direct one are staged through buffers of one block; contiguous rows are read in place.
 (e) A serial branch stands beside each parallel one: entering the OpenMP runtime costs more than a small call.
-(f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise; each pass sets the
-    default mode and puts the old one back.
+(f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise: each sets the default mode
+    for its share and puts the old one back. The calling thread has the default mode already.
 
 Here are slices and threads. One pass over a slice is blocks/walk.pxd, loops over a loss are blocks/computing.pxd; sums are
 summation/, layouts memory/. All of these are inline functions, and so compiled with this module.

@@ -1,4 +1,4 @@
-# Superaccumulator sums of weighted losses and of weights, of data that comes in pieces: of StreamingLoss and of the C level.
+# Exact sums of weighted losses and of weights, of data that comes in pieces: those of StreamingLoss and of the C level's accumulators.
 
 from libc.stdint cimport uint64_t
 
@@ -13,9 +13,9 @@ cdef enum:
     MOST_BITS = 63              # of the number of elements: the accumulator has room for so many of the largest products
 
 cdef struct Sums:
-    Superaccumulator losses            # each times its weight
-    Superaccumulator weights           # 1 for an element without
-    uint64_t count          # elements that count
+    Superaccumulator losses     # each times its weight
+    Superaccumulator weights    # 1 for an element without
+    uint64_t count              # elements that count
 
 
 cdef inline void clear_sums(Sums* sums) noexcept nogil:

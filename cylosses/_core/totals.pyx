@@ -1,4 +1,4 @@
-"""Superaccumulator totals as objects: what StreamingLoss holds and replaces."""
+"""Exact totals as objects: what StreamingLoss holds and replaces."""
 
 cimport cython
 cimport numpy as cnp
@@ -13,7 +13,7 @@ cnp.import_array()
 
 
 cdef class Total:
-    """Superaccumulator sums of weighted losses and of weights, the number of elements that count, and the dtype of results.
+    """Exact sums of weighted losses and of weights, the number of elements that count, and the dtype of results.
 
     A total that several objects share changes no more.
     """
