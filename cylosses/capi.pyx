@@ -29,8 +29,8 @@ Examples
 2.5416666666666665
 """
 # What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and builds.pyx runs it. Divisors
-# and exact totals are those of the Python calls (factor.pxd, totals.pxd). The scalar functions ask the loops for a single number, by the
-# same table.
+# and exact totals are those of the Python calls (factor.pxd, totals.pxd). The scalar functions ask the loops for one number of one
+# residual, with the same formulas.
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
@@ -109,7 +109,7 @@ cdef const char* status_message(int status) noexcept nogil:
 
 # ---- jobs ------------------------------------------------------------------------------------------------------------------------
 
-cdef inline int start(
+cdef inline int make_job(
     ContiguousJob* contiguous, int loss, double parameter, int reduction, const floating* input, const floating* target,
     const floating* weight, ptrdiff_t n, int n_threads,
 ) noexcept nogil:
@@ -155,7 +155,10 @@ cdef inline int reduce_into(ContiguousJob* contiguous, int reduction, floating* 
 cdef inline int add_outputs(
     ContiguousJob* contiguous, bint weights_are_good, int slot, floating* data, int second, floating* more
 ) noexcept nogil:
-    """Enter arrays for results; `more` may be NULL. They may be inputs, which stay as they are if a weight is bad, but not each other."""
+    """Enter an array for results in `slot`, and another, `more`, in `second`, unless that is SLOTS.
+
+    They may be inputs, but not each other. If a weight is bad, nothing has been written yet: inputs are as they were.
+    """
     cdef size_t size = contiguous.size * sizeof(floating)
     cdef bint replaces_input = False
     cdef int k, status = OK
@@ -199,7 +202,7 @@ cdef int reduce_values(
     int n_threads, floating* result,
 ) noexcept nogil:
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
     return reduce_into(&contiguous, reduction, result) if status == OK else status
 
 
@@ -208,7 +211,7 @@ cdef int each_value(
     floating* values,
 ) noexcept nogil:
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
     if status == OK:
         status = add_outputs(&contiguous, False, OUT_VALUE, values, SLOTS, <floating*> NULL)
     return run(&contiguous) if status == OK else status
@@ -220,7 +223,7 @@ cdef int derive(
 ) noexcept nogil:
     """Gradients of each element, and perhaps Hessians or the reduced value."""
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
     if status == OK and curvature != EXACT_CURVATURE and curvature != MM_CURVATURE and curvature != UNIT_CURVATURE:
         status = BAD_CURVATURE
     if status == OK:
@@ -285,7 +288,7 @@ cdef int update(
     ptrdiff_t n, int n_threads,
 ) noexcept nogil:
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
     if status == OK and accumulator is NULL:
         status = BAD_ARRAY
     if status == OK and not have_room(<Sums*> accumulator, n):
@@ -308,7 +311,7 @@ cdef int accumulator_merge(Accumulator* accumulator, const Accumulator* other) n
     return OK
 
 
-cdef int finish(const Accumulator* accumulator, int reduction, floating* result) noexcept nogil:
+cdef int round_into(const Accumulator* accumulator, int reduction, floating* result) noexcept nogil:
     if reduction != SUM and reduction != MEAN:
         return BAD_REDUCTION
     if accumulator is NULL or not is_array(result):
@@ -352,7 +355,8 @@ cdef int gradient_float32(
     int n_threads, float* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, False, <float*> NULL
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, False,
+        <float*> NULL
     )
 
 
@@ -361,7 +365,8 @@ cdef int gradient_float64(
     int n_threads, double* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, False, <double*> NULL
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, False,
+        <double*> NULL
     )
 
 
@@ -370,7 +375,8 @@ cdef int value_and_gradient_float32(
     int n_threads, float* result, float* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, True, result
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, True,
+        result
     )
 
 
@@ -379,7 +385,8 @@ cdef int value_and_gradient_float64(
     int n_threads, double* result, double* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, True, result
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, True,
+        result
     )
 
 
@@ -448,11 +455,11 @@ cdef int accumulator_update_float64(
 
 
 cdef int accumulator_finish_float32(const Accumulator* accumulator, int reduction, float* result) noexcept nogil:
-    return finish(accumulator, reduction, result)
+    return round_into(accumulator, reduction, result)
 
 
 cdef int accumulator_finish_float64(const Accumulator* accumulator, int reduction, double* result) noexcept nogil:
-    return finish(accumulator, reduction, result)
+    return round_into(accumulator, reduction, result)
 
 
 # ---- what other languages find ---------------------------------------------------------------------------------------------------

@@ -69,22 +69,22 @@ cdef inline Factor factor_over_count(double dividend, uint64_t count) noexcept n
     return moderated(high, 0, exponent + shift)
 
 
-cdef inline Factor factor_of_digits(uint64_t digits, int unit, bint sticky, bint negative) noexcept nogil:
-    """digits * 2**unit, the top bit of digits set, and a little more if sticky."""
-    cdef uint64_t kept = digits >> 11, rest = digits & 2047
+cdef inline Factor factor_of_digits(uint64_t digits, int exponent, bint sticky, bint negative) noexcept nogil:
+    """digits * 2**exponent, the top bit of digits set, and a little more if sticky."""
+    cdef uint64_t kept = digits >> 11, dropped = digits & 2047
     cdef double high, low
-    if rest > 1024 or (rest == 1024 and (sticky or kept & 1)):
+    if dropped > 1024 or (dropped == 1024 and (sticky or kept & 1)):
         kept += 1
     high = <double> kept * power_of_two(-52)
-    low = <double> (<int64_t> rest - (2048 if kept != digits >> 11 else 0)) * power_of_two(-63)
-    return moderated(-high if negative else high, -low if negative else low, unit + 63)
+    low = <double> (<int64_t> dropped - (2048 if kept != digits >> 11 else 0)) * power_of_two(-63)
+    return moderated(-high if negative else high, -low if negative else low, exponent + 63)
 
 
 cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexcept nogil:
     """dividend / divisor, to 64 bits; 0 for the divisor 0, which has no elements to be multiplied. Leaves the divisor's magnitude."""
     cdef Superaccumulator numerator
     cdef uint64_t digits
-    cdef int unit = 0
+    cdef int exponent = 0
     cdef bint sticky = False, negative
     make_magnitude(divisor)
     if divisor.high < divisor.low:
@@ -94,8 +94,8 @@ cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexc
     clear(&numerator)
     deposit(&numerator, dividend)
     negative = make_magnitude(&numerator)
-    digits = divide_large(&numerator, divisor, &unit, &sticky)
-    return factor_of_digits(digits, unit, sticky, negative)
+    digits = divide_large(&numerator, divisor, &exponent, &sticky)
+    return factor_of_digits(digits, exponent, sticky, negative)
 
 
 cdef inline Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
