@@ -47,7 +47,7 @@ from cylosses._core.job cimport (
 )
 from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
 from cylosses._core.overlap cimport extent_of_bytes, overlap
-from cylosses._core.totals cimport Sums, clear_sums, count_elements, have_room, merge_sums, round_sums, want_sums
+from cylosses._core.totals cimport ExactSums, clear_exact_sums, count_elements, have_room, merge_exact_sums, round_exact_sums, want_sums
 
 cdef extern from *:
     """
@@ -262,10 +262,10 @@ cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) 
 
 # ---- accumulators ----------------------------------------------------------------------------------------------------------------
 
-# An Accumulator really is a struct Sums.
+# An Accumulator really is a struct ExactSums.
 
 cdef Accumulator* accumulator_new() noexcept nogil:
-    cdef Accumulator* accumulator = <Accumulator*> malloc(sizeof(Sums))
+    cdef Accumulator* accumulator = <Accumulator*> malloc(sizeof(ExactSums))
     accumulator_clear(accumulator)
     return accumulator
 
@@ -276,11 +276,11 @@ cdef void accumulator_free(Accumulator* accumulator) noexcept nogil:
 
 cdef void accumulator_clear(Accumulator* accumulator) noexcept nogil:
     if accumulator is not NULL:
-        clear_sums(<Sums*> accumulator)
+        clear_exact_sums(<ExactSums*> accumulator)
 
 
 cdef uint64_t accumulator_count(const Accumulator* accumulator) noexcept nogil:
-    return 0 if accumulator is NULL else (<const Sums*> accumulator).count
+    return 0 if accumulator is NULL else (<const ExactSums*> accumulator).count
 
 
 cdef int update(
@@ -291,23 +291,23 @@ cdef int update(
     cdef int status = make_job(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
     if status == OK and accumulator is NULL:
         status = BAD_ARRAY
-    if status == OK and not have_room(<Sums*> accumulator, n):
+    if status == OK and not have_room(<ExactSums*> accumulator, n):
         status = TOO_MANY
     if status != OK:
         return status
-    want_sums(&contiguous.job, <Sums*> accumulator)
+    want_sums(&contiguous.job, <ExactSums*> accumulator)
     status = run(&contiguous)
     if status == OK:
-        count_elements(&contiguous.job, <Sums*> accumulator)
+        count_elements(&contiguous.job, <ExactSums*> accumulator)
     return status
 
 
 cdef int accumulator_merge(Accumulator* accumulator, const Accumulator* other) noexcept nogil:
     if accumulator is NULL or other is NULL:
         return BAD_ARRAY
-    if not have_room(<Sums*> accumulator, (<const Sums*> other).count):
+    if not have_room(<ExactSums*> accumulator, (<const ExactSums*> other).count):
         return TOO_MANY
-    merge_sums(<Sums*> accumulator, <const Sums*> other)
+    merge_exact_sums(<ExactSums*> accumulator, <const ExactSums*> other)
     return OK
 
 
@@ -316,7 +316,7 @@ cdef int round_into(const Accumulator* accumulator, int reduction, floating* res
         return BAD_REDUCTION
     if accumulator is NULL or not is_array(result):
         return BAD_ARRAY
-    round_sums(<const Sums*> accumulator, reduction == MEAN, FLOAT32 if floating is float else FLOAT64, <char*> result)
+    round_exact_sums(<const ExactSums*> accumulator, reduction == MEAN, FLOAT32 if floating is float else FLOAT64, <char*> result)
     return OK
 
 

@@ -1,5 +1,6 @@
-# What derivatives are multiplied with: incoming gradient over divisor. The quotient is taken of the exact sum of the weights, and has
-# an exponent of its own, since weights that are all tiny or all huge take it beyond float64's range though the gradients lie within.
+# What derivatives are multiplied with: incoming gradient over divisor. The divisor of a weighted mean is the exact sum of the weights.
+# The quotient has an exponent of its own: where weights are all tiny or all huge, it leaves the range of float64, though the gradients
+# do not.
 #
 # A gradient is derivative * (weight * factor): one rounding of the product in brackets, whose factor is known to 64 bits, and one
 # rounding of the result. Where all numbers are moderate, loops over float64 do that. Where they may not be, numbers are taken apart
@@ -22,7 +23,7 @@ cdef extern from *:
     const Py_ssize_t* NO_STRIDES "cylosses_no_strides"
 
 cdef enum:
-    # Factors and weights whose exponents are no further from 0 are moderate: products of two, and their last places, are normal numbers.
+    # Factors and weights with exponents from -MODERATE to MODERATE are moderate: the product of two, and its low word, are normal.
     MODERATE = 450
     # Further from 0, products of two significands are 0 or infinite in any format.
     FAR_OUT = 1100
@@ -81,7 +82,7 @@ cdef inline Factor factor_of_digits(uint64_t digits, int exponent, bint sticky, 
 
 
 cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexcept nogil:
-    """dividend / divisor, to 64 bits; 0 for the divisor 0, which has no elements to be multiplied. Leaves the divisor's magnitude."""
+    """dividend / divisor, to 64 bits; 0 for the divisor 0: nothing is selected then. The divisor becomes its magnitude."""
     cdef Superaccumulator numerator
     cdef uint64_t digits
     cdef int exponent = 0
@@ -99,7 +100,7 @@ cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexc
 
 
 cdef inline Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
-    """dividend / count, in the default floating-point mode that the caller has set; 0 for no elements, which nothing is multiplied by."""
+    """dividend / count, 0 for the count 0. The caller has set the default floating-point mode."""
     cdef Superaccumulator divisor
     cdef Factor factor
     cdef double quotient

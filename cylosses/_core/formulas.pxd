@@ -212,8 +212,9 @@ cdef inline floating geman_mcclure_slope(GemanMcClure loss, floating factor, flo
 cdef inline floating geman_mcclure_curvature(GemanMcClure loss, floating z) noexcept nogil:
     """h² (c² - 3z²) / (c² + z²), with h as above.
 
-    In float64, relative error <= 4u: 1u each from h², the quotient, their product and the last sum. c² - 3z² has low words of its own,
-    so that it keeps its leading digits where it passes through 0. In float32, both squares are exact, and the difference rounded once.
+    In float64, relative error <= 4u: 1u each from h², the quotient, their product and the last sum. c² - 3z² has low words of its
+    own, so that it keeps its leading digits where it passes through 0. In float32, both squares are exact, and the difference is
+    rounded once.
     """
     cdef double zz, zz_low, v, v_low, h, hh, a, b, difference_low, low, lows, inverse, result, scaled = splittable(z * loss.scale)
     zz = two_product(scaled, scaled, &zz_low)

@@ -160,8 +160,8 @@ cdef inline void start_job(Job* job, int loss, double parameter, bint single) no
     """Make a job without shape, operands and results. Its parameter is rounded here, before anything can be copied from it."""
     job.loss, job.parameter, job.single = loss, rounded_parameter(parameter, single), single
     job.narrow, job.curvature = -1, EXACT_CURVATURE
-    job.input.data = job.target.data = job.value.data = job.gradient.data = job.hessian.data = job.weight.data = job.where.data = NULL
-    job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
+    job.input.data = job.target.data = job.value.data = job.gradient.data = job.hessian.data = NULL
+    job.weight.data = job.where.data = job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
     job.scale, job.scale_low, job.scale_exponent = 1, 0, 0
     job.term, job.divide, job.result, job.result_storage = NOTHING, False, NULL, FLOAT32
     job.factors, job.total, job.weights, job.leftover = NULL, NULL, NULL, NULL
@@ -175,7 +175,9 @@ cdef struct ContiguousJob:
     Py_ssize_t stride
     Py_ssize_t mask_stride
 
-cdef inline void start_contiguous_job(ContiguousJob* contiguous, int loss, double parameter, bint single, Py_ssize_t size) noexcept nogil:
+cdef inline void start_contiguous_job(
+    ContiguousJob* contiguous, int loss, double parameter, bint single, Py_ssize_t size
+) noexcept nogil:
     """Make a job on so many elements, still without operands and results."""
     cdef Job* job = &contiguous.job
     start_job(job, loss, parameter, single)
