@@ -28,9 +28,9 @@ Examples
 >>> mean.value
 2.5416666666666665
 """
-# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and builds.pyx runs it. Divisors
-# and exact totals are those of the Python calls (factor.pxd, totals.pxd). The scalar functions ask the loops for one number of one
-# residual, with the same formulas.
+# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and builds.pyx runs it.
+# Divisors and exact totals are those of the Python calls (factor.pxd, totals.pxd). The scalar functions ask the loops for one
+# number of one residual, with the same formulas.
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
@@ -42,12 +42,14 @@ from libc.stdlib cimport free, malloc
 from cylosses._core.builds cimport MAX_THREADS, evaluate_loss, fits, is_loss, run_job
 from cylosses._core.factor cimport set_scale, take_factors, want_factors
 from cylosses._core.job cimport (
-    DERIVATIVE, FLOAT32, FLOAT64, INPUT, IRLS_WEIGHT, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SECOND_DERIVATIVE, SLOTS, TARGET,
-    VALUE, VALUES, WEIGHT, WEIGHTS, ContiguousJob, Quantity, enter, operand_in, rounded_parameter, start_contiguous_job,
+    DERIVATIVE, FLOAT32, FLOAT64, INPUT, IRLS_WEIGHT, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SECOND_DERIVATIVE, SLOTS,
+    TARGET, VALUE, VALUES, WEIGHT, WEIGHTS, ContiguousJob, Quantity, enter, operand_in, rounded_parameter, start_contiguous_job,
 )
 from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
 from cylosses._core.overlap cimport extent_of_bytes, overlap
-from cylosses._core.totals cimport ExactSums, clear_exact_sums, count_elements, have_room, merge_exact_sums, round_exact_sums, want_sums
+from cylosses._core.totals cimport (
+    ExactSums, clear_exact_sums, count_elements, have_room, merge_exact_sums, round_exact_sums, want_sums,
+)
 
 cdef extern from *:
     """

@@ -10,8 +10,9 @@
 # Compile with `include_dirs=[cylosses.get_include()]`. The guide is docs/c-api.md; the functions have the same names and arguments
 # in Python, with docstrings, in views.py. What all of them have in common:
 #
-# - input, target and weight are contiguous, may be read-only, and have one shape and one dtype; outputs (*_out) have that dtype too.
-#   An output may be one of the inputs; apart from that, outputs overlap nothing. A weight that is None counts each element once.
+# - input, target and weight are contiguous, may be read-only, and have one shape and one dtype; outputs (*_out) have that dtype
+#   too. An output may be one of the inputs; apart from that, outputs overlap nothing. A weight that is None counts each element
+#   once.
 # - n_threads is 1 by default: the calling thread does everything, as is right inside a prange. 0: as many as Python functions use.
 # - Whatever is wrong is a ValueError, for which the GIL is taken. Outputs are then undefined, but those that are inputs are as they
 #   were.
@@ -22,13 +23,13 @@
 #
 # a. The functions are inline, and so compiled into the module that calls them: no memoryview is passed from one module to another,
 #    which would tie both to one version of Cython, and no module of cylosses has one, for which Cython would add 100 kB of code. So
-#    this file has views.py beside it, and no compiled module of its own. The functions only note pointers and lengths in a Request on
-#    the stack. `run_request`, compiled once in _views/functions.pyx, checks it, calls the function of capi that it asks for and
+#    this file has views.py beside it, and no compiled module of its own. The functions only note pointers and lengths in a Request
+#    on the stack. `run_request`, compiled once in _views/functions.pyx, checks it, calls the function of capi that it asks for and
 #    raises exceptions. That takes some 10 ns, and callers stay small.
 # b. Callers have the layout of a Request compiled in. Whoever changes it renames `run_request`, so that a module that was compiled
 #    with the old one fails at import, not in a call.
-# c. Values are returned as double, which holds each float32: of a function that returns a fused type, Cython cannot tell an error by
-#    the value that it returns, and takes the GIL after each call.
+# c. Values are returned as double, which holds each float32: of a function that returns a fused type, Cython cannot tell an error
+#    by the value that it returns, and takes the GIL after each call.
 
 cimport cython
 from cython cimport floating

@@ -8,7 +8,8 @@ from libc.stdint cimport uint64_t
 
 from cylosses cimport views as typed
 from cylosses._core.job cimport (
-    FLOAT32, FLOAT64, INPUT, OUT_GRADIENT, OUT_VALUE, TARGET, VALUES, ContiguousJob, Run, enter, settle_memory, start_contiguous_job,
+    FLOAT32, FLOAT64, INPUT, OUT_GRADIENT, OUT_VALUE, TARGET, VALUES, ContiguousJob, Run, enter, settle_memory,
+    start_contiguous_job,
 )
 from cylosses.capi cimport (
     MEAN, MM_CURVATURE, OK, SUM, elementwise_value_float32, elementwise_value_float64, gradient_and_hessian_float64,

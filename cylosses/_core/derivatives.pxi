@@ -181,7 +181,7 @@ cdef object derive_each(
         of_hessian = apart(call, hessian, given)
     if with_value and reduction == NONE:
         of_value = apart(call, value, given)
-    if given and reduction != MEAN:             # whose weights have been summed
+    if given and reduction != MEAN:             # a mean has found bad weights already, when it summed its divisor
         check_weights_first(call, of_gradient, of_hessian if of_value is None else of_value)
     enter_output(call, OUT_GRADIENT, of_gradient)
     if hessian is not None:

@@ -1,6 +1,6 @@
-# What derivatives are multiplied with: incoming gradient over divisor. The divisor of a weighted mean is the exact sum of the weights.
-# The quotient has an exponent of its own: where weights are all tiny or all huge, it leaves the range of float64, though the gradients
-# do not.
+# What derivatives are multiplied with: incoming gradient over divisor. The divisor of a weighted mean is the exact sum of the
+# weights. The quotient has an exponent of its own: where weights are all tiny or all huge, it leaves the range of float64, though
+# the gradients do not.
 #
 # A gradient is derivative * (weight * factor): one rounding of the product in brackets, whose factor is known to 64 bits, and one
 # rounding of the result. Where all numbers are moderate, loops over float64 do that. Where they may not be, numbers are taken apart

@@ -80,7 +80,7 @@ cdef struct Job:
     int narrow              # FLOAT16 or BFLOAT16: terms are rounded to it before they are summed; else -1
     int curvature
 
-    # The shape. The first `outer` dimensions enumerate slices, each with a sum of its own; the rest are summed over.
+    # The shape. The first `outer` dimensions enumerate slices, each with a sum of its own; the others are summed over.
     int ndim
     int outer
     Py_ssize_t* shape
@@ -100,10 +100,11 @@ cdef struct Job:
     Operand grad_exponent
     Operand dividend        # of `factors`: one element a slice; without data: 1
 
-    # What derivatives are multiplied with, beside the weights: scale_low and grad_low are what rounding took from a quotient, and
-    # count for weighted float64 only. Exponents other than 0 are for factors that float64 does not hold, or not safely.
+    # What derivatives are multiplied with, beside the weights:
     #     (scale + scale_low) * 2**scale_exponent, or where there is grad_output, which may be of any dtype,
     #     scale * (grad_output + grad_low) * 2**grad_exponent; then scale is 1 or -1.
+    # scale_low and grad_low are the low words of quotients (factor.pxd); they change results only for float64 with weights. An
+    # exponent is 0 but for factors that float64 does not hold, or whose products it may not hold.
     double scale
     double scale_low
     int scale_exponent

@@ -1,6 +1,6 @@
-# Plans: how a job walks arrays of any layout. The dimensions that are summed over are ordered by stride, backward ones turned round,
-# and those that continue each other joined; where operands have their shortest strides along different dimensions, the job walks in
-# tiles.
+# Plans: how a job walks arrays of any layout. The dimensions that are summed over are ordered by stride, backward ones turned
+# round, and those that continue each other joined; where operands have their shortest strides along different dimensions, the job
+# walks in tiles.
 
 from cylosses._core.job cimport FLOAT32, FLOAT64, MAX_DIMS, SLOTS, Job, Operand, operand_in
 from cylosses._core.memory.streaming cimport CACHE_LINE

@@ -48,7 +48,7 @@ cdef extern from "compiler.h":
 cdef void walk_as(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums, const floating* working_type
 ) noexcept nogil:
-    """Elements start .. stop of slice `number`, in the loop that does no more than it must."""
+    """Elements start .. stop of slice `number`: by a loop of plain_sum.pxd where that suffices, else by walk()."""
     if not is_plain_sum(job):
         walk(job, number, start, stop, sums, working_type)
     elif job.weight.data is NULL:

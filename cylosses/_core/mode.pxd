@@ -1,9 +1,9 @@
 # The default floating-point mode of a thread: round to nearest, keep subnormals, trap nothing. Another package may have switched on
-# flushing of subnormals (FTZ, DAZ), and worker threads inherit it; results must not depend on that. The caller's mode and status flags
-# come back afterwards, without the flags that were raised here.
+# flushing of subnormals (FTZ, DAZ), and worker threads inherit it; results must not depend on that. The caller's mode and status
+# flags come back afterwards, without the flags that were raised here.
 #
-# Compilers do not know that arithmetic depends on the mode, and may move it across the two calls. Both calls are barriers for what lies
-# in memory. Numbers in registers, operands and results, go through held(), which compilers neither see through nor move.
+# Compilers do not know that arithmetic depends on the mode, and may move it across the two calls. Both calls are barriers for what
+# lies in memory. Numbers in registers, operands and results, go through held(), which compilers neither see through nor move.
 
 cdef extern from *:
     """

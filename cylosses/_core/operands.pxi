@@ -69,7 +69,7 @@ cdef int take_operands(
 
 
 cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
-    """Enter the shape that operands of different shapes are broadcast to, and warn of it, unless one of them has a single element."""
+    """Enter the shape that operands of different shapes are broadcast to. Warn of it, unless one of them has a single element."""
     cdef int n_first = cnp.PyArray_NDIM(first), n_second = cnp.PyArray_NDIM(second), k
     cdef Py_ssize_t a, b, size = 1, addresses = 1
     cdef bint too_many = False

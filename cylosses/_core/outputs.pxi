@@ -66,7 +66,7 @@ cdef bint overlaps_operands(const Call* call, cnp.ndarray out, bint unless_same)
 
 
 cdef cnp.ndarray apart(const Call* call, cnp.ndarray out, bint given):
-    """`out`; or, if it was given and writing to it could change elements that are still to be read, a new array to write to first."""
+    """`out`; or, if it was given and writing to it could change elements still to be read, a new array to write to first."""
     if given and overlaps_operands(call, out, True):
         return take_output(call, "", None, cnp.PyArray_NDIM(out), shape_of(out))
     return out

@@ -1,4 +1,5 @@
-# Exact sums of weighted losses and of weights, of data that comes in pieces: those of StreamingLoss and of the C level's accumulators.
+# Exact sums of weighted losses and of weights, of data that comes in pieces: those of StreamingLoss and of the C level's
+# accumulators.
 
 from libc.stdint cimport uint64_t
 

@@ -1,6 +1,6 @@
 """The compiled module of `cylosses.views`: what its functions for Cython call, and what runs its functions for Python."""
-# Python's arguments are taken by the buffer protocol itself, not as memoryviews of a fused type: those take 100 ns each, and as much
-# again to find the dtype; their errors name no argument, and Cython's code for them has 100 kB.
+# Python's arguments are taken by the buffer protocol itself, not as memoryviews of a fused type: those take 100 ns each, and as
+# much again to find the dtype; their errors name no argument, and Cython's code for them has 100 kB.
 
 cimport cython
 cimport numpy as cnumpy

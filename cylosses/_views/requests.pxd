@@ -1,9 +1,9 @@
 # What cylosses.views asks of cylosses.capi: a call with its arrays, how their shapes and overlaps are checked, and how it is run.
 #
-# The functions of views.pxd and views.py fill in a Request; functions.pyx checks and runs it. Losses, parameters, weights, threads, and
-# the alignment and overlap of arrays of one dimension are checked by capi. Here is checked what pointers do not tell, the shapes, and
-# the overlap of arrays of two dimensions. Results along an axis are those of capi's functions on one row or column after the other;
-# columns are copied to contiguous memory for it, one at a time.
+# The functions of views.pxd and views.py fill in a Request; functions.pyx checks and runs it. Losses, parameters, weights, threads,
+# and the alignment and overlap of arrays of one dimension are checked by capi. Here is checked what pointers do not tell, the
+# shapes, and the overlap of arrays of two dimensions. Results along an axis are those of capi's functions on one row or column
+# after the other; columns are copied to contiguous memory for it, one at a time.
 
 from cython cimport floating
 from libc.stdint cimport uint32_t, uint64_t

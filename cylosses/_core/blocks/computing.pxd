@@ -162,7 +162,7 @@ cdef inline void for_loss(
 
 
 cdef inline void fill(const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
-    """Compute out[:n]; what is less than a group, together with elements to spare."""
+    """Compute out[:n]; what is left after whole groups is padded to one more."""
     cdef floating input[GROUP]
     cdef floating target[GROUP]
     cdef floating group[GROUP]
