@@ -101,4 +101,4 @@ bench-quick: $(VENV)/.installed $(VENV)/.bench-group
 	$(PY) -m benchmarks.suite --quick
 
 clean:
-	rm -rf build dist wheelhouse *.egg-info cylosses/*.so cylosses/_core/*.so
+	rm -rf build dist wheelhouse *.egg-info cylosses/*.so cylosses/_core/*.so cylosses/_views/*.so

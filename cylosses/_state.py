@@ -26,7 +26,7 @@ _REDUCTIONS = ("mean", "sum")  # codes 1 and 2
 _DTYPES = ("float16", "bfloat16", "float32", "float64")  # codes 1 to 4; 0 is none yet
 # Of each of these: bits of the significand, exponent of the smallest subnormal, exponent of the first power of two beyond.
 _FORMATS = ((11, -24, 16), (8, -133, 128), (24, -149, 128), (53, -1074, 1024))
-_NAN, _PLUS_INFINITY, _MINUS_INFINITY = 1, 2, 4  # as Special in exact.pxd
+_NAN, _PLUS_INFINITY, _MINUS_INFINITY = 1, 2, 4  # as Special in summation/superaccumulator.pxd
 
 
 def _checksum(body: bytes) -> bytes:

@@ -28,9 +28,9 @@ Examples
 >>> mean.value
 2.5416666666666665
 """
-# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and builds.pyx runs it. Divisors
-# and exact totals are those of the Python calls (factor.pxd, totals.pxd). The scalar functions ask the loops for a single number, by the
-# same table.
+# What each function promises is in cylosses.h. Here, arguments are checked, a Job is made on the stack, and builds.pyx runs it.
+# Divisors and exact totals are those of the Python calls (factor.pxd, totals.pxd). The scalar functions ask the loops for one
+# number of one residual, with the same formulas.
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
@@ -42,12 +42,14 @@ from libc.stdlib cimport free, malloc
 from cylosses._core.builds cimport MAX_THREADS, evaluate_loss, fits, is_loss, run_job
 from cylosses._core.factor cimport set_scale, take_factors, want_factors
 from cylosses._core.job cimport (
-    DERIVATIVE, FLOAT32, FLOAT64, INPUT, IRLS_WEIGHT, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SECOND_DERIVATIVE, SLOTS, TARGET,
-    VALUE, VALUES, WEIGHT, WEIGHTS, ContiguousJob, Quantity, enter, operand_in, rounded_parameter, start_contiguous_job,
+    DERIVATIVE, FLOAT32, FLOAT64, INPUT, IRLS_WEIGHT, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SECOND_DERIVATIVE, SLOTS,
+    TARGET, VALUE, VALUES, WEIGHT, WEIGHTS, ContiguousJob, Quantity, enter, operand_in, rounded_parameter, start_contiguous_job,
 )
 from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
 from cylosses._core.overlap cimport extent_of_bytes, overlap
-from cylosses._core.totals cimport Sums, clear_sums, count_elements, have_room, merge_sums, round_sums, want_sums
+from cylosses._core.totals cimport (
+    ExactSums, clear_exact_sums, count_elements, have_room, merge_exact_sums, round_exact_sums, want_sums,
+)
 
 cdef extern from *:
     """
@@ -109,7 +111,7 @@ cdef const char* status_message(int status) noexcept nogil:
 
 # ---- jobs ------------------------------------------------------------------------------------------------------------------------
 
-cdef inline int start(
+cdef inline int make_job(
     ContiguousJob* contiguous, int loss, double parameter, int reduction, const floating* input, const floating* target,
     const floating* weight, ptrdiff_t n, int n_threads,
 ) noexcept nogil:
@@ -155,7 +157,10 @@ cdef inline int reduce_into(ContiguousJob* contiguous, int reduction, floating* 
 cdef inline int add_outputs(
     ContiguousJob* contiguous, bint weights_are_good, int slot, floating* data, int second, floating* more
 ) noexcept nogil:
-    """Enter arrays for results; `more` may be NULL. They may be inputs, which stay as they are if a weight is bad, but not each other."""
+    """Enter an array for results in `slot`, and another, `more`, in `second`, unless that is SLOTS.
+
+    They may be inputs, but not each other. If a weight is bad, nothing has been written yet: inputs are as they were.
+    """
     cdef size_t size = contiguous.size * sizeof(floating)
     cdef bint replaces_input = False
     cdef int k, status = OK
@@ -199,7 +204,7 @@ cdef int reduce_values(
     int n_threads, floating* result,
 ) noexcept nogil:
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
     return reduce_into(&contiguous, reduction, result) if status == OK else status
 
 
@@ -208,7 +213,7 @@ cdef int each_value(
     floating* values,
 ) noexcept nogil:
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
     if status == OK:
         status = add_outputs(&contiguous, False, OUT_VALUE, values, SLOTS, <floating*> NULL)
     return run(&contiguous) if status == OK else status
@@ -220,7 +225,7 @@ cdef int derive(
 ) noexcept nogil:
     """Gradients of each element, and perhaps Hessians or the reduced value."""
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, reduction, input, target, weight, n, n_threads)
     if status == OK and curvature != EXACT_CURVATURE and curvature != MM_CURVATURE and curvature != UNIT_CURVATURE:
         status = BAD_CURVATURE
     if status == OK:
@@ -259,10 +264,10 @@ cdef floating scalar(int loss, double parameter, Quantity quantity, floating d) 
 
 # ---- accumulators ----------------------------------------------------------------------------------------------------------------
 
-# An Accumulator really is a struct Sums.
+# An Accumulator really is a struct ExactSums.
 
 cdef Accumulator* accumulator_new() noexcept nogil:
-    cdef Accumulator* accumulator = <Accumulator*> malloc(sizeof(Sums))
+    cdef Accumulator* accumulator = <Accumulator*> malloc(sizeof(ExactSums))
     accumulator_clear(accumulator)
     return accumulator
 
@@ -273,11 +278,11 @@ cdef void accumulator_free(Accumulator* accumulator) noexcept nogil:
 
 cdef void accumulator_clear(Accumulator* accumulator) noexcept nogil:
     if accumulator is not NULL:
-        clear_sums(<Sums*> accumulator)
+        clear_exact_sums(<ExactSums*> accumulator)
 
 
 cdef uint64_t accumulator_count(const Accumulator* accumulator) noexcept nogil:
-    return 0 if accumulator is NULL else (<const Sums*> accumulator).count
+    return 0 if accumulator is NULL else (<const ExactSums*> accumulator).count
 
 
 cdef int update(
@@ -285,35 +290,35 @@ cdef int update(
     ptrdiff_t n, int n_threads,
 ) noexcept nogil:
     cdef ContiguousJob contiguous
-    cdef int status = start(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
+    cdef int status = make_job(&contiguous, loss, parameter, SUM, input, target, weight, n, n_threads)
     if status == OK and accumulator is NULL:
         status = BAD_ARRAY
-    if status == OK and not have_room(<Sums*> accumulator, n):
+    if status == OK and not have_room(<ExactSums*> accumulator, n):
         status = TOO_MANY
     if status != OK:
         return status
-    want_sums(&contiguous.job, <Sums*> accumulator)
+    want_sums(&contiguous.job, <ExactSums*> accumulator)
     status = run(&contiguous)
     if status == OK:
-        count_elements(&contiguous.job, <Sums*> accumulator)
+        count_elements(&contiguous.job, <ExactSums*> accumulator)
     return status
 
 
 cdef int accumulator_merge(Accumulator* accumulator, const Accumulator* other) noexcept nogil:
     if accumulator is NULL or other is NULL:
         return BAD_ARRAY
-    if not have_room(<Sums*> accumulator, (<const Sums*> other).count):
+    if not have_room(<ExactSums*> accumulator, (<const ExactSums*> other).count):
         return TOO_MANY
-    merge_sums(<Sums*> accumulator, <const Sums*> other)
+    merge_exact_sums(<ExactSums*> accumulator, <const ExactSums*> other)
     return OK
 
 
-cdef int finish(const Accumulator* accumulator, int reduction, floating* result) noexcept nogil:
+cdef int round_into(const Accumulator* accumulator, int reduction, floating* result) noexcept nogil:
     if reduction != SUM and reduction != MEAN:
         return BAD_REDUCTION
     if accumulator is NULL or not is_array(result):
         return BAD_ARRAY
-    round_sums(<const Sums*> accumulator, reduction == MEAN, FLOAT32 if floating is float else FLOAT64, <char*> result)
+    round_exact_sums(<const ExactSums*> accumulator, reduction == MEAN, FLOAT32 if floating is float else FLOAT64, <char*> result)
     return OK
 
 
@@ -352,7 +357,8 @@ cdef int gradient_float32(
     int n_threads, float* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, False, <float*> NULL
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, False,
+        <float*> NULL
     )
 
 
@@ -361,7 +367,8 @@ cdef int gradient_float64(
     int n_threads, double* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, False, <double*> NULL
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, False,
+        <double*> NULL
     )
 
 
@@ -370,7 +377,8 @@ cdef int value_and_gradient_float32(
     int n_threads, float* result, float* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, True, result
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <float*> NULL, True,
+        result
     )
 
 
@@ -379,7 +387,8 @@ cdef int value_and_gradient_float64(
     int n_threads, double* result, double* gradient,
 ) noexcept nogil:
     return derive(
-        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, True, result
+        loss, parameter, reduction, EXACT_CURVATURE, input, target, weight, n, n_threads, gradient, False, <double*> NULL, True,
+        result
     )
 
 
@@ -448,11 +457,11 @@ cdef int accumulator_update_float64(
 
 
 cdef int accumulator_finish_float32(const Accumulator* accumulator, int reduction, float* result) noexcept nogil:
-    return finish(accumulator, reduction, result)
+    return round_into(accumulator, reduction, result)
 
 
 cdef int accumulator_finish_float64(const Accumulator* accumulator, int reduction, double* result) noexcept nogil:
-    return finish(accumulator, reduction, result)
+    return round_into(accumulator, reduction, result)
 
 
 # ---- what other languages find ---------------------------------------------------------------------------------------------------

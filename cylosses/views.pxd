@@ -7,28 +7,29 @@
 #         mean = value(HUBER, 1.0, MEAN, input, target, weight)
 #         gradient_and_hessian(HUBER, 1.0, MEAN, MM_CURVATURE, input, target, gradient_out, hessian_out, weight)
 #
-# Compile with `include_dirs=[cylosses.get_include()]`. The guide is docs/c-api.md; the functions have the same names and arguments in
-# Python, with docstrings, in views.py. What all of them have in common:
+# Compile with `include_dirs=[cylosses.get_include()]`. The guide is docs/c-api.md; the functions have the same names and arguments
+# in Python, with docstrings, in views.py. What all of them have in common:
 #
-# - input, target and weight are contiguous, may be read-only, and have one shape and one dtype; outputs (*_out) have that dtype, too.
-#   An output may be one of the inputs; apart from that, outputs overlap nothing. A weight that is None counts each element once.
-# - n_threads is 1 by default: the calling thread does everything, which is right inside a prange. 0: as many as Python functions use.
-# - Whatever is wrong is a ValueError, raised with the GIL that is taken for it. Outputs are then undefined, those that are inputs as
-#   they were.
-# - Cython cannot convert a literal None without the GIL. Who wants n_threads without weights passes `cdef const double[::1] no_weight =
-#   None`.
+# - input, target and weight are contiguous, may be read-only, and have one shape and one dtype; outputs (*_out) have that dtype
+#   too. An output may be one of the inputs; apart from that, outputs overlap nothing. A weight that is None counts each element
+#   once.
+# - n_threads is 1 by default: the calling thread does everything, as is right inside a prange. 0: as many as Python functions use.
+# - Whatever is wrong is a ValueError, for which the GIL is taken. Outputs are then undefined, but those that are inputs are as they
+#   were.
+# - Cython cannot convert a literal None without the GIL. To give n_threads and no weight, pass a variable:
+#   `cdef const double[::1] no_weight = None`.
 #
 # Decisions, with their reasons:
 #
-# a. The functions are inline, and so compiled into the module that calls them: no memoryview is passed from one module to another, which
-#    would tie both to one version of Cython, and no module of cylosses mentions one, which would take 100 kB of Cython's code for it.
-#    This file goes with views.py therefore, not with a module of its own. The functions only note pointers and lengths in a Request on
-#    the stack. `run_request`, compiled once in _views/functions.pyx, checks it, calls the function of capi that it asks for and raises
-#    exceptions. That takes some 10 ns, and callers stay small.
-# b. Callers have the layout of a Request compiled in. Whoever changes it renames `run_request`, so that a module that was compiled with
-#    the old one fails at import, not in a call.
-# c. Values are returned as double, which holds each float32: of a function that returns a fused type, Cython cannot tell an error by the
-#    value that it returns, and takes the GIL after each call.
+# a. The functions are inline, and so compiled into the module that calls them: no memoryview is passed from one module to another,
+#    which would tie both to one version of Cython, and no module of cylosses has one, for which Cython would add 100 kB of code. So
+#    this file has views.py beside it, and no compiled module of its own. The functions only note pointers and lengths in a Request
+#    on the stack. `run_request`, compiled once in _views/functions.pyx, checks it, calls the function of capi that it asks for and
+#    raises exceptions. That takes some 10 ns, and callers stay small.
+# b. Callers have the layout of a Request compiled in. Whoever changes it renames `run_request`, so that a module that was compiled
+#    with the old one fails at import, not in a call.
+# c. Values are returned as double, which holds each float32: of a function that returns a fused type, Cython cannot tell an error
+#    by the value that it returns, and takes the GIL after each call.
 
 cimport cython
 from cython cimport floating
@@ -130,8 +131,8 @@ cdef inline int gradient_and_hessian(
 
 
 # ---- one result for each row or column -------------------------------------------------------------------------------------------
-# `axis` is that which is summed over, as in NumPy: 1 (or -1) for a result for each row, 0 (or -2) for one for each column. Each result,
-# and each row or column of derivatives, has the bits of the function above on that row or column alone.
+# `axis` is that which is summed over, as in NumPy: 1 (or -1) for a result for each row, 0 (or -2) for one for each column. Each
+# result, and each row or column of derivatives, has the bits of the function above on that row or column alone.
 
 cdef inline int value_along_axis(
     int loss, double parameter, int reduction, int axis, const floating[:, ::1] input, const floating[:, ::1] target,

@@ -124,7 +124,7 @@ def test_settings_are_attributes(name):
 
 @with_parameter
 def test_parameters_are_checked_by_constructor_and_functions(name):
-    """Also on the fast path of the functions: two plain arrays and a float."""
+    """By the constructor, and by the functions on two arrays of either dtype."""
     parameter, x = ORACLE[name].parameter, np.ones(3)
     function, backward = getattr(functional, f"{name}_loss"), getattr(functional, f"{name}_loss_backward")
     for value in ORACLE[name].rejected:

@@ -1,5 +1,5 @@
-# Calls each function of cylosses.views from compiled code without the GIL, under its own name, so that the tests of the Python functions
-# run on it, too. It is compiled with Cython's usual directives: indices are checked.
+# Calls each function of cylosses.views from compiled code without the GIL, under its own name, so that the tests of the Python
+# functions run on it, too. It is compiled with Cython's usual directives: indices are checked.
 
 from cython cimport floating
 from cython.parallel cimport prange

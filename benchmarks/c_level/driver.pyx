@@ -7,7 +7,10 @@ from cython cimport floating
 from libc.stdint cimport uint64_t
 
 from cylosses cimport views as typed
-from cylosses._core.job cimport Operand, PlainJob, Run, enter, settle_memory, start_plain_job, want_sum
+from cylosses._core.job cimport (
+    FLOAT32, FLOAT64, INPUT, OUT_GRADIENT, OUT_VALUE, TARGET, VALUES, ContiguousJob, Run, enter, settle_memory,
+    start_contiguous_job,
+)
 from cylosses.capi cimport (
     MEAN, MM_CURVATURE, OK, SUM, elementwise_value_float32, elementwise_value_float64, gradient_and_hessian_float64,
     gradient_float32, gradient_float64, import_cylosses, value_and_gradient_float32, value_and_gradient_float64, value_float32,
@@ -75,8 +78,8 @@ cdef class Read:
 
 
 cdef class Pass:
-    """One job on plain arrays, and the build that runs it."""
-    cdef PlainJob plain
+    """One job on contiguous arrays, and the build that runs it."""
+    cdef ContiguousJob contiguous
     cdef Run run
     cdef float narrow
     cdef double wide
@@ -86,24 +89,27 @@ cdef class Pass:
         cdef bint single = x.dtype.itemsize == 4
         self.kept = (capsule, x, y, value, gradient)
         self.run = <Run> PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
-        start_plain_job(&self.plain, loss, parameter, single, x.size)
-        settle_memory(&self.plain.job)
-        self.take(&self.plain.job.input, x)
-        self.take(&self.plain.job.target, y)
-        self.take(&self.plain.job.value, value)
-        self.take(&self.plain.job.gradient, gradient)
+        start_contiguous_job(&self.contiguous, loss, parameter, single, x.size)
+        settle_memory(&self.contiguous.job)
+        self.take(INPUT, x)
+        self.take(TARGET, y)
+        self.take(OUT_VALUE, value)
+        self.take(OUT_GRADIENT, gradient)
         if reduction:
-            want_sum(&self.plain.job, reduction == "mean", <void*> &self.narrow if single else <void*> &self.wide)
+            self.contiguous.job.term = VALUES
+            self.contiguous.job.divide = reduction == "mean"
+            self.contiguous.job.result_storage = FLOAT32 if single else FLOAT64
+            self.contiguous.job.result = <char*> &self.narrow if single else <char*> &self.wide
         if reduction == "mean":
-            self.plain.job.scale = 1.0 / x.size
+            self.contiguous.job.scale = 1.0 / x.size
 
-    cdef void take(self, Operand* operand, array):
+    cdef void take(self, int slot, array):
         if array is not None:
-            enter(&self.plain, operand, address_of(array))
+            enter(&self.contiguous, slot, address_of(array))
 
     def result(self):
         """The sum or mean of the last run."""
-        return self.narrow if self.plain.job.single else self.wide
+        return self.narrow if self.contiguous.job.single else self.wide
 
     def time(self, Py_ssize_t repeat, int threads):
         """Seconds of one run."""
@@ -112,8 +118,8 @@ cdef class Pass:
         with nogil:
             start = native_seconds()
             for _ in range(repeat):
-                self.plain.job.threads = threads
-                self.run(&self.plain.job)
+                self.contiguous.job.threads = threads
+                self.run(&self.contiguous.job)
             start = native_seconds() - start
         return start / repeat
 

@@ -101,7 +101,7 @@ def as_float(name: str, value: object) -> float:
             return float(array.item())
     except OverflowError:
         raise ValueError(f"{name} lies beyond the range of float64: {shown(value)}") from None
-    except Exception:  # what the conversion of an object of others raises is its own affair
+    except Exception:  # the conversion is code of the object's class, and may raise anything
         pass
     raise TypeError(f"{name} must be one real number, got {shown(value)}")
 

@@ -128,7 +128,7 @@ cdef cnp.ndarray values_into(Call* call, str name, object out):
     cdef cnp.ndarray final = take_output(call, name, out, call.ndim, call.shape), written = apart(call, final, out is not None)
     if out is not None:
         check_weights_first(call, written, None)
-    place_output(call, OUT_VALUE, written)
+    enter_output(call, OUT_VALUE, written)
     run(call)
     return moved(written, final)
 
@@ -181,13 +181,13 @@ cdef object derive_each(
         of_hessian = apart(call, hessian, given)
     if with_value and reduction == NONE:
         of_value = apart(call, value, given)
-    if given and reduction != MEAN:             # whose weights have been summed
+    if given and reduction != MEAN:             # a mean has found bad weights already, when it summed its divisor
         check_weights_first(call, of_gradient, of_hessian if of_value is None else of_value)
-    place_output(call, OUT_GRADIENT, of_gradient)
+    enter_output(call, OUT_GRADIENT, of_gradient)
     if hessian is not None:
-        place_output(call, OUT_HESSIAN, of_hessian)
+        enter_output(call, OUT_HESSIAN, of_hessian)
     if of_value is not None:
-        place_output(call, OUT_VALUE, of_value)
+        enter_output(call, OUT_VALUE, of_value)
     if with_value and reduction != NONE:
         reduced = sum_into(call, "out for the value", reduction == MEAN, out_value, False)
     else:

@@ -62,7 +62,7 @@ cdef inline int float_width(int storage) noexcept nogil:
 cdef inline cnp.dtype dtype_of(int storage):
     """The dtype of results of this storage."""
     if storage == BFLOAT16:
-        return cnp.dtype("bfloat16")            # the name is known as soon as there is such an array
+        return cnp.dtype("bfloat16")            # NumPy knows the name: ml_dtypes, from which such arrays come, is loaded
     return cnp.PyArray_DescrFromType(
         cnp.NPY_FLOAT32 if storage == FLOAT32 else cnp.NPY_FLOAT64 if storage == FLOAT64 else cnp.NPY_FLOAT16
     )

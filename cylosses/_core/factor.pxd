@@ -1,5 +1,6 @@
-# What derivatives are multiplied with: incoming gradient over divisor. The quotient is taken of the exact sum of the weights, and has
-# an exponent of its own, since weights that are all tiny or all huge take it beyond float64's range though the gradients lie within.
+# What derivatives are multiplied with: incoming gradient over divisor. The divisor of a weighted mean is the exact sum of the
+# weights. The quotient has an exponent of its own: where weights are all tiny or all huge, it leaves the range of float64, though
+# the gradients do not.
 #
 # A gradient is derivative * (weight * factor): one rounding of the product in brackets, whose factor is known to 64 bits, and one
 # rounding of the result. Where all numbers are moderate, loops over float64 do that. Where they may not be, numbers are taken apart
@@ -22,7 +23,7 @@ cdef extern from *:
     const Py_ssize_t* NO_STRIDES "cylosses_no_strides"
 
 cdef enum:
-    # Factors and weights whose exponents are no further from 0 are moderate: products of two, and their last places, are normal numbers.
+    # Factors and weights with exponents from -MODERATE to MODERATE are moderate: the product of two, and its low word, are normal.
     MODERATE = 450
     # Further from 0, products of two significands are 0 or infinite in any format.
     FAR_OUT = 1100
@@ -69,22 +70,22 @@ cdef inline Factor factor_over_count(double dividend, uint64_t count) noexcept n
     return moderated(high, 0, exponent + shift)
 
 
-cdef inline Factor factor_of_digits(uint64_t digits, int unit, bint sticky, bint negative) noexcept nogil:
-    """digits * 2**unit, the top bit of digits set, and a little more if sticky."""
-    cdef uint64_t kept = digits >> 11, rest = digits & 2047
+cdef inline Factor factor_of_digits(uint64_t digits, int exponent, bint sticky, bint negative) noexcept nogil:
+    """digits * 2**exponent, the top bit of digits set, and a little more if sticky."""
+    cdef uint64_t kept = digits >> 11, dropped = digits & 2047
     cdef double high, low
-    if rest > 1024 or (rest == 1024 and (sticky or kept & 1)):
+    if dropped > 1024 or (dropped == 1024 and (sticky or kept & 1)):
         kept += 1
     high = <double> kept * power_of_two(-52)
-    low = <double> (<int64_t> rest - (2048 if kept != digits >> 11 else 0)) * power_of_two(-63)
-    return moderated(-high if negative else high, -low if negative else low, unit + 63)
+    low = <double> (<int64_t> dropped - (2048 if kept != digits >> 11 else 0)) * power_of_two(-63)
+    return moderated(-high if negative else high, -low if negative else low, exponent + 63)
 
 
 cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexcept nogil:
-    """dividend / divisor, to 64 bits; 0 for the divisor 0, which has no elements to be multiplied. Leaves the divisor's magnitude."""
+    """dividend / divisor, to 64 bits; 0 for the divisor 0: nothing is selected then. The divisor becomes its magnitude."""
     cdef Superaccumulator numerator
     cdef uint64_t digits
-    cdef int unit = 0
+    cdef int exponent = 0
     cdef bint sticky = False, negative
     make_magnitude(divisor)
     if divisor.high < divisor.low:
@@ -94,12 +95,12 @@ cdef inline Factor factor_over(double dividend, Superaccumulator* divisor) noexc
     clear(&numerator)
     deposit(&numerator, dividend)
     negative = make_magnitude(&numerator)
-    digits = divide_large(&numerator, divisor, &unit, &sticky)
-    return factor_of_digits(digits, unit, sticky, negative)
+    digits = divide_large(&numerator, divisor, &exponent, &sticky)
+    return factor_of_digits(digits, exponent, sticky, negative)
 
 
 cdef inline Factor factor_by_count(double dividend, uint64_t count) noexcept nogil:
-    """dividend / count, in the default floating-point mode that the caller has set; 0 for no elements, which nothing is multiplied by."""
+    """dividend / count, 0 for the count 0. The caller has set the default floating-point mode."""
     cdef Superaccumulator divisor
     cdef Factor factor
     cdef double quotient

@@ -212,8 +212,9 @@ cdef inline floating geman_mcclure_slope(GemanMcClure loss, floating factor, flo
 cdef inline floating geman_mcclure_curvature(GemanMcClure loss, floating z) noexcept nogil:
     """h² (c² - 3z²) / (c² + z²), with h as above.
 
-    In float64, relative error <= 4u: 1u each from h², the quotient, their product and the last sum. c² - 3z² has low words of its own,
-    so that it keeps its leading digits where it passes through 0. In float32, both squares are exact, and the difference rounded once.
+    In float64, relative error <= 4u: 1u each from h², the quotient, their product and the last sum. c² - 3z² has low words of its
+    own, so that it keeps its leading digits where it passes through 0. In float32, both squares are exact, and the difference is
+    rounded once.
     """
     cdef double zz, zz_low, v, v_low, h, hh, a, b, difference_low, low, lows, inverse, result, scaled = splittable(z * loss.scale)
     zz = two_product(scaled, scaled, &zz_low)
@@ -276,8 +277,9 @@ cdef inline floating geman_mcclure_curvature(GemanMcClure loss, floating z) noex
 # pseudo-Huber           value 6u: of t² 3u, of 1 + t² 4u, of its root s 3u, of 1 + s 4u; quotient, product.
 #                        derivative, IRLS weight 4u: 3u from s, quotient. second 4u: cubed_root()'s 3u, quotient.
 # Charbonnier            value 3.25u: hypotenuse_ratio()'s 2.25u, product. derivative, IRLS weight 4.25u: 2.25u, two quotients.
-# Geman-McClure          value 4u: 2u from 1 + r², the quotient, the product. derivative, IRLS weight 3u, second derivative 4u: above.
 #                        second 4u: near, as pseudo-Huber; far out, four operations.
+# Geman-McClure          value 4u: 2u from 1 + r², the quotient, the product. derivative, IRLS weight 3u, second 4u: see the
+#                        functions above.
 
 cdef inline floating value(Loss loss, floating d) noexcept nogil:
     cdef floating z = magnitude(d)

@@ -12,7 +12,7 @@ cdef enum:
     BEYOND_CACHE = 16777216     # bytes, too; larger arrays are not read back from a cache anyway
 
 cdef enum Storage:
-    # How elements lie in memory; call.pyx maps dtypes to these.
+    # How elements lie in memory; dtypes.pxd maps dtypes to these.
     FLOAT32
     FLOAT64
     FLOAT16
@@ -80,7 +80,7 @@ cdef struct Job:
     int narrow              # FLOAT16 or BFLOAT16: terms are rounded to it before they are summed; else -1
     int curvature
 
-    # The shape. The first `outer` dimensions enumerate slices, each with a sum of its own; the rest are summed over.
+    # The shape. The first `outer` dimensions enumerate slices, each with a sum of its own; the others are summed over.
     int ndim
     int outer
     Py_ssize_t* shape
@@ -100,10 +100,11 @@ cdef struct Job:
     Operand grad_exponent
     Operand dividend        # of `factors`: one element a slice; without data: 1
 
-    # What derivatives are multiplied with, beside the weights: scale_low and grad_low are what rounding took from a quotient, and
-    # count for weighted float64 only. Exponents other than 0 are for factors that float64 does not hold, or not safely.
+    # What derivatives are multiplied with, beside the weights:
     #     (scale + scale_low) * 2**scale_exponent, or where there is grad_output, which may be of any dtype,
     #     scale * (grad_output + grad_low) * 2**grad_exponent; then scale is 1 or -1.
+    # scale_low and grad_low are the low words of quotients (factor.pxd); they change results only for float64 with weights. An
+    # exponent is 0 but for factors that float64 does not hold, or whose products it may not hold.
     double scale
     double scale_low
     int scale_exponent
@@ -114,7 +115,7 @@ cdef struct Job:
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
-    Superaccumulator* total            # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
+    Superaccumulator* total # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
     Superaccumulator* weights
     uint64_t count          # out: elements selected
 
@@ -160,8 +161,8 @@ cdef inline void start_job(Job* job, int loss, double parameter, bint single) no
     """Make a job without shape, operands and results. Its parameter is rounded here, before anything can be copied from it."""
     job.loss, job.parameter, job.single = loss, rounded_parameter(parameter, single), single
     job.narrow, job.curvature = -1, EXACT_CURVATURE
-    job.input.data = job.target.data = job.value.data = job.gradient.data = job.hessian.data = job.weight.data = job.where.data = NULL
-    job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
+    job.input.data = job.target.data = job.value.data = job.gradient.data = job.hessian.data = NULL
+    job.weight.data = job.where.data = job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
     job.scale, job.scale_low, job.scale_exponent = 1, 0, 0
     job.term, job.divide, job.result, job.result_storage = NOTHING, False, NULL, FLOAT32
     job.factors, job.total, job.weights, job.leftover = NULL, NULL, NULL, NULL
@@ -175,7 +176,9 @@ cdef struct ContiguousJob:
     Py_ssize_t stride
     Py_ssize_t mask_stride
 
-cdef inline void start_contiguous_job(ContiguousJob* contiguous, int loss, double parameter, bint single, Py_ssize_t size) noexcept nogil:
+cdef inline void start_contiguous_job(
+    ContiguousJob* contiguous, int loss, double parameter, bint single, Py_ssize_t size
+) noexcept nogil:
     """Make a job on so many elements, still without operands and results."""
     cdef Job* job = &contiguous.job
     start_job(job, loss, parameter, single)

@@ -1,5 +1,6 @@
-# Plans: how a job walks arrays of any layout. The dimensions that are summed over are ordered by stride, backward ones turned round, and
-# those that continue each other joined; where operands run fastest along different dimensions, the job walks in tiles.
+# Plans: how a job walks arrays of any layout. The dimensions that are summed over are ordered by stride, backward ones turned
+# round, and those that continue each other joined; where operands have their shortest strides along different dimensions, the job
+# walks in tiles.
 
 from cylosses._core.job cimport FLOAT32, FLOAT64, MAX_DIMS, SLOTS, Job, Operand, operand_in
 from cylosses._core.memory.streaming cimport CACHE_LINE
@@ -239,7 +240,7 @@ cdef inline void simplify(Plan* plan) noexcept:
 
 
 cdef inline void settle_plan(Plan* plan, Plan* leftover) noexcept:
-    """Have the job, all of whose operands are entered, walk them in the best order. `leftover` has room for what tiles leave over."""
+    """Have the job, all of whose operands are entered, walk them in the best order. `leftover` gets the rows that fill no tile."""
     simplify(plan)
     tile(plan, leftover)
     settle_access(plan)

@@ -8,8 +8,8 @@ Decisions, with their reasons:
 (c) Results are elementwise or exact sums, so they do not depend on where blocks end: neither on threads nor on layout.
 (d) Layouts and dtypes other than the direct one are staged through buffers of one block; contiguous rows are read in place.
 (e) A serial branch stands beside each parallel one: entering the OpenMP runtime costs more than a small call.
-(f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise; each pass sets the
-    default mode and puts the old one back.
+(f) Worker threads may have inherited a floating-point mode that flushes subnormals or rounds otherwise: each sets the default mode
+    for its share and puts the old one back. The calling thread has the default mode already.
 
 Here are slices and threads. One pass over a slice is blocks/walk.pxd, loops over a loss are blocks/computing.pxd; sums are
 summation/, layouts memory/. All of these are inline functions, and so compiled with this module.
@@ -48,7 +48,7 @@ cdef extern from "compiler.h":
 cdef void walk_as(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums, const floating* working_type
 ) noexcept nogil:
-    """Elements start .. stop of slice `number`, in the loop that does no more than it must."""
+    """Elements start .. stop of slice `number`: by a loop of plain_sum.pxd where that suffices, else by walk()."""
     if not is_plain_sum(job):
         walk(job, number, start, stop, sums, working_type)
     elif job.weight.data is NULL:

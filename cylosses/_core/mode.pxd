@@ -1,10 +1,9 @@
-# The floating-point mode of a thread: round to nearest, keep subnormals, trap nothing. Another package may have switched on flushing
-# of subnormals (FTZ, DAZ), and worker threads inherit it; results must not depend on that. Mode and status flags of the caller come
-# back afterwards: what is computed here is none of the caller's operations.
+# The default floating-point mode of a thread: round to nearest, keep subnormals, trap nothing. Another package may have switched on
+# flushing of subnormals (FTZ, DAZ), and worker threads inherit it; results must not depend on that. The caller's mode and status
+# flags come back afterwards, without the flags that were raised here.
 #
-# Compilers do not know that arithmetic depends on the mode, and move it. What lies in memory is read and written between the two calls,
-# since both are barriers to that. Numbers in registers, operands and results, go through held(): compilers know nothing of what it
-# returns, nor can they move it.
+# Compilers do not know that arithmetic depends on the mode, and may move it across the two calls. Both calls are barriers for what
+# lies in memory. Numbers in registers, operands and results, go through held(), which compilers neither see through nor move.
 
 cdef extern from *:
     """

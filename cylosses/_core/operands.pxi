@@ -57,8 +57,8 @@ cdef int take_operands(
     if call.storage == FLOAT16 or call.storage == BFLOAT16:
         call.contiguous.job.narrow = call.storage
     call.is_contiguous = True
-    place(call, INPUT, first, of_input, have_one_shape)
-    place(call, TARGET, second, of_target, have_one_shape)
+    enter_array(call, INPUT, first, of_input, have_one_shape)
+    enter_array(call, TARGET, second, of_target, have_one_shape)
     if weight is not None:
         take_weight(call, as_array("weight", weight))
     if where is not None:
@@ -69,9 +69,7 @@ cdef int take_operands(
 
 
 cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
-    """Enter the shape that operands of different shapes are broadcast to, with a warning but for one that has a single element: a
-    number that is meant for all is no mistake.
-    """
+    """Enter the shape that operands of different shapes are broadcast to. Warn of it, unless one of them has a single element."""
     cdef int n_first = cnp.PyArray_NDIM(first), n_second = cnp.PyArray_NDIM(second), k
     cdef Py_ssize_t a, b, size = 1, addresses = 1
     cdef bint too_many = False
@@ -83,7 +81,7 @@ cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
         if a != b and a != 1 and b != 1:
             convert.refuse_shapes((<object> first).shape, (<object> second).shape)
         call.broadcast[k] = b if a == 1 else a
-        # As NumPy counts: an empty array, too, has an address for each index.
+        # Axes of length 0 do not count: NumPy refuses shapes whose other axes overflow, though there are no elements.
         if call.broadcast[k] and not too_many:
             too_many = addresses > <Py_ssize_t> (<size_t> -1 // 2) // call.broadcast[k]
             addresses *= 1 if too_many else call.broadcast[k]
@@ -97,9 +95,10 @@ cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
     return 0
 
 
-cdef inline void place(Call* call, int slot, cnp.ndarray array, int storage, bint has_shape) noexcept:
-    """Make an array that is held an operand of the job if it is contiguous; else the call gets a plan. `has_shape` says whether it has
-    the shape of the call.
+cdef inline void enter_array(Call* call, int slot, cnp.ndarray array, int storage, bint has_shape) noexcept:
+    """Make an array that is held an operand of the job if it is contiguous; else the call gets a plan.
+
+    `has_shape` says whether it has the shape of the call.
     """
     call.is_contiguous = (
         call.is_contiguous and has_shape and cnp.PyArray_ISCARRAY_RO(array)
@@ -128,7 +127,7 @@ cdef int take_weight(Call* call, cnp.ndarray array) except -1:
     if storage == INT64 or storage == UINT64:
         convert.check_wide_weights(array)
     hold_as(call, WEIGHT, array)
-    place(call, WEIGHT, array, storage, have_shape(array, call.ndim, call.shape))
+    enter_array(call, WEIGHT, array, storage, have_shape(array, call.ndim, call.shape))
     call.contiguous.job.weight.data = <char*> cnp.PyArray_DATA(array)       # also before there is a plan: set_scale() looks
     return 0
 
@@ -138,7 +137,7 @@ cdef int take_mask(Call* call, cnp.ndarray array) except -1:
     if cnp.PyArray_TYPE(array) != cnp.NPY_BOOL:
         convert.refuse_mask(array)
     hold_as(call, WHERE, array)
-    place(call, WHERE, array, UINT8, have_shape(array, call.ndim, call.shape))
+    enter_array(call, WHERE, array, UINT8, have_shape(array, call.ndim, call.shape))
     call.contiguous.job.where.data = <char*> cnp.PyArray_DATA(array)
     return 0
 

@@ -66,16 +66,16 @@ cdef bint overlaps_operands(const Call* call, cnp.ndarray out, bint unless_same)
 
 
 cdef cnp.ndarray apart(const Call* call, cnp.ndarray out, bint given):
-    """`out`, or if outputs were given and writing to it could change elements that are still to be read, an array to write to first."""
+    """`out`; or, if it was given and writing to it could change elements still to be read, a new array to write to first."""
     if given and overlaps_operands(call, out, True):
         return take_output(call, "", None, cnp.PyArray_NDIM(out), shape_of(out))
     return out
 
 
-cdef int place_output(Call* call, int slot, cnp.ndarray out) except -1:
+cdef int enter_output(Call* call, int slot, cnp.ndarray out) except -1:
     """Have elementwise results written to an array that apart() returned."""
     hold_as(call, slot, out)
-    place(call, slot, out, call.storage, True)
+    enter_array(call, slot, out, call.storage, True)
     return 0
 
 
@@ -112,8 +112,9 @@ cdef object sum_into(Call* call, str name, bint mean, object out, bint keepdims)
 
 
 cdef cnp.ndarray sum_over_broadcast(Call* call, int slot, int term, cnp.ndarray final, bint given):
-    """Sum derivatives exactly over the axes along which this operand was broadcast, into `final`, or into an array of its shape that
-    is to be moved there if outputs were given.
+    """Sum derivatives exactly over the axes along which this operand was broadcast, and return the array that has the sums.
+
+    That is `final`, or if outputs were given, an array of its shape, which the caller moves there when all passes are over.
     """
     cdef Job* job = &call.contiguous.job
     cdef cnp.ndarray operand = array_in(call, slot), written = final

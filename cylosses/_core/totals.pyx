@@ -1,4 +1,4 @@
-"""Superaccumulator totals as objects: what StreamingLoss holds and replaces."""
+"""Exact totals as objects: what StreamingLoss holds and replaces."""
 
 cimport cython
 cimport numpy as cnp
@@ -7,19 +7,19 @@ from libc.stdint cimport int64_t, uint64_t
 from cylosses._core.dtypes cimport dtype_of, scalar_of, storage_of, wider
 from cylosses._core.summation.superaccumulator cimport BIAS, LIMBS, Superaccumulator, make_magnitude
 from cylosses._core.job cimport FLOAT64
-from cylosses._core.totals cimport clear_sums, have_room, merge_sums, round_sums
+from cylosses._core.totals cimport clear_exact_sums, have_room, merge_exact_sums, round_exact_sums
 
 cnp.import_array()
 
 
 cdef class Total:
-    """Superaccumulator sums of weighted losses and of weights, the number of elements that count, and the dtype of results.
+    """Exact sums of weighted losses and of weights, the number of elements that count, and the dtype of results.
 
     A total that several objects share changes no more.
     """
 
     def __cinit__(self):
-        clear_sums(&self.sums)
+        clear_exact_sums(&self.sums)
 
     @property
     def count(self):
@@ -34,7 +34,7 @@ cdef class Total:
                 f"a total holds at most 2**63 - 1 elements; {self.sums.count} and {other.sums.count} are more"
             )
         total.sums = self.sums
-        merge_sums(&total.sums, &other.sums)
+        merge_exact_sums(&total.sums, &other.sums)
         total.dtype = self.dtype or other.dtype
         if self.dtype is not other.dtype and self.dtype is not None and other.dtype is not None:
             total.dtype = dtype_of(wider(storage_of(self.dtype), storage_of(other.dtype)))
@@ -44,7 +44,7 @@ cdef class Total:
         """The mean or sum of the losses, rounded once to the dtype."""
         cdef char number[8]
         cdef int storage = FLOAT64 if self.dtype is None else storage_of(self.dtype)
-        round_sums(&self.sums, mean, storage, number)
+        round_exact_sums(&self.sums, mean, storage, number)
         return scalar_of(storage, number)
 
     def parts(self):
@@ -96,7 +96,7 @@ cdef int set_parts(Superaccumulator* sum, n, exponent, int special) except -1:
 
 
 cdef class Cell:
-    """A place for one object that several threads replace, each by what it makes of the one before."""
+    """Holds one object, which several threads replace, each by what it makes of the one before."""
     cdef object held
 
     def __init__(self, content):
@@ -104,12 +104,12 @@ cdef class Cell:
 
     @property
     def content(self):
-        """The object that is there now."""
+        """The object that is held now."""
         with cython.critical_section(self):     # nothing with a GIL, which suffices
             return self.held
 
     def replace(self, old, new):
-        """Put `new` in the place of `old`; false, and nothing done, if that is not there any more. No signal handler runs meanwhile."""
+        """Hold `new` instead of `old`; false, and nothing done, if `old` is not held any more. No signal handler runs meanwhile."""
         with cython.critical_section(self):
             if self.held is not old:
                 return False

@@ -12,8 +12,8 @@ cdef int run_request(Request* request) except -1 nogil
 
 @cython.final
 cdef class LossAccumulator:
-    # Any number of threads may use one at a time: a lock, never held while something needs the GIL, lets one after the other in. Several
-    # are faster: one for each thread, merged at the end.
+    # Threads may share one: a lock, never held while something needs the GIL, lets one after the other in. It is faster to have one
+    # for each thread, and to merge them at the end.
     cdef Accumulator* state
     cdef PyThread_type_lock lock
     cdef bint narrow        # whether there was float32

@@ -1,6 +1,6 @@
 """The compiled module of `cylosses.views`: what its functions for Cython call, and what runs its functions for Python."""
-# Python's arguments are taken by the buffer protocol itself, not as memoryviews of a fused type: those take 100 ns each and as much to
-# find the dtype, raise errors that name no argument, and bring 100 kB of Cython's own code into the module.
+# Python's arguments are taken by the buffer protocol itself, not as memoryviews of a fused type: those take 100 ns each, and as
+# much again to find the dtype; their errors name no argument, and Cython's code for them has 100 kB.
 
 cimport cython
 cimport numpy as cnumpy
@@ -64,10 +64,10 @@ cdef int refuse(const Request* request, int status) except -1 with gil:
     )
 
 
-# ---- for Python --------------------------------------------------------------------------------------------------------------------
+# ---- for Python ------------------------------------------------------------------------------------------------------------------
 
 cdef bint take_array(Request* request, int which, cnumpy.ndarray source):
-    """The same for NumPy's own arrays, which take 100 ns or more to describe themselves as a buffer."""
+    """take() for NumPy's own arrays, which take 100 ns or more to describe themselves as a buffer."""
     cdef Array* array = &request.arrays[which]
     cdef int itemsize = <int> cnumpy.PyArray_ITEMSIZE(source), dimensions = 2 if request.planar and which != VALUE_OUT else 1
     cdef int kind = cnumpy.PyArray_TYPE(source)

@@ -43,7 +43,7 @@ def explain(status: int, message: bytes, *fields: Any) -> ValueError:
         Status.BAD_REDUCTION: lambda: choice("reduction", Reduction, request.reduction),
         Status.BAD_CURVATURE: lambda: choice("curvature", Curvature, request.curvature),
         Status.BAD_THREADS: lambda: f"n_threads must be at least 0, got {request.n_threads}",
-        Status.BAD_ARRAY: lambda: place(request),
+        Status.BAD_ARRAY: lambda: overlap(request),
         Status.BAD_WEIGHT: lambda: f"weight must be finite and not negative{bad_weight(request)}",
         BAD_SHAPE: lambda: shape(request),
         BAD_AXIS: lambda: f"axis must be 0, 1, -1 or -2, got {request.axis}",
@@ -77,7 +77,7 @@ def shape(request: Request) -> str:
     return f"{NAMES[request.which]} must have shape {request.expected[:dimensions]}, got {array[1 : 1 + dimensions]}"
 
 
-def place(request: Request) -> str:
+def overlap(request: Request) -> str:
     name, array = NAMES[request.which], request.arrays[request.which]
     if request.other < 0:
         return f"{name} must be aligned to {request.itemsize} bytes"

@@ -1,8 +1,8 @@
-# What cylosses.views asks of cylosses.capi: a call with its arrays, how their shapes and places are checked, and how it is run.
+# What cylosses.views asks of cylosses.capi: a call with its arrays, how their shapes and overlaps are checked, and how it is run.
 #
-# The functions of views.pxd and views.py fill in a Request; functions.pyx checks and runs it. The rules for losses, parameters,
-# weights and threads, and those for places in memory of arrays of one dimension, are capi's: here are the rules that pointers cannot
-# have, about shapes, and what is true of two dimensions alone. Results of an axis are those of capi's functions on one row or column
+# The functions of views.pxd and views.py fill in a Request; functions.pyx checks and runs it. Losses, parameters, weights, threads,
+# and the alignment and overlap of arrays of one dimension are checked by capi. Here is checked what pointers do not tell, the
+# shapes, and the overlap of arrays of two dimensions. Results along an axis are those of capi's functions on one row or column
 # after the other; columns are copied to contiguous memory for it, one at a time.
 
 from cython cimport floating
@@ -71,7 +71,7 @@ cdef inline Request new_request(
     return request
 
 
-# ---- shapes and places -----------------------------------------------------------------------------------------------------------
+# ---- shapes and overlaps ---------------------------------------------------------------------------------------------------------
 
 cdef inline bint is_wanted(const Request* request, int which) noexcept nogil:
     """Whether the array takes part: a weight only if it is given."""
@@ -316,17 +316,17 @@ cdef inline int run_slices(const Request* request) noexcept nogil:
     """Run a request on rows or columns, once it is sure that arrays which are changed in place will not be left half changed."""
     cdef Request checked = request[0]
     cdef Slice line = all_of(request)
-    cdef double room
+    cdef double ignored
     cdef int output, other, status
     if find_clash(request, &output, &other):
         return BAD_ARRAY
-    line.arrays[VALUE_OUT] = &room
+    line.arrays[VALUE_OUT] = &ignored
     line.n = 0
     status = call(request, &line)       # checks all but the arrays, also if there are no slices
     if status == OK and request.arrays[WEIGHT].rows >= 0 and is_in_place(request):
         checked.quantity, checked.reduction = VALUE, SUM
         line = all_of(request)
-        line.arrays[VALUE_OUT] = &room
+        line.arrays[VALUE_OUT] = &ignored
         status = call(&checked, &line)  # finds a bad weight
     if status != OK or (all_of(request).n == 0 and not is_wanted(request, VALUE_OUT)) or request.arrays[VALUE_OUT].rows == 0:
         return status

@@ -8,9 +8,9 @@
  *     if (status != CYLOSSES_OK)
  *         puts(cylosses_api->status_message(status));
  *
- * Everything behind `cylosses_api` may be called from any thread, with or without the GIL, and runs the build of the loops that this
- * CPU runs best. Results are those of the Python functions, bit for bit. docs/c-api.md is the guide; it shows Cython, ctypes, cffi
- * and numba too.
+ * Everything behind `cylosses_api` may be called from any thread, with or without the GIL, and runs the build of the loops that
+ * this CPU runs best. Results are those of the Python functions, bit for bit. docs/c-api.md is the guide; it shows Cython, ctypes,
+ * cffi and numba too.
  *
  * What all array functions have in common:
  *

@@ -1,5 +1,5 @@
-/* Scores predictions: reads pairs "prediction target" from standard input, and prints how many there were and their exact mean Huber
- * loss. There may be any number of them: they are never all in memory.
+/* Scores predictions: reads pairs "prediction target" from standard input, and prints how many there were and their exact mean
+ * Huber loss. There may be any number of them: they are never all in memory.
  *
  *     program PYTHON DELTA < pairs.txt
  *

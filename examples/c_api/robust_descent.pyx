@@ -107,9 +107,9 @@ def fit(
 ):
     """Fit each column of y, of shape (observations, targets), to x, of shape (observations, features).
 
-    `loss` and `parameter` are those of cylosses, 0 for a loss without one; `tol` is in units of y. Losses with a kink (l1, quantile,
-    epsilon_insensitive) take many iterations. Returns a dict of arrays: `coef` of shape (targets, features), `intercept`, `loss`
-    (the exact mean) and `iterations` of shape (targets,), `fitted` of the shape of y.
+    `loss` and `parameter` are those of cylosses, 0 for a loss without one; `tol` is in units of y. Losses with a kink (l1,
+    quantile, epsilon_insensitive) take many iterations. Returns a dict of arrays: `coef` of shape (targets, features), `intercept`,
+    `loss` (the exact mean) and `iterations` of shape (targets,), `fitted` of the shape of y.
     """
     cdef double[:, ::1] features = np.ascontiguousarray(np.transpose(x), dtype=np.float64)
     cdef double[:, ::1] targets = np.ascontiguousarray(np.transpose(y), dtype=np.float64)

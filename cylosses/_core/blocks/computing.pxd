@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from cylosses._core.blocks.sums cimport Sums, pad
 from cylosses._core.formulas cimport derivative, irls_weight, second_derivative, value
-from cylosses._core.job cimport DERIVATIVE, IRLS_WEIGHT, SCALED_DERIVATIVE, SECOND_DERIVATIVE, SUM_OF_VALUES, VALUE, Job, Quantity
+from cylosses._core.job cimport DERIVATIVE, SCALED_DERIVATIVE, SECOND_DERIVATIVE, SUM_OF_VALUES, VALUE, Job, Quantity
 from cylosses._core.memory.streaming cimport copy_lines_past_cache, prefetch
 from cylosses._core.parameters cimport (
     CHARBONNIER, EPSILON_INSENSITIVE, GEMAN_MCCLURE, HUBER, L1, MSE, PSEUDO_HUBER, QUANTILE, SMOOTH_L1, TUKEY, Loss,
@@ -162,7 +162,7 @@ cdef inline void for_loss(
 
 
 cdef inline void fill(const Job* job, Quantity quantity, const Pair* pair, floating* out, Py_ssize_t n) noexcept nogil:
-    """Compute out[:n]; what is less than a group, together with elements to spare."""
+    """Compute out[:n]; what is left after whole groups is padded to one more."""
     cdef floating input[GROUP]
     cdef floating target[GROUP]
     cdef floating group[GROUP]

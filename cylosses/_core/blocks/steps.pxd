@@ -20,7 +20,7 @@ cdef inline bint stores_past_cache(const Job* job) noexcept nogil:
 
 
 cdef inline bint has_gaps(const Job* job, const Operand* operand) noexcept nogil:
-    """Whether no more than half of what is read are elements of the operand, which needs no conversion."""
+    """Whether the operand needs no conversion, and its elements are at most half of the memory that is read."""
     cdef Py_ssize_t stride = operand.strides[job.ndim - 1]
     return operand.readable and (stride if stride > 0 else -stride) >= (8 if job.single else 16)
 
