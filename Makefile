@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := setup.py pyproject.toml $(wildcard cylosses/_core/*.p* cylosses/_core/*.h cylosses/_core/*/*.p* cylosses/_core/*/*.h) $(wildcard cylosses/capi.p*) $(wildcard cylosses/views.p*) $(wildcard cylosses/_views/*.p*) cylosses/include/cylosses.h
+SOURCES := setup.py pyproject.toml $(wildcard cylosses/_core/*.p* cylosses/_core/*.h cylosses/_core/*/*.p* cylosses/_core/*/*.h) $(wildcard cylosses/capi*.p*) $(wildcard cylosses/views.p*) $(wildcard cylosses/_views/*.p*) cylosses/include/cylosses.h
 
 .PHONY: demo generate test test-builds lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
 

@@ -39,8 +39,9 @@ EXACT_FLAGS = {
 }
 # gcc makes `rep stos` of loops that clear a small buffer, which takes longer to start than to run; clang does not know the option.
 GCC_FLAGS = ["-fno-tree-loop-distribute-patterns"]
-# What surrounds the loops has no loops of its own that are worth unrolling; nothing is ever thrown through C.
-SMALL_FLAGS = {"unix": ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables"], "msvc": []}
+# What surrounds the loops is small rather than fast, but for the call from Python; nothing is ever thrown through C.
+SMALL_FLAGS = {"unix": ["-Os", "-fno-plt", "-fno-asynchronous-unwind-tables"], "msvc": []}
+CALL_FLAGS = {"unix": ["-O2"], "msvc": []}
 # For `make sanitize`: every access outside of an object and all undefined behaviour is reported while the modules run. They come
 # last: Python's own flags often have -fwrapv, under which signed overflow is no finding, but is undefined as soon as CFLAGS is set,
 # since setuptools drops them then. Conversions of floating-point numbers to integers that lack the room are apart from the rest.
@@ -95,7 +96,7 @@ class BuildExtensions(build_ext):
                 extension.extra_compile_args += openmp_compile
                 extension.extra_link_args += openmp_link
             else:
-                extension.extra_compile_args += SMALL_FLAGS[kind]
+                extension.extra_compile_args += SMALL_FLAGS[kind] + (CALL_FLAGS[kind] if extension.name.endswith(".call") else [])
             if SANITIZE:
                 extension.extra_compile_args += SANITIZED_FLAGS
                 extension.extra_link_args += SANITIZER_FLAGS

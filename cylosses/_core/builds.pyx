@@ -240,11 +240,16 @@ cdef void run_job(Job* job) noexcept nogil:
 # ---- the floating-point mode -----------------------------------------------------------------------------------------------------
 
 cdef class DefaultMode:
-    """A context manager for the default floating-point mode, compiled so that no signal handler runs between setting the mode and its being remembered."""
+    """A context manager for the default mode, compiled so that no signal handler runs between setting it and its being remembered."""
     cdef cylosses_mode callers
+    cdef int depth          # one object may be entered again before it is left
 
     def __enter__(self):
-        self.callers = set_default_mode()
+        if self.depth == 0:
+            self.callers = set_default_mode()
+        self.depth += 1
 
     def __exit__(self, *_):
-        restore_mode(self.callers)
+        self.depth -= 1
+        if self.depth == 0:
+            restore_mode(self.callers)

@@ -59,7 +59,7 @@ cdef struct Call:
     int storage                     # of the results
     int ndim                        # the shape of input with target
     const Py_ssize_t* shape
-    Py_ssize_t broadcast[MAX_DIMS]  # room for it where they differ
+    Py_ssize_t own_shape[MAX_DIMS]  # where it lies: arrays may be given another shape by what converts the next argument
     int n_kept                      # axes that a reduction leaves
     bint kept[MAX_DIMS]
     PyObject* array[SLOTS]          # the operands and outputs that are there
@@ -108,6 +108,16 @@ cdef inline const Py_ssize_t* shape_of(cnp.ndarray array) noexcept:
     return <const Py_ssize_t*> cnp.PyArray_DIMS(array)
 
 
+cdef bint broadcasts_to(cnp.ndarray array, int ndim, const Py_ssize_t* shape) noexcept:
+    cdef int k, missing = ndim - cnp.PyArray_NDIM(array)
+    if missing < 0:
+        return False
+    for k in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, k) != 1 and cnp.PyArray_DIM(array, k) != shape[k + missing]:
+            return False
+    return True
+
+
 cdef inline cnp.ndarray array_in(const Call* call, int slot):
     return <cnp.ndarray> call.array[slot]
 
@@ -144,6 +154,8 @@ cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     for slot in range(SLOTS):
         if has(call, slot):
             array = array_in(call, slot)
+            if not broadcasts_to(array, call.ndim, call.shape):
+                raise RuntimeError("an array was given another shape while its call was prepared")
             operand = add_operand(
                 &plan, slot, <char*> cnp.PyArray_DATA(array), storage_in(array), cnp.PyArray_NDIM(array),
                 shape_of(array), <const Py_ssize_t*> cnp.PyArray_STRIDES(array),

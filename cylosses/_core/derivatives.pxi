@@ -148,12 +148,13 @@ cdef object derive(
     Outputs are checked before anything is written to them.
     """
     cdef cnp.ndarray operand = array_in(call, by), value = None, gradient, hessian = None
-    cdef int ndim = cnp.PyArray_NDIM(operand)
-    cdef const Py_ssize_t* shape = shape_of(operand)
+    cdef int ndim
+    cdef const Py_ssize_t* shape
     cdef Py_ssize_t left[MAX_DIMS]
     cdef bint given = out_value is not None or out_gradient is not None or out_hessian is not None
     take_axes(call, axis)
     take_factor(call, reduction, grad_output, by == TARGET)
+    ndim, shape = cnp.PyArray_NDIM(operand), shape_of(operand)
     if with_value and reduction == NONE:
         value = take_output(call, "out for the value", out_value, call.ndim, call.shape)
     elif out_value is not None:

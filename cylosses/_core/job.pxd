@@ -146,8 +146,8 @@ cdef inline double rounded_parameter(double parameter, bint single) noexcept nog
     cdef Bits64 bits
     cdef cylosses_mode mode
     bits.f = parameter
-    if not single or bits.u == 0:
-        return parameter
+    if not single or bits.u << 1 == 0:
+        return parameter if bits.u << 1 else 0          # -0.0 is 0
     if -126 <= <int> ((bits.i >> 52) & 2047) - 1023 <= 126:
         bits.u = (bits.u + 0x0fffffff + ((bits.u >> 29) & 1)) & ~<uint64_t> 0x1fffffff      # to nearest, ties to even
         return bits.f

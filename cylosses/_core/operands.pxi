@@ -41,6 +41,7 @@ cdef int take_operands(
     cdef cnp.ndarray first = as_array("input", input), second
     cdef int of_input = read_storage("input", first), of_target
     cdef bint single, have_one_shape
+    cdef int k
     hold_as(call, INPUT, first)
     second = as_array("target", target)
     of_target = read_storage("target", second)
@@ -49,7 +50,9 @@ cdef int take_operands(
     single = call.storage != FLOAT64
     if single and not fits_float32:
         check_rounded(loss, number)
-    call.ndim, call.shape = cnp.PyArray_NDIM(first), shape_of(first)
+    call.ndim, call.shape = cnp.PyArray_NDIM(first), call.own_shape
+    for k in range(call.ndim):
+        call.own_shape[k] = cnp.PyArray_DIM(first, k)
     start_contiguous_job(&call.contiguous, loss, number, single, cnp.PyArray_SIZE(first))
     have_one_shape = have_shape(second, call.ndim, call.shape)
     if not have_one_shape:
@@ -74,21 +77,20 @@ cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
     cdef Py_ssize_t a, b, size = 1, addresses = 1
     cdef bint too_many = False
     call.ndim = max(n_first, n_second)
-    call.shape = call.broadcast
     for k in range(call.ndim):
         a = cnp.PyArray_DIM(first, k - (call.ndim - n_first)) if k >= call.ndim - n_first else 1
         b = cnp.PyArray_DIM(second, k - (call.ndim - n_second)) if k >= call.ndim - n_second else 1
         if a != b and a != 1 and b != 1:
             convert.refuse_shapes((<object> first).shape, (<object> second).shape)
-        call.broadcast[k] = b if a == 1 else a
+        call.own_shape[k] = b if a == 1 else a
         # Axes of length 0 do not count: NumPy refuses shapes whose other axes overflow, though there are no elements.
-        if call.broadcast[k] and not too_many:
-            too_many = addresses > <Py_ssize_t> (<size_t> -1 // 2) // call.broadcast[k]
-            addresses *= 1 if too_many else call.broadcast[k]
+        if call.own_shape[k] and not too_many:
+            too_many = addresses > <Py_ssize_t> (<size_t> -1 // 2) // call.own_shape[k]
+            addresses *= 1 if too_many else call.own_shape[k]
     if too_many:
         convert.refuse_shapes((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
     for k in range(call.ndim):
-        size *= call.broadcast[k]
+        size *= call.own_shape[k]
     call.contiguous.size = call.contiguous.job.size = size
     if cnp.PyArray_SIZE(first) != 1 and cnp.PyArray_SIZE(second) != 1:
         convert.warn_of_broadcast((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
@@ -110,12 +112,7 @@ cdef inline void enter_array(Call* call, int slot, cnp.ndarray array, int storag
 
 cdef int check_fit(const Call* call, str name, cnp.ndarray array, const Py_ssize_t* shape) except -1:
     """Raise ValueError for an array that does not broadcast to a shape of the call's dimensions."""
-    cdef int k, missing = call.ndim - cnp.PyArray_NDIM(array)
-    cdef bint fitting = missing >= 0
-    if fitting:
-        for k in range(cnp.PyArray_NDIM(array)):
-            fitting = fitting and (cnp.PyArray_DIM(array, k) == 1 or cnp.PyArray_DIM(array, k) == shape[k + missing])
-    if not fitting:
+    if not broadcasts_to(array, call.ndim, shape):
         raise ValueError(f"{name} of shape {(<object> array).shape} cannot be broadcast to {as_tuple(call.ndim, shape)}")
     return 0
 
