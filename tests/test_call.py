@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 import cylosses
-from cylosses import LOSSES, SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
+from cylosses import LOSSES, MSELoss, SmoothL1Loss, smooth_l1_loss, smooth_l1_loss_backward
 
 from .reference import same_bits
 
@@ -17,7 +18,7 @@ def outcome(call):
     """What a call returns, or its error."""
     try:
         return call()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         return type(error), str(error)
 
 
@@ -222,3 +223,60 @@ def test_a_sum_may_be_written_to_its_operand():
     x = np.array(3.0)
     assert smooth_l1_loss(x, np.array(1.0), out=x) is x
     assert x == 1.5
+
+
+# What runs inside a call ------------------------------------------------------------------------------------------------
+
+
+class Hook:
+    """An array-like that does something while it is converted."""
+
+    def __init__(self, act, array):
+        self.act, self.array = act, array
+
+    def __array__(self, dtype=None, copy=None):
+        self.act()
+        return self.array
+
+
+class Index(Hook):
+    """A number that does something while it is converted."""
+
+    def __index__(self):
+        self.act()
+        return self.array
+
+
+@pytest.mark.parametrize("keyword", ["weight", "where", "n_threads", "grad_output", "axis"])
+@pytest.mark.parametrize("shape", [(6400,), (1, 80, 80), (80, 80, 1)], ids=str)
+@pytest.mark.parametrize("operand", ["input", "target"])
+def test_an_operand_that_is_reshaped_during_the_call_does_no_harm(keyword, shape, operand):
+    x, t, kept = np.zeros((80, 80)), np.ones((80, 80)), []
+
+    def reshape():
+        (x if operand == "input" else t).shape = shape
+        kept.append([np.zeros(n) for n in range(1, 40)])  # takes the place of what was freed
+
+    arguments = {
+        "weight": Hook(reshape, np.ones((1, 1))),
+        "where": Hook(reshape, np.ones((1, 1), bool)),
+        "n_threads": Index(reshape, 1),
+        "grad_output": Hook(reshape, np.ones(1)),
+        "axis": Index(reshape, 0),
+    }
+    loss = SmoothL1Loss(reduction="sum")
+    for call in (loss.grad, *([] if keyword == "grad_output" else [loss, loss.value_and_grad])):
+        x.shape = t.shape = (80, 80)
+        result = outcome(lambda call=call: call(x, t, **{keyword: arguments[keyword]}))
+        if (
+            not isinstance(result, tuple) or result[0] is not RuntimeError
+        ):  # an array was given another shape while its call was prepared
+            first = result[0] if isinstance(result, tuple) else result
+            assert np.abs(np.sum(first)) == (6400.0 if call == loss.grad else 3200.0)
+
+
+def test_a_fraction_of_zero_keeps_the_sign_of_what_it_multiplies():
+    loss, x, t = MSELoss(reduction="sum"), [2.0, 0.0], [0.0, 2.0]
+    for wrt in ("input", "target"):
+        expected = loss.grad(x, t, wrt=wrt, grad_output=0.0)
+        assert same_bits(loss.grad(x, t, wrt=wrt, grad_output=Fraction(0)), expected)

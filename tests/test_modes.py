@@ -675,3 +675,37 @@ def test_every_public_name_is_called():
             "value_and_gradient",
         )
     }
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("keyword", ["weight", "where", "grad_output"])
+def test_a_mode_that_is_set_during_a_call_changes_no_bit(reduction, keyword, rng):
+    """An argument's conversion may load a library that sets one."""
+    register = Register()
+    libm = ctypes.CDLL(ctypes.util.find_library("m"))
+
+    class Setting:
+        def __array__(self, dtype=None, copy=None):
+            libm.fesetround(0x800)  # FE_UPWARD
+            return array
+
+    array = {"weight": rng.random(200), "where": rng.random(200) < 0.7, "grad_output": np.array([0.7])}[keyword]
+    x, t = rng.standard_normal((2, 200))
+    loss = cylosses.CharbonnierLoss(reduction=reduction)
+    calls = [loss.grad] if keyword == "grad_output" else [loss, loss.grad, loss.value_and_grad, loss.grad_and_hess]
+    for call in calls:
+        expected = call(x, t, **{keyword: array})
+        found, _ = register.run(DEFAULT, lambda call=call: call(x, t, **{keyword: Setting()}))
+        assert as_bytes(found) == as_bytes(expected)
+
+
+def test_one_context_may_be_entered_twice():
+    register, mode = Register(), MODES["upward", 0, 0]
+    context = cylosses.default_floating_point_mode()
+
+    def nested():
+        with context, context:
+            pass
+        return
+
+    assert register.run(mode, nested)[1] & ~FLAGS == mode & ~FLAGS

@@ -5,12 +5,11 @@ a. A Call is a struct on the stack, filled step by step. A step succeeds or rais
 b. Arrays are held from begin() to end(), so that they stay where they are while the GIL is released.
 c. Arrays that are C-contiguous, of the working type and of the shape of the call make a job that runs at once. Any others get a plan
    (layout.pxd) first. The loops see the difference, the rules do not.
-d. All numbers of a call are computed in the default floating-point mode, set in begin() and given back in end().
+d. All numbers of a call are computed in the default floating-point mode. The caller's is remembered in begin() and comes back in end().
 e. Buffers are pointers here. A typed memoryview of one array takes some 100 ns and the GIL; a whole call takes 400.
 """
 import operator
 
-cimport cython
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongAndOverflow
@@ -127,6 +126,7 @@ cdef inline cnp.ndarray array_in(const Call* call, int slot):
 cdef int run(Call* call) except -1:
     """Run the job on what the call holds; ValueError for a bad weight."""
     cdef Job* job = &call.contiguous.job
+    set_default_mode()              # again: what converted an argument may have set another
     if not call.is_contiguous:
         run_planned(call, call.n_kept if job.term != NOTHING else 0, call.kept)
     elif job.size < RELEASE_GIL:

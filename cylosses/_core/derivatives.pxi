@@ -15,6 +15,7 @@ cdef int take_factor(Call* call, int reduction, object grad_output, bint negativ
             dividend = convert.as_float("grad_output", grad_output)
         else:
             return take_fraction(job, int(grad_output.numerator), int(grad_output.denominator), negative)
+    set_default_mode()              # again: as in run()
     if call.n_kept and reduction == MEAN and (
         incoming is not None or has(call, WEIGHT) or has(call, WHERE)
     ):
@@ -53,7 +54,7 @@ cdef int take_fraction(Job* job, object numerator, object denominator, bint nega
     """Have derivatives multiplied by a fraction, whose denominator is positive: to 64 bits, as the quotients of exact sums."""
     cdef int exponent
     if numerator == 0:
-        job.scale = 0
+        job.scale = -0.0 if negative else 0.0
         return 0
     negative = negative != (numerator < 0)
     numerator = abs(numerator)
@@ -72,6 +73,7 @@ cdef cnp.ndarray as_incoming(Call* call, int reduction, object given, double* nu
     cdef int storage = read_storage("grad_output", incoming)
     cdef Py_ssize_t shape[MAX_DIMS]
     if cnp.PyArray_SIZE(incoming) == 1:
+        set_default_mode()          # again: as in run()
         read_strided(storage, <char*> cnp.PyArray_DATA(incoming), 0, cnp.PyArray_ISBYTESWAPPED(incoming), 1, number)
         return None
     if reduction == NONE:

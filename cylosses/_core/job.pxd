@@ -115,7 +115,7 @@ cdef struct Job:
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
-    Superaccumulator* total # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
+    Superaccumulator* total     # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
     Superaccumulator* weights
     uint64_t count          # out: elements selected
 

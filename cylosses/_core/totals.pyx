@@ -26,7 +26,7 @@ cdef class Total:
         """Number of elements that count."""
         return self.sums.count
 
-    def plus(self, Total other):
+    def plus(self, Total other not None):
         """The total of both; OverflowError beyond 2**63 - 1 elements."""
         cdef Total total = Total()
         if not have_room(&self.sums, other.sums.count):
