@@ -1,15 +1,27 @@
 """The floating-point mode of a thread: what rounding, and whether tiny numbers are flushed to zero."""
 
-from contextlib import ContextDecorator
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from cylosses._core import builds
 
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
-class DefaultMode(builds.DefaultMode, ContextDecorator):
+
+class DefaultMode(builds.DefaultMode):
     """The default floating-point mode as a context manager and decorator."""
 
-    def _recreate_cm(self) -> "DefaultMode":
-        return DefaultMode()  # calls of a decorated function may be nested: each remembers a mode of its own
+    def __call__(self, function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        """Return the function with each of its calls in this mode."""
+
+        @wraps(function)
+        def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+            with builds.DefaultMode():  # one of its own for each call: threads and nested calls remember different modes
+                return function(*args, **kwargs)
+
+        return call
 
 
 in_default_mode = DefaultMode()

@@ -278,7 +278,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
         warnings.warn(
             f"SmoothL1Regressor did not converge {advice} (scaled gradient {worst.gradient:.2g}, tol={self.tol:.2g})",
             ConvergenceWarning,
-            stacklevel=3,  # beyond fit and its decorator
+            stacklevel=4,  # beyond fit and its decorator
         )
 
 

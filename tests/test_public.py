@@ -151,11 +151,11 @@ def test_examples_of_everything_public_are_among_the_doctests():
 
 def test_core_registry_oracle_stubs_functions_command_line_and_readme_name_the_same_losses():
     names = set(LOSSES)
-    formulas = (PACKAGE / "_core" / "formulas.pxd").read_text(encoding="utf-8")
+    parameters = (PACKAGE / "_core" / "parameters.pxd").read_text(encoding="utf-8")
     header = (PACKAGE / "include" / "cylosses.h").read_text(encoding="utf-8")
     codes = dict(re.findall(r"CYLOSSES_([A-Z0-9_]+) = (\d+)", header.split("enum cylosses_loss {")[1].split("}")[0]))
     assert {code.lower(): int(number) for code, number in codes.items()} == {name: cls._code for name, cls in LOSSES.items()}
-    rows = re.findall(r'^        ([A-Z0-9_]+) "CYLOSSES_([A-Z0-9_]+)"$', formulas, re.MULTILINE)
+    rows = re.findall(r'^        ([A-Z0-9_]+) "CYLOSSES_([A-Z0-9_]+)"$', parameters, re.MULTILINE)
     assert rows == [(code, code) for code in codes]
     assert set(ORACLE) == names
     functions = {f"{name}_loss{suffix}" for name in names for suffix in ("", "_backward")}
