@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
@@ -87,28 +87,15 @@ def _documented_settings(
 
 
 def smooth_l1_loss(
-    input: Any,
-    target: Any,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: Any = _REDUCTION,
-    beta: Any = _BETA,
-    options: Any = None,
-    *,
-    weight: Any = None,
-    where: Any = None,
-    axis: int | tuple[int, ...] | None = None,
-    keepdims: bool = False,
-    out: Any = None,
-    n_threads: int | None = None,
-) -> Any:
+    input, target, size_average=None, reduce=None, reduction=_REDUCTION, beta=_BETA, options=None, *,
+    weight=None, where=None, axis=None, keepdims=False, out=None, n_threads=None
+):  # fmt: skip  # functional.pyi has the types
     r"""Smooth L1 loss: squared for errors below `beta`, absolute beyond.
 
     Parameters
     ----------
     input, target : array_like of real numbers
-        Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning` if both have more than
-        one element). Any layout; arrays are not copied.
+        Predictions and true values, of shapes that broadcast (with a `BroadcastWarning` if both have more than one element).
     size_average, reduce : bool, optional
         Deprecated flags that replace `reduction` if one is given: ``reduce=False`` means ``none``, else ``size_average=False``
         means ``sum``, else ``mean``. In third place, `size_average` may also be a string, then it is the reduction and a number
@@ -138,21 +125,19 @@ def smooth_l1_loss(
     Returns
     -------
     numpy scalar or numpy.ndarray
-        A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given. Its dtype is the
-        wider of the floating dtypes of input and target, float64 if there is none.
+        A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given. Its dtype is the wider float among
+        those of input and target, float64 if there is none.
 
     Raises
     ------
     TypeError
-        For dtypes that are not real numbers of at most 64 bits, masked arrays, arrays outside the CPU's memory, unknown
-        options, and a setting given twice with different values.
+        For dtypes but real numbers of at most 64 bits, masked arrays, GPU arrays, unknown options, a setting with two values.
     ValueError
         For a negative or NaN `beta`, an unknown `reduction`, shapes that do not broadcast, and an `out` that does not fit.
 
     See Also
     --------
-    smooth_l1_loss_backward : its gradient.
-    SmoothL1Loss : the same as an object, with gradient and fused passes.
+    smooth_l1_loss_backward, SmoothL1Loss : its gradient; the same as an object, with gradient and fused passes.
 
     Notes
     -----
@@ -167,14 +152,12 @@ def smooth_l1_loss(
 
     References
     ----------
-    R. Girshick, Fast R-CNN, ICCV 2015, with beta = 1. P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35,
-    1964.
+    R. Girshick, Fast R-CNN, ICCV 2015 (beta = 1). P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat., 1964.
 
     Examples
     --------
     >>> from cylosses import smooth_l1_loss
-    >>> prediction = [1.5, 2.0, 0.5]
-    >>> truth = [1.0, 10.0, 0.25]
+    >>> prediction, truth = [1.5, 2.0, 0.5], [1.0, 10.0, 0.25]
     >>> smooth_l1_loss(prediction, truth, "none", 1.0)
     array([0.125  , 7.5    , 0.03125])
     >>> float(smooth_l1_loss(prediction, truth, {"reduction": "sum"}))
