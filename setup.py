@@ -34,13 +34,14 @@ DIRECTIVES = {
 }
 EXACT_FLAGS = {
     # One fixed order of operations and roundings on every machine: no contraction to fused multiply-add, and never fast-math.
-    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+    # Nothing is ever thrown through C: tables for unwinding would be 3 kB of each module.
+    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-asynchronous-unwind-tables"],
     "msvc": ["/O2", "/fp:precise"],
 }
 # gcc makes `rep stos` of loops that clear a small buffer, which takes longer to start than to run; clang does not know the option.
 GCC_FLAGS = ["-fno-tree-loop-distribute-patterns"]
-# What surrounds the loops is small rather than fast, but for the call from Python; nothing is ever thrown through C.
-SMALL_FLAGS = {"unix": ["-Os", "-fno-plt", "-fno-asynchronous-unwind-tables"], "msvc": []}
+# What surrounds the loops is small rather than fast, but for the call from Python.
+SMALL_FLAGS = {"unix": ["-Os", "-fno-plt"], "msvc": []}
 CALL_FLAGS = {"unix": ["-O2"], "msvc": []}
 # For `make sanitize`: every access outside of an object and all undefined behaviour is reported while the modules run. They come
 # last: Python's own flags often have -fwrapv, under which signed overflow is no finding, but is undefined as soon as CFLAGS is set,
