@@ -63,7 +63,7 @@ def default_threads() -> int:
     """Return ``OMP_NUM_THREADS``, else the CPUs of the affinity mask capped by the cgroup's quota."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked.isdecimal() and int(asked) > 0:
-        return min(int(asked), 1024)
+        return min(int(asked), builds.max_threads)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cpus, cgroup_cpus() or cpus))
 

@@ -35,7 +35,6 @@ from cylosses._core.totals cimport Total, count_elements, want_sums
 import numpy as np
 
 from cylosses._core import convert
-from cylosses._core.totals import Total as new_total
 
 cnp.import_array()
 
@@ -123,30 +122,29 @@ cdef inline cnp.ndarray array_in(const Call* call, int slot):
 
 # ---- running ---------------------------------------------------------------------------------------------------------------------
 
-cdef int run(Call* call) except -1:
-    """Run the job on what the call holds; ValueError for a bad weight."""
-    cdef Job* job = &call.contiguous.job
+cdef int run_from_python(Job* job) except -1:
+    """Run a job, without the GIL if it is worth releasing; ValueError for a bad weight."""
     set_default_mode()              # again: what converted an argument may have set another
-    if not call.is_contiguous:
-        run_planned(call, call.n_kept if job.term != NOTHING else 0, call.kept)
-    elif job.size < RELEASE_GIL:
+    if job.slices * job.size < RELEASE_GIL:
         run_job(job)
     else:
         with nogil:
             run_job(job)
-    return check_weight(job)
-
-
-cdef inline int check_weight(const Job* job) except -1:
     if job.bad_weight:
         raise ValueError("weight must be finite and not negative where it is selected")
     return 0
 
 
+cdef int run(Call* call) except -1:
+    """Run the job on what the call holds."""
+    if call.is_contiguous:
+        return run_from_python(&call.contiguous.job)
+    return run_planned(call, call.n_kept if call.contiguous.job.term != NOTHING else 0, call.kept)
+
+
 cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     """Run the job on arrays of any layout; the elements of the kept axes, if there are any, have a sum each."""
     cdef Plan plan, leftover
-    cdef Job* job = &plan.job
     cdef Operand* operand
     cdef cnp.ndarray array
     cdef int slot
@@ -165,12 +163,8 @@ cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     if call.factors is not NULL:
         add_factors(call, &plan)
     settle_plan(&plan, &leftover)
-    if job.slices * job.size < RELEASE_GIL:
-        run_job(job)
-    else:
-        with nogil:
-            run_job(job)
-    call.contiguous.job.count, call.contiguous.job.bad_weight = job.count, job.bad_weight
+    run_from_python(&plan.job)
+    call.contiguous.job.count = plan.job.count
     return 0
 
 
@@ -283,7 +277,7 @@ def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_out
 def total(int loss, parameter, input, target, weight, where, n_threads, /):
     """The exact Total of weighted losses and weights."""
     cdef Call call
-    cdef Total sums = new_total()
+    cdef Total sums = Total()
     begin(&call)
     try:
         take_operands(&call, loss, parameter, input, target, weight, where, n_threads)

@@ -15,20 +15,19 @@ cdef int take_factor(Call* call, int reduction, object grad_output, bint negativ
             dividend = convert.as_float("grad_output", grad_output)
         else:
             return take_fraction(job, int(grad_output.numerator), int(grad_output.denominator), negative)
-    set_default_mode()              # again: as in run()
-    if call.n_kept and reduction == MEAN and (
-        incoming is not None or has(call, WEIGHT) or has(call, WHERE)
-    ):
-        take_factors_of_slices(call, incoming, &dividend)
+    set_default_mode()              # again: as in run_from_python()
+    if incoming is not None:
         job.scale = -1 if negative else 1
+    elif negative:
+        dividend = -dividend
+    if call.n_kept and reduction == MEAN and (incoming is not None or has(call, WEIGHT) or has(call, WHERE)):
+        take_factors_of_slices(call, incoming, &dividend)
     elif incoming is not None:
         hold_as(call, GRAD_OUTPUT, incoming)
         call.is_contiguous = False
-        job.scale = -1 if negative else 1
     elif call.n_kept and reduction == MEAN:
-        set_factor(job, factor_by_count(-dividend if negative else dividend, job.size // max(count_slices(call), 1)))
-    elif not set_scale(job, -dividend if negative else dividend, reduction == MEAN):
-        dividend = -dividend if negative else dividend
+        set_factor(job, factor_by_count(dividend, job.size // max(count_slices(call), 1)))
+    elif not set_scale(job, dividend, reduction == MEAN):
         want_factors(job, &dividend, factors)
         run(call)
         take_factors(job, factors)
@@ -73,7 +72,7 @@ cdef cnp.ndarray as_incoming(Call* call, int reduction, object given, double* nu
     cdef int storage = read_storage("grad_output", incoming)
     cdef Py_ssize_t shape[MAX_DIMS]
     if cnp.PyArray_SIZE(incoming) == 1:
-        set_default_mode()          # again: as in run()
+        set_default_mode()          # again: as in run_from_python()
         read_strided(storage, <char*> cnp.PyArray_DATA(incoming), 0, cnp.PyArray_ISBYTESWAPPED(incoming), 1, number)
         return None
     if reduction == NONE:

@@ -74,8 +74,8 @@ cdef int take_operands(
 cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
     """Enter the shape that operands of different shapes are broadcast to. Warn of it, unless one of them has a single element."""
     cdef int n_first = cnp.PyArray_NDIM(first), n_second = cnp.PyArray_NDIM(second), k
-    cdef Py_ssize_t a, b, size = 1, addresses = 1
-    cdef bint too_many = False
+    cdef Py_ssize_t a, b, addresses = 1
+    cdef bint too_many = False, empty = False
     call.ndim = max(n_first, n_second)
     for k in range(call.ndim):
         a = cnp.PyArray_DIM(first, k - (call.ndim - n_first)) if k >= call.ndim - n_first else 1
@@ -84,14 +84,14 @@ cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
             convert.refuse_shapes((<object> first).shape, (<object> second).shape)
         call.own_shape[k] = b if a == 1 else a
         # Axes of length 0 do not count: NumPy refuses shapes whose other axes overflow, though there are no elements.
-        if call.own_shape[k] and not too_many:
+        if call.own_shape[k] == 0:
+            empty = True
+        elif not too_many:
             too_many = addresses > <Py_ssize_t> (<size_t> -1 // 2) // call.own_shape[k]
             addresses *= 1 if too_many else call.own_shape[k]
     if too_many:
         convert.refuse_shapes((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
-    for k in range(call.ndim):
-        size *= call.own_shape[k]
-    call.contiguous.size = call.contiguous.job.size = size
+    call.contiguous.size = call.contiguous.job.size = 0 if empty else addresses
     if cnp.PyArray_SIZE(first) != 1 and cnp.PyArray_SIZE(second) != 1:
         convert.warn_of_broadcast((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
     return 0

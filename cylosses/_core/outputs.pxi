@@ -127,8 +127,6 @@ cdef cnp.ndarray sum_over_broadcast(Call* call, int slot, int term, cnp.ndarray 
         written = take_output(call, "", None, cnp.PyArray_NDIM(final), shape_of(final))
     job.term, job.divide, job.result_storage = term, False, call.storage
     job.result = <char*> cnp.PyArray_DATA(written)
-    set_default_mode()
     run_planned(call, n_kept, kept)
     job.term, job.result = NOTHING, NULL
-    check_weight(job)
     return written

@@ -3,12 +3,12 @@
 
 from libc.stdint cimport uint64_t
 
-from cylosses._core.summation.rounding cimport round_quotient
-from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, merge
 from cylosses._core.job cimport VALUES, Job
-from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._core.memory.storage cimport format_of
 from cylosses._core.memory.strided cimport write_strided
+from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._core.summation.rounding cimport round_quotient
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, merge
 
 cdef enum:
     MOST_BITS = 63              # of the number of elements: the accumulator has room for so many of the largest products

@@ -101,12 +101,8 @@ cdef inline Array expected_shape(const Request* request, int which) noexcept nog
 
 cdef inline bint has_wrong_shape(const Request* request, int which) noexcept nogil:
     cdef const Array* array = &request.arrays[which]
-    cdef const Array* input = &request.arrays[INPUT]
-    cdef Array shape
-    if request.planar and which == VALUE_OUT:
-        shape = expected_shape(request, which)
-        return array.rows != shape.rows
-    return array.rows != input.rows or array.columns != input.columns or array.rows < 0
+    cdef Array shape = expected_shape(request, which)
+    return array.rows != shape.rows or array.columns != shape.columns or array.rows < 0
 
 
 cdef inline int find_wrong_shape(const Request* request) noexcept nogil:
