@@ -364,7 +364,13 @@ def test_pieces_give_the_bits_of_a_single_call(face, dtype, rng):
             assert same_bits(dtype(total.compute(reduction)), expected)
         assert total.compute() == total.compute(MEAN)
         before = total.compute()
-        for bad in ({"loss": 99}, {"parameter": -1.0}, {"target": targets[1:]}, {"weight": -(inputs[:1] ** 2)}, {"n_threads": -1}):
+        for bad in (
+            {"loss": 99},
+            {"parameter": -1.0},
+            {"target": targets[1:]},
+            {"weight": np.full(5000, -1, dtype)},
+            {"n_threads": -1},
+        ):
             changed = {"loss": HUBER, "parameter": 1.0, "input": inputs, "target": targets, "weight": given, "n_threads": 1, **bad}
             with pytest.raises(ValueError, match=next(iter(bad))):
                 updates(face)(total, *changed.values())
