@@ -6,7 +6,7 @@ b. Arrays are held from begin() to end(), so that they stay where they are while
 c. Arrays that are C-contiguous, of the working type and of the shape of the call make a job that runs at once. Any others get a plan
    (layout.pxd) first. The loops see the difference, the rules do not.
 d. All numbers of a call are computed in the default floating-point mode. The caller's is remembered in begin() and comes back in end().
-e. Buffers are pointers here. A typed memoryview of one array takes some 100 ns and the GIL; a whole call takes 400.
+e. Buffers are pointers here. To make a typed memoryview of one array and give it back takes a third of a whole call, and the GIL.
 """
 import operator
 
