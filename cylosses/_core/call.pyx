@@ -26,7 +26,7 @@ from cylosses._core.job cimport (
     INT64, MAX_DIMS, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, TARGET, UINT8, UINT64, VALUES, WEIGHT, WEIGHTS, WHERE,
     ContiguousJob, Job, Operand, enter, start_contiguous_job,
 )
-from cylosses._core.layout cimport Plan, add_operand, settle_plan, start_plan
+from cylosses._core.layout cimport Plan, add_operand, settle_plan, settle_side_by_side, start_plan
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._core.overlap cimport Extent, extent_of_bytes, overlap
@@ -144,27 +144,38 @@ cdef int run(Call* call) except -1:
 
 cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     """Run the job on arrays of any layout; the elements of the kept axes, if there are any, have a sum each."""
-    cdef Plan plan, leftover
+    cdef Plan plan, leftover, side_by_side
+    start_plan(&plan, &call.contiguous.job, call.ndim, call.shape, kept, n_kept)
+    add_operands(call, &plan)
+    settle_plan(&plan, &leftover)
+    if n_kept:
+        start_plan(&side_by_side, &call.contiguous.job, call.ndim, call.shape, NULL, 0)
+        add_operands(call, &side_by_side)
+        if settle_side_by_side(&side_by_side, kept):
+            plan.job.side_by_side = &side_by_side.job
+    run_from_python(&plan.job)
+    call.contiguous.job.count = plan.job.count
+    return 0
+
+
+cdef int add_operands(const Call* call, Plan* plan) except -1:
+    """Enter the arrays that the call holds, and its factors."""
     cdef Operand* operand
     cdef cnp.ndarray array
     cdef int slot
-    start_plan(&plan, &call.contiguous.job, call.ndim, call.shape, kept, n_kept)
     for slot in range(SLOTS):
         if has(call, slot):
             array = array_in(call, slot)
             if not broadcasts_to(array, call.ndim, call.shape):
                 raise RuntimeError("an array was given another shape while its call was prepared")
             operand = add_operand(
-                &plan, slot, <char*> cnp.PyArray_DATA(array), storage_in(array), cnp.PyArray_NDIM(array),
+                plan, slot, <char*> cnp.PyArray_DATA(array), storage_in(array), cnp.PyArray_NDIM(array),
                 shape_of(array), <const Py_ssize_t*> cnp.PyArray_STRIDES(array),
             )
             operand.swapped = cnp.PyArray_ISBYTESWAPPED(array)
             operand.readable = cnp.PyArray_ISALIGNED(array) and not operand.swapped
     if call.factors is not NULL:
-        add_factors(call, &plan)
-    settle_plan(&plan, &leftover)
-    run_from_python(&plan.job)
-    call.contiguous.job.count = plan.job.count
+        add_factors(call, plan)
     return 0
 
 

@@ -126,6 +126,12 @@ cdef struct Job:
 
     Job* leftover           # more elements of the same slices, in another shape; or NULL
 
+    # Slices that are short are summed side by side (slices/), by a job of the same work in the order of memory, without outer
+    # dimensions: there, `columns` neighbours belong to different slices of so many terms each.
+    Job* side_by_side       # or NULL
+    Py_ssize_t terms
+    Py_ssize_t columns      # 0: another job
+
 cdef inline Operand* operand_in(Job* job, int slot) noexcept nogil:
     return &job.input + slot
 
@@ -137,6 +143,8 @@ cdef inline void settle_memory(Job* job) noexcept nogil:
     job.bypass_cache = size >= BEYOND_CACHE
     if job.leftover is not NULL:
         job.leftover.prefetch = job.prefetch
+    if job.side_by_side is not NULL:
+        job.side_by_side.prefetch, job.side_by_side.bypass_cache = job.prefetch, job.bypass_cache
 
 
 cdef inline double rounded_parameter(double parameter, bint single) noexcept nogil:
@@ -165,7 +173,7 @@ cdef inline void start_job(Job* job, int loss, double parameter, bint single) no
     job.weight.data = job.where.data = job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
     job.scale, job.scale_low, job.scale_exponent = 1, 0, 0
     job.term, job.divide, job.result, job.result_storage = NOTHING, False, NULL, FLOAT32
-    job.factors, job.total, job.weights, job.leftover = NULL, NULL, NULL, NULL
+    job.factors, job.total, job.weights, job.leftover, job.side_by_side, job.columns = NULL, NULL, NULL, NULL, NULL, 0
     job.threads, job.count, job.bad_weight, job.prefetch, job.bypass_cache = 0, 0, False, False, False
 
 

@@ -2,8 +2,11 @@
 # round, and those that continue each other joined; where operands have their shortest strides along different dimensions, the job
 # walks in tiles.
 
-from cylosses._core.job cimport FLOAT32, FLOAT64, MAX_DIMS, SLOTS, Job, Operand, operand_in
+from cylosses._core.job cimport (
+    FLOAT32, FLOAT64, MAX_DIMS, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, Job, Operand, operand_in,
+)
 from cylosses._core.memory.streaming cimport CACHE_LINE
+from cylosses._core.summation.bins cimport BLOCK
 
 cdef enum:
     LEAST_ROWS = 32         # of a tile
@@ -14,7 +17,7 @@ cdef struct Plan:
     Job job
     int operands
     Operand* operand[SLOTS]         # those that are there
-    int order[MAX_DIMS]             # the axis of each dimension at first
+    int order[MAX_DIMS]             # the axis of each dimension, until dimensions are joined or cut
     Py_ssize_t shape[MAX_DIMS]
     Py_ssize_t strides[SLOTS][MAX_DIMS]
 
@@ -60,10 +63,10 @@ cdef inline Operand* add_operand(
 cdef inline void move_dimension(Plan* plan, int source, int to) noexcept:
     """Take the dimension at source out and put it in at `to` <= source."""
     cdef Py_ssize_t moved = plan.shape[source]
-    cdef int k, m
+    cdef int k, m, axis = plan.order[source]
     for k in range(source, to, -1):
-        plan.shape[k] = plan.shape[k - 1]
-    plan.shape[to] = moved
+        plan.shape[k], plan.order[k] = plan.shape[k - 1], plan.order[k - 1]
+    plan.shape[to], plan.order[to] = moved, axis
     for m in range(plan.operands):
         moved = plan.strides[m][source]
         for k in range(source, to, -1):
@@ -75,7 +78,7 @@ cdef inline void drop_dimension(Plan* plan, int at) noexcept:
     cdef int k, m
     plan.job.ndim -= 1
     for k in range(at, plan.job.ndim):
-        plan.shape[k] = plan.shape[k + 1]
+        plan.shape[k], plan.order[k] = plan.shape[k + 1], plan.order[k + 1]
         for m in range(plan.operands):
             plan.strides[m][k] = plan.strides[m][k + 1]
 
@@ -205,9 +208,19 @@ cdef inline void tile(Plan* plan, Plan* leftover) noexcept:
         drop_dimension(plan, k)
 
 
+cdef inline void sort_dimensions(Plan* plan) noexcept:
+    """Order the inner dimensions by stride."""
+    cdef int k, j
+    for k in range(plan.job.outer + 1, plan.job.ndim):
+        j = k
+        while j > plan.job.outer and belongs_outside(plan, k, j - 1):
+            j -= 1
+        move_dimension(plan, k, j)
+
+
 cdef inline void simplify(Plan* plan) noexcept:
     """Order the inner dimensions by stride, turn backward ones round and join those that continue each other."""
-    cdef int k, j
+    cdef int k, m
     cdef Py_ssize_t n
     plan.job.slices = 1
     plan.job.size = 1
@@ -223,19 +236,15 @@ cdef inline void simplify(Plan* plan) noexcept:
                 drop_dimension(plan, k)
             else:
                 flip_backward(plan, k)
-        for k in range(plan.job.outer + 1, plan.job.ndim):
-            j = k
-            while j > plan.job.outer and belongs_outside(plan, k, j - 1):
-                j -= 1
-            move_dimension(plan, k, j)
+        sort_dimensions(plan)
         for k in range(plan.job.ndim - 2, plan.job.outer - 1, -1):
             if continues(plan, k):
                 plan.shape[k + 1] *= plan.shape[k]
                 drop_dimension(plan, k)
     if plan.job.ndim == plan.job.outer:         # there is always an inner dimension
         plan.shape[plan.job.ndim] = 1
-        for j in range(plan.operands):
-            plan.strides[j][plan.job.ndim] = 0
+        for m in range(plan.operands):
+            plan.strides[m][plan.job.ndim] = 0
         plan.job.ndim += 1
 
 
@@ -244,3 +253,53 @@ cdef inline void settle_plan(Plan* plan, Plan* leftover) noexcept:
     simplify(plan)
     tile(plan, leftover)
     settle_access(plan)
+
+
+# ---- slices side by side ---------------------------------------------------------------------------------------------------------
+
+cdef inline bint overwrites_inputs(const Plan* plan) noexcept:
+    cdef int slot
+    for slot in (OUT_VALUE, OUT_GRADIENT, OUT_HESSIAN):
+        if operand_in(<Job*> &plan.job, slot).data in (plan.job.input.data, plan.job.target.data):
+            return True
+    return False
+
+
+cdef inline bint settle_side_by_side(Plan* plan, const bint* kept) noexcept:
+    """Have the job, made without outer dimensions, walk slices side by side in the order of memory, if they are short and lie so: axes
+    that are kept, then axes that are summed over, then perhaps others that are kept. The elements of each group of axes need not
+    follow one another. False: they do not.
+    """
+    cdef Py_ssize_t slices = 1, terms = 1, columns = 1
+    cdef int k, last_kept = -1
+    if plan.job.narrow >= 0 or plan.job.total is not NULL or plan.job.term == NOTHING:
+        return False
+    for k in range(plan.job.ndim - 1, -1, -1):
+        if plan.shape[k] == 1:
+            drop_dimension(plan, k)
+        elif not kept[plan.order[k]]:
+            flip_backward(plan, k)
+    sort_dimensions(plan)
+    for k in range(plan.job.ndim):
+        if kept[plan.order[k]]:
+            slices *= plan.shape[k]
+            columns *= plan.shape[k]
+            if plan.order[k] < last_kept:           # results would not follow one another
+                return False
+            last_kept = plan.order[k]
+        elif terms > 1 and columns > 1:
+            return False
+        else:
+            terms *= plan.shape[k]
+            columns = 1
+    if terms == 1:
+        columns = 1
+    if slices <= 1 or slices * terms == 0 or terms * columns > BLOCK and (columns == 1 or overwrites_inputs(plan)):
+        return False
+    plan.job.slices, plan.job.size, plan.job.terms, plan.job.columns = 1, slices * terms, terms, columns
+    for k in range(plan.job.ndim - 2, -1, -1):
+        if kept[plan.order[k]] == kept[plan.order[k + 1]] and continues(plan, k):
+            plan.shape[k + 1] *= plan.shape[k]
+            drop_dimension(plan, k)
+    settle_access(plan)
+    return True

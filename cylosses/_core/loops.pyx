@@ -30,9 +30,16 @@ from cylosses._core.memory.storage cimport format_of, size_of
 from cylosses._core.memory.streaming cimport fence_stores
 from cylosses._core.memory.strided cimport read_strided, write_strided
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
+from cylosses._core.slices.slices cimport (
+    ARRAYS, SliceSums, add_others, clear_columns, set_slices, write_columns,
+)
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.rounding cimport round_quotient
 from cylosses._core.summation.superaccumulator cimport Superaccumulator, merge
+
+cdef enum:
+    STRIP = 4096            # columns, whose sums stay in the L2 cache
+    NARROWEST_STRIP = 256   # columns: narrower strips read memory badly
 
 cdef extern from "compiler.h":
     const long OPENMP "CYLOSSES_OPENMP"
@@ -49,7 +56,7 @@ cdef void walk_as(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums, const floating* working_type
 ) noexcept nogil:
     """Elements start .. stop of slice `number`: by a loop of plain_sum.pxd where that suffices, else by walk()."""
-    if not is_plain_sum(job):
+    if job.columns or not is_plain_sum(job):
         walk(job, number, start, stop, sums, working_type)
     elif job.weight.data is NULL:
         sum_values(job, number, start, stop, sums, working_type)
@@ -57,14 +64,18 @@ cdef void walk_as(
         sum_weighted_values(job, number, start, stop, sums, working_type)
 
 
-cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums) noexcept nogil:
+cdef void walk_any(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums) noexcept nogil:
     if job.single:
         walk_as(job, number, start, stop, sums, <const float*> NULL)
     else:
         walk_as(job, number, start, stop, sums, <const double*> NULL)
-    deposit_sums(sums, job)
     if job.bypass_cache:
         fence_stores()              # before another thread reads the outputs
+
+
+cdef void walk_range(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums) noexcept nogil:
+    walk_any(job, number, start, stop, sums)
+    deposit_sums(sums, job)
 
 
 cdef void write_factor(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
@@ -143,6 +154,146 @@ cdef void run_slice(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
         write_result(job, number, sums)
 
 
+# ---- slices side by side ---------------------------------------------------------------------------------------------------------
+
+cdef void sum_alone(Job* job, Py_ssize_t number) noexcept nogil:
+    """Sum one slice by a superaccumulator; weights have been found to be valid."""
+    cdef int bad_weight = 0
+    run_slices(job, number, number + 1, &bad_weight)
+
+
+cdef void leave_outputs(Job* job) noexcept nogil:
+    """Have the job compute no elementwise results."""
+    job.value.data = job.gradient.data = job.hessian.data = NULL
+
+
+cdef bint run_groups(Job* job, Job* one, int share) noexcept nogil:
+    """One thread's share of whole slices, of which each block has some; False if a weight is bad."""
+    cdef double memory[(ARRAYS + 1) * BLOCK]
+    cdef cylosses_mode mode = set_default_mode()
+    cdef Py_ssize_t group = job.terms * job.columns, groups = job.size // group
+    cdef SliceSums slices
+    cdef Sums sums
+    set_slices(&slices, one, job, sum_alone, <char*> memory, BLOCK)
+    clear_sums(&sums, job)
+    sums.slices = &slices
+    walk_any(job, 0, groups * share // job.threads * group, groups * (share + 1) // job.threads * group, &sums)
+    restore_mode(mode)
+    return not sums.bad_weight
+
+
+cdef bint run_columns(Job* job, SliceSums* slices, Py_ssize_t strips, int share) noexcept nogil:
+    """One thread's share of columns, whose rows are cut into strips: each strip is walked from its first row to the last."""
+    cdef cylosses_mode mode = set_default_mode()
+    cdef Py_ssize_t group = job.terms * job.columns, tasks = job.size // group * strips, task, row, start, n, at, _
+    cdef Sums sums
+    clear_sums(&sums, job)
+    sums.slices = slices
+    task = share - job.threads
+    for _ in range((tasks - share + job.threads - 1) // job.threads):
+        task += job.threads
+        slices.column = task % strips * slices.width if strips > 1 else 0
+        n = min(job.columns - slices.column, slices.width)
+        at = task // strips
+        slices.first = at * job.columns + slices.column
+        clear_columns(slices)
+        if strips == 1 and job.columns <= BLOCK:
+            walk_any(job, 0, at * group, (at + 1) * group, &sums)
+        else:
+            for row in range(job.terms):
+                start = at * group + row * job.columns + slices.column
+                walk_any(job, 0, start, start + n, &sums)
+        if sums.bad_weight:
+            break
+        write_columns(job, slices, n)
+    restore_mode(mode)
+    return not sums.bad_weight
+
+
+cdef bint add_rows(Job* job, SliceSums* slices, Py_ssize_t group, int share) noexcept nogil:
+    """One thread's share of the rows of columns."""
+    cdef cylosses_mode mode = set_default_mode()
+    cdef Py_ssize_t start = group * job.terms * job.columns
+    cdef Sums sums
+    clear_sums(&sums, job)
+    sums.slices = slices
+    clear_columns(slices)
+    walk_any(
+        job, 0, start + job.terms * share // job.threads * job.columns, start + job.terms * (share + 1) // job.threads * job.columns, &sums
+    )
+    restore_mode(mode)
+    return not sums.bad_weight
+
+
+cdef void run_groups_on_threads(Job* job, Job* one) noexcept nogil:
+    cdef int t, good = 0
+    if job.threads == 1:
+        good = run_groups(job, one, 0)
+    else:
+        for t in prange(job.threads, num_threads=job.threads, schedule="static", chunksize=1):
+            good += run_groups(job, one, t)
+    job.bad_weight = good < job.threads
+
+
+cdef bint run_columns_on_threads(Job* job, Job* one) noexcept nogil:
+    """False, and nothing done, without memory."""
+    cdef Py_ssize_t n = job.columns, groups = job.size // (job.terms * n), width, strips, size, group
+    cdef int t, good = 0, threads = job.threads
+    cdef char* memory
+    cdef SliceSums* slices
+    strips = max((n + STRIP - 1) // STRIP, min((threads + groups - 1) // groups, n // NARROWEST_STRIP), 1) if n > BLOCK else 1
+    width = BLOCK // n * n if n <= BLOCK else (n + strips - 1) // strips
+    width = (width + 15) // 16 * 16 if strips > 1 else width    # whole cache lines
+    strips = (n + width - 1) // width if n > BLOCK else 1
+    size = (width * <Py_ssize_t> (ARRAYS * sizeof(double) + 1) + 63) // 64 * 64
+    memory = <char*> malloc(threads * (size + <Py_ssize_t> sizeof(SliceSums)))
+    if memory is NULL:
+        return False
+    slices = <SliceSums*> (memory + threads * size)
+    for t in range(threads):
+        set_slices(slices + t, one, job, sum_alone, memory + t * size, width)
+    if threads == 1:
+        good = run_columns(job, slices, strips, 0)
+    elif n > BLOCK or groups >= threads:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            good += run_columns(job, slices + t, strips, t)
+    else:
+        for group in range(groups):
+            good = 0
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                good += add_rows(job, slices + t, group, t)
+            if good < threads:
+                break
+            for t in range(1, threads):
+                add_others(slices, slices + t)
+            slices.first = group * n
+            write_columns(job, slices, n)
+    job.bad_weight = good < threads
+    free(memory)
+    return True
+
+
+cdef bint run_side_by_side(Job* job) noexcept nogil:
+    """Sum slices side by side, if they lie so and memory suffices."""
+    cdef Job one = job[0]           # sums slices that are wide: when their neighbours have been computed
+    cdef Job leftover
+    cdef Job* side_by_side = job.side_by_side
+    if side_by_side is NULL:
+        return False
+    leave_outputs(&one)
+    if one.leftover is not NULL:
+        leftover = one.leftover[0]
+        leave_outputs(&leftover)
+        one.leftover = &leftover
+    side_by_side.threads = job.threads
+    if side_by_side.terms * side_by_side.columns <= BLOCK:
+        run_groups_on_threads(side_by_side, &one)
+    elif not run_columns_on_threads(side_by_side, &one):
+        return False
+    job.bad_weight = side_by_side.bad_weight
+    return True
+
+
 cdef void run_in_default_mode(Job* job) noexcept nogil:
     cdef Sums single
     cdef Sums* sums = &single
@@ -151,6 +302,8 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
     cdef int bad_weight = 0, threads = job.threads
     job.bad_weight = False
     job.count = 0
+    if run_side_by_side(job):
+        return
     if job.slices > 1 and (threads == 1 or job.slices >= 4 * threads):
         if threads == 1:
             count = run_slices(job, 0, job.slices, &bad_weight)

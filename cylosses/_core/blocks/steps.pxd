@@ -30,6 +30,9 @@ cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
     come to whole cache lines if possible.
     """
     cdef Py_ssize_t multiple = 0, limit = BLOCK, columns = job.shape[job.ndim - 1], line = line_of(job)
+    if job.columns:                     # whole slices, or whole rows of columns, if a block holds them
+        multiple = job.columns * job.terms if job.columns * job.terms <= BLOCK else job.columns
+        return BLOCK // multiple * multiple if multiple <= BLOCK else BLOCK
     if 0 < job.input.period <= BLOCK:
         multiple = job.input.period
     if 0 < job.target.period <= BLOCK and (multiple == 0 or job.target.period < multiple):
@@ -49,7 +52,7 @@ cdef inline Py_ssize_t step_of(const Job* job) noexcept nogil:
 cdef inline bint stop_at_rows(const Job* job) noexcept nogil:
     """Whether blocks are to end where rows do: then they need no staging, and what follows is near."""
     cdef Py_ssize_t row = job.shape[job.ndim - 1]
-    if row < QUARTER or (row % line_of(job) and stores_past_cache(job)):
+    if job.columns or row < QUARTER or (row % line_of(job) and stores_past_cache(job)):
         return False
     return (
         (has_contiguous_rows(job, &job.input) and has_distant_rows(job, &job.input))
@@ -74,7 +77,7 @@ cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
         operand = &job.value if job.value.data is not NULL else &job.hessian
     if operand.data is NULL:
         operand = &job.input
-    if job.size < WORTH_ALIGNING or not (job.input.direct and job.target.direct and operand.direct):
+    if job.size < WORTH_ALIGNING or job.columns or not (job.input.direct and job.target.direct and operand.direct):
         return 0
     return <Py_ssize_t> (<size_t> operand.data % CACHE_LINE) * line_of(job) // CACHE_LINE
 

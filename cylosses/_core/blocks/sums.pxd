@@ -19,6 +19,11 @@ ctypedef fused Weight:          # of a type of their own beside values of type `
     float
     double
 
+cdef enum Products:
+    EXACT_PRODUCTS
+    SPLIT_PRODUCTS          # each is the sum of a product and a low word
+    LOST_PRODUCTS           # one of them, or its low word, may have left the range of float64: integers must multiply
+
 
 cdef struct Sums:
     Superaccumulator total
@@ -30,6 +35,7 @@ cdef struct Sums:
     Bins weight_bins
     uint64_t count              # elements that were selected
     bint bad_weight             # a selected weight was negative, NaN or infinite
+    void* slices                # SliceSums, if slices are summed side by side: they take the terms then
 
 
 cdef inline void clear_sums(Sums* sums, const Job* job) noexcept nogil:
@@ -43,6 +49,7 @@ cdef inline void clear_sums(Sums* sums, const Job* job) noexcept nogil:
         clear_column_sums(&sums.weight_columns)
     sums.count = 0
     sums.bad_weight = False
+    sums.slices = NULL
 
 
 cdef inline void deposit_sums(Sums* sums, const Job* job) noexcept nogil:
@@ -107,12 +114,10 @@ cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* po
     return not bad
 
 
-cdef inline void add_products(
-    const Job* job, Sums* sums, const floating* terms, const Weight* weights, Py_ssize_t n
+cdef inline Products multiply(
+    const Job* job, const floating* terms, const Weight* weights, Py_ssize_t n, double* product, double* low
 ) noexcept nogil:
-    """Add terms * weights exactly, but for terms of weight 0, whatever they are; both are padded."""
-    cdef double product[BLOCK]
-    cdef double low[BLOCK]
+    """Products of terms and weights, 0 for terms of weight 0, whatever they are; n is a multiple of LANES. Says what they are."""
     cdef ExponentRange exponents
     cdef double term, product_low
     cdef Py_ssize_t i
@@ -122,21 +127,33 @@ cdef inline void add_products(
             for i in range(n):
                 term = terms[i] if weights[i] != 0 else <floating> 0
                 product[i] = term * <double> weights[i]
-            add_block(&sums.total, &sums.bins, NULL, <double*> product, n)
-            return
+            return EXACT_PRODUCTS
     for i in range(n):
         term = terms[i] if weights[i] != 0 else <floating> 0
         product[i] = two_product_fma(term, <double> weights[i], &product_low)
         low[i] = product_low
         lost |= (product[i] == 0) & (term != 0)
-    exponents = measure(<double*> product, n)
-    # Where a product, or its low word, may have left the range of float64, integers do it.
+    exponents = measure(<const double*> product, n)
     if lost or not (exponents.empty or (exponents.binnable and exponents.bottom > -900)):
+        return LOST_PRODUCTS
+    return SPLIT_PRODUCTS
+
+
+cdef inline void add_products(
+    const Job* job, Sums* sums, const floating* terms, const Weight* weights, Py_ssize_t n
+) noexcept nogil:
+    """Add terms * weights exactly; both are padded."""
+    cdef double product[BLOCK]
+    cdef double low[BLOCK]
+    cdef Products products = multiply(job, terms, weights, n, <double*> product, <double*> low)
+    cdef Py_ssize_t i
+    if products == LOST_PRODUCTS:
         for i in range(n):
             if weights[i] != 0:
                 deposit_product(&sums.total, terms[i], weights[i])
-    else:
-        add_block(&sums.total, &sums.bins, NULL, <double*> product, n)
+        return
+    add_block(&sums.total, &sums.bins, NULL, <double*> product, n)
+    if products == SPLIT_PRODUCTS:
         add_block(&sums.total, &sums.low_bins, NULL, <double*> low, n)
 
 

@@ -22,6 +22,7 @@ from cylosses._core.memory.position cimport (
 )
 from cylosses._core.memory.scatter cimport scatter
 from cylosses._core.memory.streaming cimport CACHE_LINE
+from cylosses._core.slices.slices cimport SliceSums, add_slices
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.block cimport add_block
 from cylosses._core.summation.superaccumulator cimport add_count
@@ -135,6 +136,7 @@ cdef inline void set_wants(const Job* job, Wants* wants) noexcept nogil:
     wants.weights = wants_weights(job)
     wants.only_sums_values = (
         job.term == VALUES and job.value.data is NULL and job.narrow < 0 and not wants.weighted and not wants.masked
+        and not job.columns
     )
     wants.scales_each = wants.weighted or job.grad_output.data is not NULL or job.scale_exponent != 0
     wants.scales_at_once = not wants.scales_each and job.scale != 1
@@ -328,10 +330,17 @@ cdef inline void add_terms(const Job* job, Block* block, Sums* sums, const float
     """Add to the sums what the job asks for."""
     cdef floating* values = <floating*> block.values
     cdef floating* derivatives = <floating*> (block.gradients if job.term == GRADIENTS else block.hessians)
+    cdef floating* terms = NULL
     cdef double* weights = block.weight_buffer
     cdef Py_ssize_t padded = 0
     if block.wants.weighted:
         padded = pad(weights, block.n)
+    if job.columns:
+        if job.term != WEIGHTS:
+            terms = values if job.term == VALUES else derivatives
+            pad(terms, block.n)
+        add_slices(job, <SliceSums*> sums.slices, block.start, terms, weights, <const floating*> &block.selected, block.n)
+        return
     if job.term == VALUES and not block.wants.only_sums_values:
         padded = pad(values, block.n)
         if block.wants.weighted:
