@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import cylosses
-from benchmarks.measure import growth, import_time, public_calls, rows
+from benchmarks.measure import growth, import_time, public_calls, rows, slice_rows
 from benchmarks.measure.bandwidth import bandwidth
 from benchmarks.measure.harness import ATTEMPTS
 from benchmarks.measure.machine import describe
 from benchmarks.measure.record import OtherRunError, Record
-from benchmarks.peers import Peer, find_peers
+from benchmarks.peers import PEERS, Peer, find_peers
 from benchmarks.report import headline
 from benchmarks.report.tables import seconds_text, size_text
 from benchmarks.report.verdict import disturbed, fastest_peer, ratio_text
 
-SCHEMA = 2
-SECONDS_PER_ROW, QUICK_SECONDS_PER_ROW = 1.5, 0.4  # 1.5 s make a whole run of about half an hour
+SCHEMA = 3
+SECONDS_PER_ROW, QUICK_SECONDS_PER_ROW = 1.5, 0.4  # 1.5 s make a whole run of about 40 minutes
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -30,9 +30,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under two minutes: fewer sizes and works, no torch.compile")
     parser.add_argument("--headline", action="store_true", help="only the short table of four sizes")
     parser.add_argument(
-        "--only", default="", metavar="PATTERN", help="rows whose name LOSS/WORK/DTYPE/SIZE/THREADS matches, or contains it"
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="rows whose name LOSS/WORK/DTYPE/PLACE/THREADS matches one of them, or contains it; PLACE is a size, or a layout",
     )
-    parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="instead of the planned sizes")
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="instead of the planned sizes; no rows along an axis")
     parser.add_argument("--threads", type=int, metavar="N", help="what 'all threads' means; by default what cylosses uses")
     parser.add_argument("--seconds-per-row", type=float, metavar="S", help="to spend on timing (default 1.5; 0.4 with --quick)")
     parser.add_argument("--without", nargs="+", default=[], metavar="PEER", help="peers to leave out")
@@ -50,11 +54,11 @@ def say(text: str) -> None:
 def print_row(row: dict[str, Any]) -> None:
     """Print a row: time, ratio to the floor, ratio to the fastest peer."""
     if "missing" in row:
-        say(f"{row['name']:<44} missing: {row['missing']}")
+        say(f"{row['name']:<56} missing: {row['missing']}")
         return
     ours, peer = row["subjects"]["cylosses"], fastest_peer(row)
     versus = f"{ratio_text(row, peer):>6} x {peer}" if peer else "no peer"
-    say(f"{row['name']:<44} {seconds_text(ours['best']):>8}  {ratio_text(row, row['floor']):>6} x {row['floor']:<34} {versus}")
+    say(f"{row['name']:<56} {seconds_text(ours['best']):>8}  {ratio_text(row, row['floor']):>6} x {row['floor']:<34} {versus}")
 
 
 def print_public(row: dict[str, Any]) -> None:
@@ -75,7 +79,7 @@ def report_disturbed(found: list[dict[str, Any]]) -> None:
 
 def drop_disturbed(record: Record) -> None:
     """Forget the rows that other programs disturbed, so that they are timed again."""
-    for part in ("rows", "public", "growth"):
+    for part in ("rows", "slices", "public", "growth"):
         found = record.rows(part)
         kept = [row for row in found if "missing" in row or not disturbed(row, *list(row["subjects"])[:2])]
         if len(kept) < len(found):
@@ -93,11 +97,14 @@ def run(options: argparse.Namespace, peers: list[Peer], threads: int, seconds: f
     def wanted(part: str) -> Callable[..., bool]:
         return lambda **values: record.find(part, **values) is None
 
-    for row in rows.plan(threads, quick=options.quick, sizes=options.sizes, only=options.only):
-        if wanted("rows")(name=row.name):
+    planned = [("rows", row) for row in rows.plan(threads, quick=options.quick, sizes=options.sizes, only=options.only)]
+    if not options.sizes:
+        planned += [("slices", row) for row in slice_rows.plan(threads, quick=options.quick, only=options.only)]
+    for part, row in planned:
+        if wanted(part)(name=row.name):
             result = rows.run(row, peers, seconds, attempts, note)
             print_row(result)
-            record.add("rows", result)
+            record.add(part, result)
     if options.only or options.sizes:
         return
     for result in public_calls.run(peers, min(seconds, 1.0), wanted("public")):
@@ -121,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.quick:
         without.add("torch.compile")
     if options.headline:
-        without |= {"torch.compile", "numba", "numexpr", "jax", "scikit-learn"}
+        without |= {cls.name for cls in PEERS} - headline.PEER_NAMES
     peers, skipped = find_peers(frozenset(without))
     for name, reason in skipped.items():
         say(f"skipped: {name} ({reason})")
@@ -153,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
             if options.json and "bandwidth" not in record.figures:
                 record.set("bandwidth", bandwidth(threads, peers, quick=options.quick))
             run(options, peers, threads, seconds, attempts, record)
-            report_disturbed(record.rows("rows"))
+            report_disturbed(record.rows("rows") + record.rows("slices"))
     finally:
         gc.unfreeze()
     record.set("date", date.today().isoformat())

@@ -21,6 +21,8 @@ READS = {
     "mixed_mean": ("read both arrays", [(0, 0), (1, 1)]),
     "broadcast_mean": ("read one array", [(0, 0)]),
     "weighted_mean": ("read three arrays", [(0, 1), (2, 2)]),
+    "exact_sum": ("read one array", [(0, 0)]),
+    "target_grad": ("read one array", [(0, 0)]),
 }
 """The dot products that read what a work reads, as indices into its arrays, where one product of the operands would not."""
 
@@ -63,18 +65,6 @@ def floor(work: Work, data: Data) -> Subject:
     """Return the floor of a row: a read of all that the work reads, or an addition that also writes what it writes."""
     name, dot = _dot()
     operands = [_as_operand(array) for array in data.memory]
-    if work.outputs:
-        add = add_subject(*data.memory[:2], data.outputs[0])
-        if work.outputs == 1:
-            return add
-        second = _as_operand(data.outputs[1])
-        fill = second.fill if torch is None else second.fill_
-
-        def add_and_fill() -> None:
-            add.call()
-            fill(1.0)
-
-        return Subject(f"{add.name} + fill", add_and_fill, kind="floor")
     if work.name in READS:
         # A dot product of an array with itself reads it once.
         text, indices = READS[work.name]
@@ -85,4 +75,16 @@ def floor(work: Work, data: Data) -> Subject:
                 dot(x, y)
 
         return Subject(f"{text} ({name})", read_all, kind="floor")
+    if work.outputs:
+        add = add_subject(*data.memory[:2], data.outputs[0].ravel(order="K"))  # a view, like `memory`
+        if work.outputs == 1:
+            return add
+        second = _as_operand(data.outputs[1])
+        fill = second.fill if torch is None else second.fill_
+
+        def add_and_fill() -> None:
+            add.call()
+            fill(1.0)
+
+        return Subject(f"{add.name} + fill", add_and_fill, kind="floor")
     return Subject(name, dot, tuple(operands), kind="floor")  # the mask is not read here: a floor a little too low

@@ -34,8 +34,10 @@ class Formula:
             "grad": [self.gradient],
             "value_and_grad": [self.value, self.gradient],
             "grad_and_hess": [self.gradient, self.hessian or "zero"],
+            "weighted_grad": [self.gradient],
+            "target_grad": [self.gradient],
         }.get(work, [self.value])
-        weighted = 1 if work == "weighted_mean" else 0
+        weighted = 1 if work.startswith("weighted") else 0
         kinds = (ast.BinOp, ast.Compare, ast.Call, ast.UnaryOp)
         return 1 + weighted + sum(isinstance(node, kinds) for text in expressions for node in ast.walk(ast.parse(text)))
 

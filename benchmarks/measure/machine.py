@@ -13,7 +13,7 @@ from typing import Any
 import cylosses
 from benchmarks.measure.neighbours import usable_cpus
 
-DISTRIBUTIONS = ("numpy", "torch", "numba", "numexpr", "jax", "jaxlib", "scikit-learn", "threadpoolctl")
+DISTRIBUTIONS = ("numpy", "torch", "numba", "numexpr", "jax", "jaxlib", "scikit-learn", "threadpoolctl", "xsum")
 
 
 def cpu_model() -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import cylosses
 from benchmarks.measure.floors import copy_reference, floor
 from benchmarks.measure.harness import Subject, measure, summary
-from benchmarks.measure.works import WORKS, WORTH_THREADS, Case, Data, cylosses_subject, make_data, reason_missing
+from benchmarks.measure.works import WORKS, WORTH_THREADS, Case, Data, Work, cylosses_subject, make_data, reason_missing
 from benchmarks.peers import Peer
 
 SIZES = (16, 256, 4096, 100_000, 1_000_000, 10_000_000, 50_000_000)
@@ -20,7 +20,12 @@ OTHER_SIZES = (16, 100_000, 50_000_000)
 OTHER_WORKS = ("mean", "value_and_grad")
 QUICK_SIZES = (16, 4096, 100_000, 1_000_000, 10_000_000)
 QUICK_WORKS = ("none", "mean", "grad", "value_and_grad")
-COMPARED = 1_000_000  # results of larger rows are not compared: float32 sums of peers drift too far
+WRITTEN_WORKS = ("none", "grad", "value_and_grad")
+CACHED_SIZES = (16_384, 65_536, 100_000, 262_144, 1_000_000, 4_000_000)  # of these: in float32 they fit caches, or nearly
+QUICK_CACHED_SIZES = (262_144,)
+EXACT_LOSS = "l1"  # the sum of |x - 0| is that of x: what compares with libraries that only sum
+EXACT_SIZES = (4096, 4_000_000)
+COMPARED = 1_000_000  # elements of one sum; longer ones are not compared: float32 sums of peers drift too far
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,49 @@ class Row:
     threads: int
 
     @property
+    def place(self) -> str:
+        """The part of the name that says how many elements there are, and in which layout."""
+        return str(self.size)
+
+    @property
     def name(self) -> str:
         """What ``--only`` is matched with."""
-        return f"{self.loss}/{self.work}/{self.dtype}/{self.size}/{self.threads}"
+        return f"{self.loss}/{self.work}/{self.dtype}/{self.place}/{self.threads}"
+
+    @property
+    def spec(self) -> Work:
+        """The work that `work` names."""
+        return WORKS[self.work]
+
+    def head(self) -> dict[str, Any]:
+        """Return what the JSON says of the row beside its times."""
+        return {"name": self.name, **vars(self)}
+
+    def data(self) -> Data:
+        """Return its arrays."""
+        return make_data(self.spec, self.dtype, self.size)
+
+    def ours(self, case: Case, data: Data) -> Subject:
+        """Return the call of the library."""
+        return cylosses_subject(case, self.spec, data)
+
+    def offered(self, peer: Peer, case: Case, data: Data) -> list[Subject]:
+        """Return the calls of a peer."""
+        if self.spec.exact and not peer.exact:
+            return []
+        return peer.subjects(case, self.spec, data, self.threads)
 
 
-def plan(threads: int, *, quick: bool = False, sizes: Sequence[int] | None = None, only: str = "") -> Iterator[Row]:
+def matches(name: str, only: Sequence[str]) -> bool:
+    """Whether a row is asked for by one of the patterns, or there are none."""
+    return not only or any(pattern in name or fnmatch.fnmatch(name, pattern) for pattern in only)
+
+
+def plan(threads: int, *, quick: bool = False, sizes: Sequence[int] | None = None, only: Sequence[str] = ()) -> Iterator[Row]:
     """Yield the rows, those of one size and dtype together, since they share arrays; small ones first, since peers compile then.
 
-    Smooth L1 gets every work at every size, on one and on all threads; each other loss two works at three sizes on all threads.
+    Smooth L1 gets every work at every size, on one and on all threads, and what is written in float32 at more sizes that fit
+    caches; each other loss two works at three sizes on all threads. Exact sums as such are those of one loss.
 
     Parameters
     ----------
@@ -52,11 +91,11 @@ def plan(threads: int, *, quick: bool = False, sizes: Sequence[int] | None = Non
         Plan for two minutes.
     sizes : sequence of int, optional
         In place of the planned ones.
-    only : str
-        A shell pattern, or a part, of row names.
+    only : sequence of str
+        Shell patterns, or parts, of row names: one of them must match. All rows by default.
     """
     for row in _all_rows(threads, quick, sizes):
-        if not only or only in row.name or fnmatch.fnmatch(row.name, only):
+        if matches(row.name, only):
             yield row
 
 
@@ -71,15 +110,22 @@ def _all_rows(threads: int, quick: bool, sizes: Sequence[int] | None) -> Iterato
             for dtype in _dtypes(work, main, quick):
                 limit = LARGEST_FLOAT64 if dtype == "float64" or work == "mixed_mean" else max(SIZES)
                 keys |= {(dtype, min(size, limit) if sizes is None else size, work) for size in planned}
+        if main and sizes is None:
+            cached = QUICK_CACHED_SIZES if quick else CACHED_SIZES
+            keys |= {("float32", size, work) for size in cached for work in WRITTEN_WORKS}
+        if loss == EXACT_LOSS:
+            keys |= {("float64", size, "exact_sum") for size in sizes or (EXACT_SIZES[-1:] if quick else EXACT_SIZES)}
         for dtype, size, work in sorted(keys, key=lambda key: (key[0], key[1], order.index(key[2]))):
-            one = [1] if main and not quick and size >= WORTH_THREADS and threads > 1 else []
+            # Peers that sum exactly have one thread.
+            alone = (main and not quick) or WORKS[work].exact
+            one = [1] if alone and size >= WORTH_THREADS and threads > 1 else []
             for count in (*one, threads):
                 yield Row(loss, work, dtype, size, count)
 
 
 def _works(main: bool, quick: bool) -> Sequence[str]:
     if main:
-        return QUICK_WORKS if quick else tuple(WORKS)
+        return QUICK_WORKS if quick else [name for name, work in WORKS.items() if not work.exact]
     return OTHER_WORKS[:1] if quick else OTHER_WORKS
 
 
@@ -122,22 +168,21 @@ def run(row: Row, peers: Sequence[Peer], seconds: float, attempts: int, note: Ca
     dict
         The row as the JSON holds it; with the key ``missing`` if the library cannot do the work yet.
     """
-    work, case = WORKS[row.work], Case(row.loss)
-    head: dict[str, Any] = {"name": row.name, **vars(row)}
+    work, case = row.spec, Case(row.loss)
+    head = row.head()
     missing = reason_missing(case, work)
     if missing is not None:
         return {**head, "missing": missing}
     set_threads(row.threads, peers)
-    data = make_data(work, row.dtype, row.size)
-    ours = cylosses_subject(case, work, data)
+    data = row.data()
+    ours = row.ours(case, data)
     subjects = [floor(work, data), ours]
-    if work.outputs == 1:
+    if work.outputs == 1 and data.outputs[0].shape == data.input.shape:
         subjects.append(copy_reference(data.input, data.outputs[0]))
     for peer in peers:
         try:
-            offered = peer.subjects(case, work, data, row.threads)
-            for subject in offered:
-                disagreement = _disagreement(ours, subject, data)
+            for subject in row.offered(peer, case, data):
+                disagreement = _disagreement(ours, subject, work, data)
                 if disagreement:
                     note(f"{row.name}: {subject.name} left out, {disagreement}")
                 else:
@@ -155,10 +200,11 @@ def run(row: Row, peers: Sequence[Peer], seconds: float, attempts: int, note: Ca
     }
 
 
-def _disagreement(ours: Subject, theirs: Subject, data: Data) -> str:
+def _disagreement(ours: Subject, theirs: Subject, work: Work, data: Data) -> str:
     """Return how the results of two subjects differ, if they do: then they would be two different works."""
-    if data.size > COMPARED:
+    if data.summed > COMPARED and not work.exact:
         return ""
+    tolerance = {"rtol": 0.0, "atol": 0.0} if work.exact else {"rtol": 1e-2, "atol": 1e-6 / data.size}
     results = []
     for subject in (ours, theirs):
         returned = subject.call()
@@ -166,6 +212,9 @@ def _disagreement(ours: Subject, theirs: Subject, data: Data) -> str:
         # scikit-learn's calls return the outputs and more; copies, because outputs are shared.
         results.append([np.array(part, dtype=np.float64) for part in parts if part is not None])
     for mine, other in zip(*results, strict=False):
-        if mine.shape == other.shape and not np.allclose(mine, other, rtol=1e-2, atol=1e-6 / data.size):
-            return f"it returns {other.flat[0]:.6g} where the library returns {mine.flat[0]:.6g}"
+        if mine.shape != other.shape:
+            return f"it returns the shape {other.shape} where the library returns {mine.shape}"
+        differ = ~np.isclose(other, mine, **tolerance)
+        if differ.any():
+            return f"it returns {other[differ][0]:.6g} where the library returns {mine[differ][0]:.6g}"
     return ""

@@ -28,11 +28,14 @@ class Work:
         As in row names, and as in tables.
     outputs : int
         Arrays written, with ``out=``.
+    exact : bool
+        Whether it is about exact sums as such: only peers that sum exactly do it, and they must return the same bits.
     """
 
     name: str
     text: str
     outputs: int = 0
+    exact: bool = False
 
 
 WORKS = {
@@ -48,6 +51,7 @@ WORKS = {
         Work("strided_mean", "`mean` of every second element"),
         Work("mixed_mean", "`mean`, float32 with float64"),
         Work("broadcast_mean", f"`mean`, (n, {ROW_LENGTH}) with ({ROW_LENGTH},)"),
+        Work("exact_sum", "exact sum of an array", exact=True),
     )
 }
 
@@ -79,6 +83,11 @@ class Data:
     def size(self) -> int:
         """The number of elements."""
         return self.input.size
+
+    @property
+    def summed(self) -> int:
+        """The number of elements in one sum."""
+        return self.size
 
     @property
     def bytes_moved(self) -> int:
@@ -115,6 +124,9 @@ def make_data(work: Work, dtype: str, size: int) -> Data:
         first, second = first[::2], second[::2]
     if work.name == "broadcast_mean":
         first = first.reshape(-1, ROW_LENGTH)
+    if work.exact:
+        first, second = np.abs(first), np.zeros(1, dtype)
+        memory = [first]
     # Written once here, so that no timing pays for the first touch of a page.
     outputs = [np.zeros(size, dtype) + 1 for _ in range(work.outputs)]
     return Data(first, second, weight, where, outputs, memory)
@@ -174,6 +186,9 @@ def cylosses_subject(case: Case, work: Work, data: Data) -> Subject:
         return Subject(name, case.loss("mean").value_and_grad, pair, {"out": data.outputs[0]}, kind)
     if work.name == "grad_and_hess":
         return Subject(name, case.loss("sum").grad_and_hess, pair, {"out": tuple(data.outputs)}, kind)
+    if work.exact:
+        # The sum of absolute differences from 0: of elements that are not negative, their own.
+        return Subject(name, case.loss("sum"), pair, kind=kind)
     if work.name == "broadcast_mean":
         # Asked for here; outside, the warning is the point of the call.
         warnings.simplefilter("ignore", cylosses.BroadcastWarning)

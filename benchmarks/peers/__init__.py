@@ -5,6 +5,7 @@ place in `PEERS`.
 """
 
 from benchmarks.peers.base import Peer
+from benchmarks.peers.exact import MathFsum, Xsum
 from benchmarks.peers.jax_jit import JaxJit
 from benchmarks.peers.numba_fused import NumbaFused
 from benchmarks.peers.numexpr_vm import NumExpr
@@ -14,7 +15,7 @@ from benchmarks.peers.sklearn_private import SklearnPrivate
 
 __all__ = ["PEERS", "Peer", "find_peers"]
 
-PEERS = (Torch, TorchCompile, NumbaFused, NumExpr, JaxJit, SklearnPrivate, PlainNumPy)
+PEERS = (Torch, TorchCompile, NumbaFused, NumExpr, JaxJit, SklearnPrivate, PlainNumPy, MathFsum, Xsum)
 
 
 def find_peers(without: frozenset[str] = frozenset()) -> tuple[list[Peer], dict[str, str]]:

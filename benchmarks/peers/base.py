@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from benchmarks.measure.harness import Subject
+from benchmarks.measure.slices import SliceData
 from benchmarks.measure.works import Case, Data, Work
 
 
@@ -11,6 +12,7 @@ class Peer:
 
     name: ClassVar[str]
     what: ClassVar[str]  # it does, and how it sums, in a line of the report
+    exact: ClassVar[bool] = False  # whether it returns exact sums: of arrays alone, since none knows a loss
 
     def set_threads(self, threads: int) -> None:
         """Use so many threads in the calls that follow."""
@@ -21,3 +23,7 @@ class Peer:
         Each returns what the library's own call returns: a number, an array, or a tuple of these, so that results can be compared.
         """
         raise NotImplementedError
+
+    def slice_subjects(self, case: Case, work: Work, data: SliceData, threads: int) -> list[Subject]:
+        """Return the calls that do a work slice by slice, as `subjects` does; by default none."""
+        return []

@@ -10,15 +10,20 @@ import numpy as np
 
 from benchmarks.measure.formulas import bind, typed_constants
 from benchmarks.measure.harness import Subject
+from benchmarks.measure.slices import SliceData
 from benchmarks.measure.works import WORTH_THREADS, Case, Data, Work
 from benchmarks.peers.base import Peer
+from benchmarks.peers.numba_slices import slice_call, slice_loop
 
 
 class NumbaFused(Peer):
     """Fused loops, compiled in a serial and a parallel form."""
 
     name = "numba"
-    what = "a hand-written loop that fuses everything, with `fastmath`, serial or `prange`; sums in the working dtype"
+    what = (
+        "a hand-written loop that fuses everything, with `fastmath`, serial or `prange`; sums in the working dtype, along an axis "
+        "in float64"
+    )
 
     def __init__(self) -> None:
         import numba
@@ -26,7 +31,7 @@ class NumbaFused(Peer):
         self.numba = numba
         self.most_threads = numba.config.NUMBA_NUM_THREADS
         self.where = numba.njit(inline="always")(lambda c, a, b: a if c else b)
-        self.compiled: dict[tuple[str, str, str, bool], Any] = {}
+        self.compiled: dict[tuple[Any, ...], Any] = {}
 
     def set_threads(self, threads: int) -> None:
         """Set the threads of parallel loops."""
@@ -45,21 +50,30 @@ class NumbaFused(Peer):
         arguments = (data.input, data.target, *data.outputs, *extra, dtype.type(case.parameter))
         return [Subject(self.name, self.compiled[key], arguments)]
 
-    def compile(self, case: Case, work: Work, dtype: np.dtype, parallel: bool) -> Any:
-        """Return the loop of one work."""
+    def slice_subjects(self, case: Case, work: Work, data: SliceData, threads: int) -> list[Subject]:
+        """Return the loop that suits the layout."""
+        found = slice_call(work, data, threads)
+        if case.formula is None or found is None:
+            return []
+        name, arguments = found
+        dtype = data.input.dtype
+        key = (case.name, name, dtype.name, threads > 1)
+        if key not in self.compiled:
+            loop = slice_loop(name, self.numba.prange, *self.scalars(case, dtype)[:2])
+            self.compiled[key] = self.numba.njit(fastmath=True, parallel=threads > 1)(loop)
+        return [Subject(self.name, self.compiled[key], (*arguments, dtype.type(case.parameter)))]
+
+    def scalars(self, case: Case, dtype: np.dtype) -> list[Any]:
+        """Return value, gradient and Hessian of an element as compiled functions."""
         functions = {"where": self.where, "abs": abs, "sqrt": sqrt}
         constants = typed_constants(dtype)
 
-        def scalar(expression: str) -> Any:
-            return self.numba.njit(fastmath=True)(bind(expression, functions, constants))
+        expressions = (case.formula.value, case.formula.gradient, case.formula.hessian or "zero")
+        return [self.numba.njit(fastmath=True)(bind(expression, functions, constants)) for expression in expressions]
 
-        loop = _loop(
-            work.name,
-            self.numba.prange,
-            scalar(case.formula.value),
-            scalar(case.formula.gradient),
-            scalar(case.formula.hessian or "zero"),
-        )
+    def compile(self, case: Case, work: Work, dtype: np.dtype, parallel: bool) -> Any:
+        """Return the loop of one work."""
+        loop = _loop(work.name, self.numba.prange, *self.scalars(case, dtype))
         return self.numba.njit(fastmath=True, parallel=parallel)(loop)
 
 

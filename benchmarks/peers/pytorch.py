@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.measure.formulas import CONSTANTS, bind
 from benchmarks.measure.harness import Subject
+from benchmarks.measure.slices import SliceData
 from benchmarks.measure.works import Case, Data, Work
 from benchmarks.peers.base import Peer
 
@@ -20,7 +21,8 @@ class Torch(Peer):
     name = "torch"
     what = (
         "`torch.nn.functional`, or the formula in its operations for losses that it lacks; its kernels with `out=` for "
-        "`none` and `grad`, autograd for `value_and_grad`; sums in the working dtype"
+        "`none` and `grad`, autograd for `value_and_grad`; sums in the working dtype. Along an axis `none`, then `mean(dim)`, and "
+        "autograd through both; with weights `(w * none).sum(dim) / w.sum(dim)`"
     )
 
     def __init__(self) -> None:
@@ -74,6 +76,45 @@ class Torch(Peer):
         if work.name == "none":
             return [Subject(self.name, loss, (x, y), {"reduction": "none", **keywords})]
         return []
+
+    def slice_subjects(self, case: Case, work: Work, data: SliceData, threads: int) -> list[Subject]:
+        """Return `none` and its mean, in two passes, and autograd through both."""
+        torch, found = self.torch, self.forward(case)
+        if found is None:
+            return []
+        loss, keywords = found
+        dims = data.layout.axis
+        x, y, *weights = (torch.from_numpy(array) for array in (data.input, data.target, data.weight) if array is not None)
+
+        def mean(x: Any, y: Any) -> Any:
+            return loss(x, y, reduction="none", **keywords).mean(dims)
+
+        def weighted_mean(x: Any, y: Any, w: Any) -> Any:
+            return (w * loss(x, y, reduction="none", **keywords)).sum(dims) / w.sum(dims)
+
+        if work.name in ("mean", "weighted_mean"):
+            return [Subject(self.name, weighted_mean if weights else mean, (x, y, *weights))]
+        name = "torch forward+backward"
+        if work.name == "target_grad":
+            warnings.filterwarnings("ignore", message="Using a target size")
+            leaf = y.detach().requires_grad_()
+
+            def target_grad(x: Any, leaf: Any) -> Any:
+                leaf.grad = None
+                loss(x, leaf, **keywords).backward()
+                return leaf.grad
+
+            return [Subject(name, target_grad, (x, leaf))]
+        leaf = x.detach().requires_grad_()
+        ones = torch.ones(data.layout.result_shape, dtype=x.dtype)
+
+        def forward_backward(leaf: Any, y: Any, *weights: Any) -> Any:
+            leaf.grad = None
+            value = weighted_mean(leaf, y, *weights) if weights else mean(leaf, y)
+            value.backward(ones)
+            return (value.detach(), leaf.grad) if data.valued else leaf.grad
+
+        return [Subject(name, forward_backward, (leaf, y, *weights))]
 
     def kernel(self, case: Case, work: Work, x: Any, y: Any, out: Any) -> Subject:
         """Return torch's kernel for one elementwise work, which autograd would call with fresh memory."""
@@ -137,6 +178,10 @@ class TorchCompile(Torch):
             torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
             self.compiled[key] = torch.compile(self.python_function(case, work), dynamic=True)
         return [Subject(self.name, self.compiled[key], (x, y))]
+
+    def slice_subjects(self, case: Case, work: Work, data: SliceData, threads: int) -> list[Subject]:
+        """Return nothing: each layout would be seconds of compiling."""
+        return []
 
     def python_function(self, case: Case, work: Work) -> Any:
         """Return what is compiled."""

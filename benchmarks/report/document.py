@@ -3,20 +3,24 @@
 Every number in the report comes from the JSON; the sentences around them only say which is which.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure.works import WORKS
+from benchmarks.measure.rows import CACHED_SIZES
+from benchmarks.measure.slices import SLICE_WORKS
+from benchmarks.measure.works import WORKS, WORTH_THREADS
 from benchmarks.peers import PEERS
 from benchmarks.report import plots
 from benchmarks.report.goals import goals_table
 from benchmarks.report.short_table import short_table
 from benchmarks.report.tables import markdown_table, seconds_text, size_text
-from benchmarks.report.verdict import fastest_peer, ratio_text, verdict
+from benchmarks.report.verdict import fastest_peer, ratio_text, ratio_to, subject_of, timed_rows, verdict
 
 Rows = Sequence[dict[str, Any]]
 MAIN = "smooth_l1"
+SLICE_PEERS = ("torch", "numpy", "numba", "jax")  # with columns of their own
 DRAWN = ("none", "mean", "grad", "value_and_grad")
 C_LEVEL_SIZES = (4096, 100_000, 25_000_000, 50_000_000)  # of other losses than the main one, to keep the report readable
 PUBLIC_BUILD = "capi"  # as `benchmarks.c_level` names the public functions among the builds
@@ -53,8 +57,8 @@ def goals_section(figures: dict[str, Any]) -> Iterator[str]:
     threads = figures["run"]["machine"]["threads"]
     yield "## Goals"
     yield (
-        f"Set before the code was written, for {threads} threads. Ratios are medians over the rounds; those of the middle half of "
-        "the rounds show how steady they were. Times are the best of the run."
+        f"Set before the code that is to meet them, for {threads} threads. Ratios are medians over the rounds; those of the middle "
+        "half of the rounds show how steady they were. Times are the best of the run."
     )
     yield goals_table(figures, threads)
 
@@ -63,7 +67,11 @@ def peers_section(figures: dict[str, Any]) -> Iterator[str]:
     """Yield what each peer does."""
     skipped = figures["run"]["skipped"]
     yield "## Peers"
-    yield "All of them sum in floating point, so that the last digits depend on the order; cylosses rounds the exact sum once."
+    exact = " and ".join(cls.name for cls in PEERS if cls.exact)
+    yield (
+        f"All of them but {exact} sum in floating point, so that the last digits depend on the order; cylosses rounds the exact "
+        "sum once."
+    )
     yield "\n".join(f"- {cls.name}: {cls.what}." for cls in PEERS if cls.name not in skipped)
     if skipped:
         yield "\n".join(f"- Skipped: {name} ({reason})." for name, reason in skipped.items())
@@ -131,6 +139,78 @@ def peers_table(rows: Rows) -> str:
     return markdown_table(["time over that of cylosses", *(size_text(row["size"]) for row in rows)], lines)
 
 
+def faster_peers_table(rows: Rows) -> str:
+    """Return how many rows of each work have a faster peer, and which peers these are.
+
+    Rows of one work are split by what limits them: the call itself, arithmetic, or memory.
+    """
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(_cause(row), []).append(row)
+    lines = []
+    for texts, members in groups.items():
+        given = [verdict(row) for row in members]
+        slower = [row for row, word in zip(members, given, strict=True) if word == "no"]
+        peers = Counter(fastest_peer(row) for row in slower)
+        lines.append(
+            [
+                *texts,
+                str(len(given) - given.count("-")),
+                str(len(slower)),
+                str(given.count("level")),
+                ", ".join(f"{name} {count}" for name, count in peers.most_common()) or "-",
+                f"{max(ratio_to(row, fastest_peer(row))['median'] for row in slower):.2f}" if slower else "-",
+            ]
+        )
+    head = ["work", "elements", "rows with a peer", "a peer is faster", "level", "which, in how many rows", "most × peer"]
+    return markdown_table(head, lines)
+
+
+def _cause(row: dict[str, Any]) -> tuple[str, str]:
+    """Return the work of a row, and how many elements."""
+    if "layout" in row:
+        return SLICE_WORKS[row["work"]].text, "any layout"
+    text, largest = WORKS[row["work"]].text, CACHED_SIZES[-1]
+    if row["size"] < WORTH_THREADS:
+        return text, f"< {size_text(WORTH_THREADS)}"
+    return text, f"≤ {size_text(largest)}" if row["size"] <= largest else f"> {size_text(largest)}"
+
+
+def slices_section(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield the tables of reductions along an axis: a table per work, a line per loss, dtype and layout."""
+    rows = [row for row in figures["slices"] if "missing" not in row]
+    threads = figures["run"]["machine"]["threads"]
+    yield "## Slices"
+    yield (
+        f"Reductions along an axis, {threads} threads: an exact mean for each row or column. torch takes `none` and its mean, or "
+        "autograd through both. Ratios as above."
+    )
+    yield verdict_summary(rows)
+    for name in dict.fromkeys(row["work"] for row in rows):
+        yield f"### {SLICE_WORKS[name].text}"
+        members = [row for row in rows if row["work"] == name]
+        yield f"Floor: {', '.join(dict.fromkeys(row['floor'] for row in members))}."
+        lines = []
+        for row in members:
+            peer, best = fastest_peer(row), row["subjects"]["cylosses"]["best"]
+            others = [subject_of(row, library) for library in SLICE_PEERS]
+            lines.append(
+                [
+                    f"{row['loss']}, {row['dtype']}",
+                    row["layout"],
+                    seconds_text(best),
+                    seconds_text(best / row["size"]),
+                    ratio_text(row, row["floor"]),
+                    *(ratio_text(row, other) if other else "-" for other in others),
+                    peer or "-",
+                    ratio_text(row, peer) if peer else "-",
+                    verdict(row),
+                ]
+            )
+        head = ["loss, dtype", "layout", "cylosses", "per element", "× floor", *(f"× {library}" for library in SLICE_PEERS)]
+        yield markdown_table([*head, "fastest peer", "× peer", "never slower"], lines)
+
+
 def comparison_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]:
     """Yield the tables of all losses and works, with the pictures of the main ones."""
     rows = [row for row in figures["rows"] if "missing" not in row]
@@ -142,6 +222,8 @@ def comparison_section(figures: dict[str, Any], pictures: Path) -> Iterator[str]
         "in all of the middle half of the rounds."
     )
     yield verdict_summary(rows)
+    yield "Where peers are faster:"
+    yield faster_peers_table(timed_rows(figures))
     for row in figures["rows"]:
         if "missing" in row:
             yield f"Not there yet: {row['name']} ({row['missing']})."
@@ -340,6 +422,7 @@ def report(figures: dict[str, Any], c_level: dict[str, Any] | None, pictures: Pa
         *machine_section(figures),
         *peers_section(figures),
         *comparison_section(figures, pictures),
+        *(slices_section(figures) if figures.get("slices") else ()),
         *roofline_section(figures, pictures),
     ]
     if figures.get("public"):

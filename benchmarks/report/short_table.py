@@ -1,48 +1,52 @@
-"""The short table: smooth L1 in float32 on all threads, beside the floor, the fastest peer and torch."""
+"""The short table: smooth L1 in float32 on all threads, along an axis too, beside the floor, the fastest peer and torch."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure.rows import MAIN_LOSS, SIZES
-from benchmarks.report.tables import markdown_table, seconds_text, size_text
-from benchmarks.report.verdict import fastest_peer, ratio_text
+from benchmarks.measure.slice_rows import BOXES, MAIN_PLAN
+from benchmarks.report.tables import markdown_table, place_text, seconds_text
+from benchmarks.report.verdict import fastest_peer, ratio_text, subject_of, timed_rows
 
 SHORT_WORKS = ("mean", "value_and_grad", "none", "grad")
-KEYS = tuple((work, size) for work in SHORT_WORKS for size in SIZES)
-README_KEYS = (
+Key = tuple[str, int | str]  # work, and the number of elements or the name of a layout
+KEYS: tuple[Key, ...] = (
+    *((work, size) for work in SHORT_WORKS for size in SIZES),
+    *((work, layout.name) for work in MAIN_PLAN for layout in MAIN_PLAN[work] if layout == BOXES),
+)
+README_KEYS: tuple[Key, ...] = (
     ("mean", 16),
     ("mean", 100_000),
     ("mean", 1_000_000),
     ("mean", 50_000_000),
+    ("mean", BOXES.name),
     ("value_and_grad", 16),
     ("value_and_grad", 50_000_000),
     ("none", 50_000_000),
     ("grad", 50_000_000),
 )
-"""Work and elements of each line in README.md, where a screen must hold the table."""
+"""Work and place of each line in README.md, where a screen must hold the table."""
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 
 
-def short_table(figures: dict[str, Any], threads: int, keys: Sequence[tuple[str, int]] = KEYS) -> str:
+def short_table(figures: dict[str, Any], threads: int, keys: Sequence[Key] = KEYS) -> str:
     """Return the lines that the run has as Markdown; all ratios are time of the library over time of the other."""
     head = ["work", "elements", "cylosses", "× floor", "fastest peer", "× peer", "× torch"]
     return markdown_table(head, _lines(figures, threads, keys))
 
 
-def _lines(figures: dict[str, Any], threads: int, keys: Sequence[tuple[str, int]]) -> Iterator[Sequence[str]]:
-    rows = {row["name"]: row for row in figures.get("rows", ()) if "missing" not in row}
-    for work, size in keys:
-        row = rows.get(f"{MAIN_LOSS}/{work}/float32/{size}/{threads}")
+def _lines(figures: dict[str, Any], threads: int, keys: Sequence[Key]) -> Iterator[Sequence[str]]:
+    rows = {row["name"]: row for row in timed_rows(figures)}
+    for work, place in keys:
+        row = rows.get(f"{MAIN_LOSS}/{work}/float32/{place}/{threads}")
         if row is None:
             continue
-        peer = fastest_peer(row)
-        torch = next((name for name in row["subjects"] if name == "torch" or name.startswith("torch ")), None)
-        torch = torch if torch and row["subjects"][torch]["kind"] == "peer" else None
+        peer, torch = fastest_peer(row), subject_of(row, "torch")
         yield (
             f"`{work}`",
-            size_text(size),
+            place_text(place),
             seconds_text(row["subjects"]["cylosses"]["best"]),
             ratio_text(row, row["floor"]),
             peer or "-",

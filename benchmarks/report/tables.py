@@ -21,6 +21,11 @@ def size_text(size: int) -> str:
     return str(size)
 
 
+def place_text(place: int | str) -> str:
+    """Return a number of elements, or the name of a layout, as tables have it."""
+    return place if isinstance(place, str) else size_text(place)
+
+
 def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table: the first column to the left, figures to the right."""
     rows = [list(map(str, line)) for line in (head, *lines)]
