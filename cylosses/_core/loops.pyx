@@ -31,7 +31,7 @@ from cylosses._core.memory.streaming cimport fence_stores
 from cylosses._core.memory.strided cimport read_strided, write_strided
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._core.slices.slices cimport (
-    ARRAYS, SliceSums, add_others, clear_columns, set_slices, write_columns,
+    ARRAYS, SliceSums, add_others, begin_columns, end_rows, set_slices, write_columns,
 )
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.rounding cimport round_quotient
@@ -196,7 +196,7 @@ cdef bint run_columns(Job* job, SliceSums* slices, Py_ssize_t strips, int share)
         n = min(job.columns - slices.column, slices.width)
         at = task // strips
         slices.first = at * job.columns + slices.column
-        clear_columns(slices)
+        begin_columns(slices)
         if strips == 1 and job.columns <= BLOCK:
             walk_any(job, 0, at * group, (at + 1) * group, &sums)
         else:
@@ -205,6 +205,7 @@ cdef bint run_columns(Job* job, SliceSums* slices, Py_ssize_t strips, int share)
                 walk_any(job, 0, start, start + n, &sums)
         if sums.bad_weight:
             break
+        end_rows(slices)
         write_columns(job, slices, n)
     restore_mode(mode)
     return not sums.bad_weight
@@ -217,10 +218,11 @@ cdef bint add_rows(Job* job, SliceSums* slices, Py_ssize_t group, int share) noe
     cdef Sums sums
     clear_sums(&sums, job)
     sums.slices = slices
-    clear_columns(slices)
+    begin_columns(slices)
     walk_any(
         job, 0, start + job.terms * share // job.threads * job.columns, start + job.terms * (share + 1) // job.threads * job.columns, &sums
     )
+    end_rows(slices)
     restore_mode(mode)
     return not sums.bad_weight
 

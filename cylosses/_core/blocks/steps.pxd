@@ -77,7 +77,7 @@ cdef inline Py_ssize_t elements_past_line(const Job* job) noexcept nogil:
         operand = &job.value if job.value.data is not NULL else &job.hessian
     if operand.data is NULL:
         operand = &job.input
-    if job.size < WORTH_ALIGNING or job.columns or not (job.input.direct and job.target.direct and operand.direct):
+    if job.size < WORTH_ALIGNING or not (job.input.direct and job.target.direct and operand.direct):
         return 0
     return <Py_ssize_t> (<size_t> operand.data % CACHE_LINE) * line_of(job) // CACHE_LINE
 

@@ -382,7 +382,7 @@ cdef inline void walk(
     set_starts(job, number, &block.starts)
     set_wants(job, &block.wants)
     block.step = step_of(job)
-    block.lead = elements_past_line(job)
+    block.lead = -start if job.columns else elements_past_line(job)
     block.first_stop = start + block.step
     block.start = start
     block.pair.scale = job.scale

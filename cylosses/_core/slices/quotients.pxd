@@ -15,13 +15,19 @@ from cylosses._core.error_free cimport product_low, two_sum
 cdef extern from *:
     """
     #include <stdint.h>
-    /* The bits of a float64 below the last place of float32, where it lies halfway between two float32 numbers. */
+    /* The bits of a float64 below the last place of float32, and what they are halfway between two float32 numbers. */
+    #define CYLOSSES_BELOW_FLOAT INT64_C(0x1fffffff)
     #define CYLOSSES_HALFWAY INT64_C(0x10000000)
     #define CYLOSSES_NEAR INT64_C(3)                /* units in the last place */
     #define CYLOSSES_NOT_NEAR INT64_C(0x1ffffff8)   /* bits of which none is set from 0 to 7 */
+    #define CYLOSSES_MOST_KNOWN 0x1p28              /* divisors that are numbers of terms have so many bits, or go the general way */
+    #define CYLOSSES_SMALLEST_NORMAL 1.1754943508222875e-38     /* of float32 */
     """
+    const int64_t BELOW_FLOAT "CYLOSSES_BELOW_FLOAT"
+    const double SMALLEST_NORMAL "CYLOSSES_SMALLEST_NORMAL"
     const int64_t HALFWAY "CYLOSSES_HALFWAY"
     const int64_t NEAR "CYLOSSES_NEAR"
+    const double MOST_KNOWN "CYLOSSES_MOST_KNOWN"
     const int64_t NOT_NEAR "CYLOSSES_NOT_NEAR"
 
 
@@ -33,94 +39,144 @@ cdef struct Quotients:
     const double* divisor
     const double* divisor_low   # at most half a unit in the last place of the divisor
     double error                # what each sum may be off by
-    bint exact                  # all divisors are powers of two: quotients are exact as long as they are normal
+    bint divisor_is_known       # all divisors are one number of terms
 
 
 # ---- float32 ---------------------------------------------------------------------------------------------------------------------
 
-cdef inline double quotient_of(const Quotients* of, Py_ssize_t i, double* sum) noexcept nogil:
-    sum[0] = of.high[i] + of.low[i] if of.low is not NULL else of.high[i]
-    return sum[0] / of.divisor[i]
-
-
 @cython.overflowcheck(False)        # arithmetic on bits
-cdef inline bint could_be_halfway(double quotient) noexcept nogil:
-    """Whether the number lies near to halfway between two float32 numbers."""
+cdef inline bint could_round_either_way(double s, double e, double q, double divisor, bint known) noexcept nogil:
+    """Whether a quotient q of the sum s + e lies too near to halfway between two float32 numbers, or has subnormal neighbours.
+
+    Sums of a few float32 numbers, over a number of terms that is `known` and has at most 28 bits, are often exactly halfway. Then q
+    has 25 bits, its product with the divisor is exact, and rounding q is right.
+    """
     cdef Bits64 bits
-    bits.f = quotient
-    return ((bits.i + (NEAR - HALFWAY)) & NOT_NEAR) == 0
+    cdef double size = fabs(q)
+    bits.f = q
+    return (
+        (((bits.i & BELOW_FLOAT) - (HALFWAY - NEAR) & NOT_NEAR) == 0)
+        & ((not known) | ((bits.i & BELOW_FLOAT) != HALFWAY) | (e != 0) | (q * divisor != s))
+    ) | ((size < SMALLEST_NORMAL) & (size != 0))
 
 
-cdef inline bint is_quotient(const Quotients* of, Py_ssize_t i, double quotient) noexcept nogil:
-    """Whether the exact quotient is this number: then rounding it again is right."""
-    cdef double e = 0, s = of.high[i], p = quotient * of.divisor[i]
-    if of.low is not NULL:
-        s = two_sum(s, of.low[i], &e)
+cdef inline int64_t divide_each(const Quotients* of, Py_ssize_t n, bint has_low, bint known, float* to) noexcept nogil:
+    """Write quotients rounded to float32; whether any could also round to another number."""
+    cdef const double* high = of.high
+    cdef const double* low = of.low
+    cdef const double* rest = of.rest
+    cdef const double* divisors = of.divisor
+    cdef double s, e = 0, q, divisor = divisors[0], reciprocal = 1 / divisor, doubtful = of.error * power_of_two(55)
+    cdef int64_t found = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        s = high[i]
+        if has_low:
+            s = two_sum(s, low[i], &e)
+            if rest is not NULL:
+                e += rest[i]
+        if known:                   # a reciprocal is off by half a unit in the last place, and a product takes less time
+            q = s * reciprocal
+            to[i] = <float> q
+            found |= could_round_either_way(s, e, q, divisor, True) | (fabs(s) < doubtful)
+        else:
+            q = s / divisors[i]
+            to[i] = <float> q if divisors[i] != 0 else <float> NAN
+            found |= could_round_either_way(s, e, q, 1, False) | (fabs(s) < doubtful)
+    return found
+
+
+cdef inline bint is_quotient(const Quotients* of, Py_ssize_t i, double s, double e, double q) noexcept nogil:
+    """Whether the quotient of the sum s + e is exactly q: then rounding it again is right."""
+    cdef double p = q * of.divisor[i]
     return (
         e == 0 and (of.rest is NULL or of.rest[i] == 0) and of.error == 0 and (of.divisor_low is NULL or of.divisor_low[i] == 0)
-        and p == s and product_low(quotient, of.divisor[i], p) == 0
+        and p == s and product_low(q, of.divisor[i], p) == 0
     )
 
 
 cdef inline bint divide_to_singles(const Quotients* of, Py_ssize_t n, float* to, uint8_t* unsure) noexcept nogil:
     """Write quotients rounded to float32, and mark those that must be done the long way; whether there are any.
 
-    The sum without its low word, the quotient, and the divisor without its low word are each off by half a unit in the last place:
-    together by less than NEAR. So rounding once more to float32 is right but near to halfway, and for subnormal results.
+    The sum without its low word, the quotient, and the divisor without its low word or its reciprocal are each off by half a unit in
+    the last place: together by at most NEAR. So rounding once more to float32 is right but near to halfway, and for subnormal results.
     """
-    cdef double s, q, least = power_of_two(-126), doubtful = of.error * power_of_two(55)
-    cdef int64_t found = 0
+    cdef double s, e = 0, q
+    cdef int64_t found
+    cdef bint known = of.divisor_is_known and of.divisor[0] < MOST_KNOWN and of.error == 0
     cdef Py_ssize_t i
-    for i in range(n):
-        q = quotient_of(of, i, &s)
-        to[i] = <float> q if of.divisor[i] != 0 else <float> NAN
-        found |= could_be_halfway(q) | ((fabs(q) < least) & (s != 0)) | (fabs(s) < doubtful)
+    if of.low is NULL:
+        found = divide_each(of, n, False, True, to) if known else divide_each(of, n, False, False, to)
+    else:
+        found = divide_each(of, n, True, True, to) if known else divide_each(of, n, True, False, to)
     if not found:
         return False
     for i in range(n):
-        q = quotient_of(of, i, &s)
-        if (could_be_halfway(q) and not is_quotient(of, i, q)) or (fabs(q) < least and s != 0) or fabs(s) < doubtful:
+        s = of.high[i]
+        if of.low is not NULL:
+            s = two_sum(s, of.low[i], &e)
+        q = s / of.divisor[i]
+        if fabs(s) < of.error * power_of_two(55) or (
+            could_round_either_way(s, e, q, 1, False)
+            and ((fabs(q) < SMALLEST_NORMAL and q != 0) or not is_quotient(of, i, s, e, q))
+        ):
             unsure[i] = True
+        elif of.divisor[i] != 0:
+            to[i] = <float> q
     return True
 
 
 # ---- float64 ---------------------------------------------------------------------------------------------------------------------
 
-cdef inline bint is_unsure(const Quotients* of, Py_ssize_t i, double* result) noexcept nogil:
-    """Write a quotient rounded to float64, by its remainder; whether it could also round to another number."""
-    cdef double s = of.high[i], d = of.divisor[i], e = 0, inexact, q, p, r, correction, doubt
+cdef inline bint is_unsure(const Quotients* of, Py_ssize_t i, bint known, double reciprocal, double* result) noexcept nogil:
+    """Write a quotient rounded to float64, by its remainder; whether it could also round to another number.
+
+    Sums of a few numbers are often exactly halfway between two results. Then the correction is a power of two, and its product with
+    the divisor the remainder. Known divisors have few bits: the remainder of any number near to the quotient is a float64.
+    """
+    cdef double s = of.high[i], d = of.divisor[i], e = 0, lost = 0, inexact, q, p, r, correction, doubt
     if of.low is not NULL:
         s = two_sum(s, of.low[i], &e)
-    q = s / d
+    q = s * reciprocal if known else s / d
     p = q * d
-    r = (s - p) - product_low(q, d, p)
-    inexact = 0 if of.exact else fabs(r) + fabs(e)      # else r is 0, and what follows is exact, too
-    r += e
+    r = two_sum((s - p) - product_low(q, d, p), e, &lost)
+    inexact = fabs(lost)
     if of.rest is not NULL:
-        r += of.rest[i]
-        inexact += fabs(e) + fabs(of.rest[i]) if of.rest[i] != 0 else 0
+        inexact += fabs(of.rest[i])
+        r += lost + of.rest[i]
     if of.divisor_low is not NULL:
+        inexact += fabs(q * of.divisor_low[i])
         r -= q * of.divisor_low[i]
-        inexact += fabs(e) + fabs(q * of.divisor_low[i])
-    correction = r / d
-    doubt = (inexact * power_of_two(-48) + of.error) / d
+    correction = r * reciprocal if known else r / d
+    inexact = 0 if (inexact == 0) & (correction * d == r) else inexact + fabs(r) + fabs(e)
+    doubt = (inexact * power_of_two(-48) + of.error) * reciprocal if known else (inexact * power_of_two(-48) + of.error) / d
     result[0] = q + correction if d != 0 else NAN
     return ((q + (correction + doubt) != q + (correction - doubt)) & (d != 0)) | (
         ((fabs(q) < power_of_two(-900)) | (fabs(q) > power_of_two(900))) & ((s != 0) | (r != 0))
     )
 
 
+cdef inline int64_t divide_each_double(const Quotients* of, Py_ssize_t n, bint known, double* to) noexcept nogil:
+    cdef Quotients these = of[0]        # a copy, which the results cannot overwrite
+    cdef double result, reciprocal = 1 / these.divisor[0]
+    cdef int64_t found = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        found |= is_unsure(&these, i, known, reciprocal, &result)
+        to[i] = result
+    return found
+
+
 cdef inline bint divide_to_doubles(const Quotients* of, Py_ssize_t n, double* to, uint8_t* unsure) noexcept nogil:
     """divide_to_singles() for float64."""
     cdef double found
-    cdef int64_t any = 0
+    cdef bint known = of.divisor_is_known and of.divisor[0] < MOST_KNOWN
     cdef Py_ssize_t i
-    for i in range(n):
-        any |= is_unsure(of, i, &found)
-        to[i] = found
-    if not any:
+    if not (divide_each_double(of, n, True, to) if known else divide_each_double(of, n, False, to)):
         return False
     for i in range(n):
-        if is_unsure(of, i, &found):
+        if is_unsure(of, i, False, 1, &found):
             unsure[i] = True
+        else:
+            to[i] = found
     return True

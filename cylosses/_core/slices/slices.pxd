@@ -6,7 +6,7 @@
 from cython cimport floating
 from libc.math cimport fabs
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 
 from cylosses._core.bits cimport power_of_two
 from cylosses._core.blocks.sums cimport LOST_PRODUCTS, EXACT_PRODUCTS, Products, fits_24_bits, multiply
@@ -17,7 +17,7 @@ from cylosses._core.memory.position cimport slice_start
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.slices.quotients cimport Quotients, divide_to_doubles, divide_to_singles
 from cylosses._core.slices.sums cimport (
-    Grid, Span, add_to_columns, add_up, bits_of_count, fold_columns, narrowest, sum_slices,
+    Columns, Grid, add_columns, add_near_sums, add_row, add_up, bits_of_count, clear_columns, join_spans, spannable, sum_slices,
 )
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.lanes cimport LANES
@@ -25,7 +25,7 @@ from cylosses._core.summation.lanes cimport LANES
 ctypedef void (*SumAlone)(Job* job, Py_ssize_t number) noexcept nogil
 
 cdef enum:
-    ARRAYS = 5              # of doubles
+    ARRAYS = 10             # of doubles
 
 cdef struct SliceSums:
     Job* one                # the slices one by one: for those that a few float64 do not hold
@@ -37,67 +37,77 @@ cdef struct SliceSums:
     int weight_bits
     Py_ssize_t first        # the first slice of the columns
     Py_ssize_t column       # and where it lies in a row
-    # Sums and divisors of `width` slices.
+    # Sums high + low + rest and divisors of `width` slices.
     Py_ssize_t width
     double* high
     double* low
     double* rest
     double* divisor
     double* divisor_low
+    double* divisor_rest
     uint8_t* wide           # slices that must be summed alone
-    bint has_low            # the low sums are not all 0
+    bint has_low            # else the low sums are 0
     bint has_rest
-    bint exact              # divisors are powers of two
-    double error            # of each sum
-    Span span               # of the terms of columns
-    Span weight_span
-    int limit               # binades that they may span
-    int weight_limit
+    double error            # what each sum may be off by
+    Columns terms           # the same arrays, where columns go on
+    Columns weights
 
 
 cdef inline bint divides(const Job* job) noexcept nogil:
     return job.divide or job.factors is not NULL
 
 
+cdef inline void set_columns(
+    SliceSums* slices, Columns* columns, int bits, Py_ssize_t k, Py_ssize_t parts, double* high, double* low, double* rest, double* near
+) noexcept nogil:
+    columns.width, columns.high, columns.low, columns.near, columns.wide = slices.width, high, low, near, slices.wide
+    columns.rest = rest if bits == 53 else NULL
+    columns.near_low = near + slices.width if bits == 53 else NULL
+    columns.limit = spannable(k, parts, bits, bits == 53)
+    columns.empty, columns.rows = True, 0
+
+
 cdef inline void set_slices(SliceSums* slices, Job* one, const Job* job, SumAlone sum_alone, char* memory, Py_ssize_t width) noexcept nogil:
     """Begin sums of `width` slices at once, in memory for ARRAYS doubles and a byte of each."""
-    cdef Py_ssize_t k = job.terms, i
+    cdef Py_ssize_t k = job.terms, parts = max(width // job.columns, 1) * job.threads, i
     cdef double divisor = <double> k if divides(job) else 1
+    cdef bint has_weights = job.weight.data is not NULL
     slices.one, slices.sum_alone = one, sum_alone
     slices.in_block = k * job.columns <= BLOCK
-    slices.weighed = job.weight.data is not NULL and divides(job)
-    slices.counted = job.weight.data is NULL and job.where.data is not NULL and divides(job)
-    slices.bits = 24 if job.single and not (job.weight.data is not NULL and job.term == VALUES) else 53
-    slices.weight_bits = 24 if job.weight.data is not NULL and fits_24_bits(job.weight.storage) else 53
+    slices.weighed = has_weights and divides(job)
+    slices.counted = not has_weights and job.where.data is not NULL and divides(job)
+    slices.bits = 24 if job.single and not (has_weights and job.term == VALUES) else 53
+    slices.weight_bits = 24 if has_weights and fits_24_bits(job.weight.storage) else 53
     slices.first = slices.column = 0
     slices.width = width
     slices.high = <double*> memory
     slices.low, slices.rest = slices.high + width, slices.high + 2 * width
-    slices.divisor, slices.divisor_low = slices.high + 3 * width, slices.high + 4 * width
+    slices.divisor, slices.divisor_low, slices.divisor_rest = slices.high + 3 * width, slices.high + 4 * width, slices.high + 5 * width
     slices.wide = <uint8_t*> (slices.high + ARRAYS * width)
     slices.has_rest = not slices.in_block and slices.bits == 53
     slices.has_low = not slices.in_block
-    slices.exact = not (slices.weighed or slices.counted) and (not divides(job) or k & (k - 1) == 0)
     slices.error = 0
-    slices.limit = narrowest(k, slices.bits, slices.has_rest)
-    slices.weight_limit = narrowest(k, slices.weight_bits, False)
     for i in range(width):
         slices.divisor[i] = divisor
     memset(slices.wide, 0, width)
+    if not slices.in_block:
+        set_columns(
+            slices, &slices.terms, slices.bits, k, parts, slices.high, slices.low, slices.rest, slices.high + 6 * width
+        )
+        set_columns(
+            slices, &slices.weights, slices.weight_bits, k, parts, slices.divisor, slices.divisor_low, slices.divisor_rest,
+            slices.high + 8 * width,
+        )
 
 
-cdef inline void clear_columns(SliceSums* slices) noexcept nogil:
-    """Begin other columns."""
-    cdef size_t size = slices.width * sizeof(double)
-    memset(slices.high, 0, size)
-    memset(slices.low, 0, size)
-    if slices.has_rest:
-        memset(slices.rest, 0, size)
-    if slices.weighed or slices.counted:
-        memset(slices.divisor, 0, size)
-        memset(slices.divisor_low, 0, size)
+cdef inline void begin_columns(SliceSums* slices) noexcept nogil:
+    """Forget the sums of columns."""
+    clear_columns(&slices.terms)
+    if slices.weighed:
+        clear_columns(&slices.weights)
+    elif slices.counted:
+        memset(slices.divisor, 0, slices.width * sizeof(double))
     memset(slices.wide, 0, slices.width)
-    slices.span.empty = slices.weight_span.empty = True
     slices.error = 0
 
 
@@ -108,7 +118,7 @@ cdef inline Quotients quotients_of(const SliceSums* slices) noexcept nogil:
     of.rest = slices.rest if slices.has_rest else NULL
     of.divisor = slices.divisor
     of.divisor_low = slices.divisor_low if slices.weighed else NULL
-    of.error, of.exact = slices.error, slices.exact
+    of.error, of.divisor_is_known = slices.error, not (slices.weighed or slices.counted)
     return of
 
 
@@ -143,10 +153,7 @@ cdef inline void add_terms(SliceSums* slices, const Grid* grid, Py_ssize_t at, f
     if slices.in_block:
         slices.has_low = sum_slices(<const floating*> terms, grid, slices.bits, slices.high, slices.low, slices.wide)
     else:
-        add_to_columns(
-            terms, n, &slices.span, slices.limit, slices.high + at, slices.low + at, slices.rest + at if slices.has_rest else NULL,
-            slices.wide + at,
-        )
+        add_row(&slices.terms, at, terms, n)
 
 
 cdef inline void add_weighted_terms(
@@ -181,9 +188,7 @@ cdef inline void add_weighted_terms(
 cdef inline void add_divisors(SliceSums* slices, const Grid* grid, Py_ssize_t at, double* weights, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t count = grid.groups * grid.columns
     if not slices.in_block:
-        add_to_columns(
-            weights, n, &slices.weight_span, slices.weight_limit, slices.divisor + at, slices.divisor_low + at, NULL, slices.wide + at
-        )
+        add_row(&slices.weights, at, weights, n)
     elif not sum_slices(
         <const double*> weights, grid, slices.weight_bits, slices.divisor, slices.divisor_low, slices.wide
     ):
@@ -205,10 +210,16 @@ cdef inline void add_counts(SliceSums* slices, const Grid* grid, Py_ssize_t at, 
 # ---- results ---------------------------------------------------------------------------------------------------------------------
 
 cdef inline void normalise_divisors(SliceSums* slices, Py_ssize_t n) noexcept nogil:
-    """Make each divisor the rounded sum of both its words."""
+    """Make each divisor the rounded sum of its words, and the low word what that lacks."""
+    cdef double low, lost
     cdef Py_ssize_t i
     for i in range(n):
-        slices.divisor[i] = two_sum(slices.divisor[i], slices.divisor_low[i], slices.divisor_low + i)
+        slices.divisor[i] = two_sum(slices.divisor[i], slices.divisor_low[i], &low)
+        if not slices.in_block and slices.weight_bits == 53:
+            low = two_sum(low, slices.divisor_rest[i], &lost)
+            slices.wide[i] |= lost != 0
+            slices.divisor[i] = two_sum(slices.divisor[i], low, &low)
+        slices.divisor_low[i] = low
 
 
 cdef inline void mark_infinite(SliceSums* slices, Py_ssize_t n) noexcept nogil:
@@ -221,6 +232,7 @@ cdef inline void mark_infinite(SliceSums* slices, Py_ssize_t n) noexcept nogil:
 cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
     """Round the sums of n slices from `first` on, and write what the job wants of them."""
     cdef Quotients of
+    cdef uint8_t* wide
     cdef Py_ssize_t i
     if slices.weighed:
         normalise_divisors(slices, n)
@@ -232,10 +244,12 @@ cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t firs
             divide_to_singles(&of, n, <float*> job.result + first, slices.wide)
         else:
             divide_to_doubles(&of, n, <double*> job.result + first, slices.wide)
-    for i in range(n):
-        if slices.wide[i]:
-            slices.sum_alone(slices.one, first + i)
-            slices.wide[i] = False
+    wide = <uint8_t*> memchr(slices.wide, True, n)
+    while wide is not NULL:
+        i = wide - slices.wide
+        slices.sum_alone(slices.one, first + i)
+        slices.wide[i] = False
+        wide = <uint8_t*> memchr(slices.wide + i, True, n - i)
 
 
 cdef inline void write_factors(const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
@@ -264,49 +278,45 @@ cdef inline void write_factors(const Job* job, SliceSums* slices, Py_ssize_t fir
 
 # ---- columns ---------------------------------------------------------------------------------------------------------------------
 
-cdef inline void add_columns_of(SliceSums* slices, const SliceSums* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+cdef inline void add_part(SliceSums* slices, const SliceSums* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """Add n sums of others, which lie from `at` on, to the first ones here."""
     cdef Py_ssize_t i
-    fold_columns(
-        others.high + at, others.low + at, others.rest + at, n, slices.high, slices.low, slices.rest if slices.has_rest else NULL
-    )
+    add_columns(&slices.terms, &others.terms, at, n)
     if slices.weighed:
-        fold_columns(others.divisor + at, others.divisor_low + at, NULL, n, slices.divisor, slices.divisor_low, NULL)
+        add_columns(&slices.weights, &others.weights, at, n)
     elif slices.counted:
         for i in range(n):
             slices.divisor[i] += others.divisor[at + i]
-    for i in range(n):
-        slices.wide[i] |= others.wide[at + i]
 
 
-cdef inline void join_spans(Span* span, const Span* other) noexcept nogil:
-    if span.empty:
-        span[0] = other[0]
-    elif not other.empty:
-        span.top, span.bottom = max(span.top, other.top), min(span.bottom, other.bottom)
+cdef inline void end_rows(SliceSums* slices) noexcept nogil:
+    """No row comes any more."""
+    add_near_sums(&slices.terms)
+    if slices.weighed:
+        add_near_sums(&slices.weights)
 
 
 cdef inline void add_others(SliceSums* slices, const SliceSums* others) noexcept nogil:
     """Add the sums of another thread, of the same columns."""
-    add_columns_of(slices, others, 0, slices.width)
-    join_spans(&slices.span, &others.span)
-    join_spans(&slices.weight_span, &others.weight_span)
+    add_part(slices, others, 0, slices.width)
+    join_spans(&slices.terms, &others.terms)
+    join_spans(&slices.weights, &others.weights)
     slices.error = max(slices.error, others.error)
 
 
-cdef inline bint fits(const Span* span, int limit) noexcept nogil:
-    return span.empty or span.top - span.bottom <= limit
+cdef inline bint is_exact(const Columns* columns) noexcept nogil:
+    return columns.empty or columns.top - columns.bottom <= columns.limit
 
 
 cdef inline void write_columns(const Job* job, SliceSums* slices, Py_ssize_t n) noexcept nogil:
-    """Round the sums of n columns, which may lie in several partial sums, and write what the job wants of them."""
+    """Round the sums of n columns, which may lie in several parts, and write what the job wants of them."""
     cdef Py_ssize_t k
     if job.columns <= BLOCK:
         for k in range(1, slices.width // n):
-            add_columns_of(slices, slices, k * n, n)
+            add_part(slices, slices, k * n, n)
     if slices.error:                # then the rest is not exact either
-        slices.error += power_of_two(max(slices.span.top + 3 * bits_of_count(job.terms) - 140, -1022))
+        slices.error += power_of_two(max(slices.terms.top + 3 * bits_of_count(job.terms) - 140, -1022))
     mark_infinite(slices, n)
-    if not (fits(&slices.span, slices.limit) and fits(&slices.weight_span, slices.weight_limit)):
+    if not (is_exact(&slices.terms) and is_exact(&slices.weights)):
         memset(slices.wide, True, n)
     write_slices(job, slices, slices.first, n)

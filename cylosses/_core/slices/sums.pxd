@@ -4,9 +4,10 @@
 # range of exponents of the terms, which is measured block by block:
 #   - One float64 holds the sum of k float32 terms whose range is narrow, as the rows of most blocks are.
 #   - Terms that are split on a common grid, as in summation/bins.pxd, have two exact sums: on the grid, and of what is left.
-#   - Sums that go on over many blocks take each term by two_sum, whose low words are summed apart, and the low words of that sum too.
-#     All of these are multiples of the last place of the smallest term, so the last sums are exact as long as they stay below 2**53
-#     of it: for float32 two sums suffice, else three.
+#   - Sums that go on over many blocks are taken by two_sum, whose low words are summed apart, and the low words of that sum too. All
+#     of these are multiples of the last place of the smallest term, so the last sums are exact as long as they stay below 2**53 of
+#     it: for float32 two sums suffice, else three. That costs a dozen operations, so a few rows are summed in one of the first two ways
+#     before.
 # A slice whose terms are too wide for that, or not finite, is marked, and summed once more by a superaccumulator.
 
 from cython cimport floating
@@ -22,18 +23,14 @@ from cylosses._core.summation.lanes cimport LANES
 cdef enum:
     SIDE_BY_SIDE = 8        # partial sums of a row that is long enough for vectors
     ROOM_ABOVE = 6          # binades by which later terms may be larger than the first, and the sums still be exact
+    WINDOW_SLACK = 2
+    NO_WINDOW = -5000       # fits no term
 
 cdef struct Grid:
     # How one number after the other of a slice lies in a block: `groups` of `terms` rows of `columns`, each column a slice.
     Py_ssize_t groups
     Py_ssize_t terms
     Py_ssize_t columns
-
-cdef struct Span:
-    # The exponents of all terms so far but zeros.
-    bint empty
-    int top
-    int bottom
 
 
 cdef inline int bits_of_count(Py_ssize_t n) noexcept nogil:
@@ -168,20 +165,54 @@ cdef inline bint sum_slices(
 
 # ---- slices over many blocks: one term of each column after the other ------------------------------------------------------------
 
-cdef inline int narrowest(Py_ssize_t k, int bits, bint has_rest) noexcept nogil:
-    """How many binades k terms of each column may span, so that the sums of columns are exact.
+cdef struct Columns:
+    # Sums high + low + rest, for each of `width` columns; and of a few rows more, which are not in these yet, near + near_low.
+    Py_ssize_t width
+    double* high
+    double* low
+    double* rest                # NULL: not needed
+    double* near
+    double* near_low            # NULL: not needed
+    uint8_t* wide               # columns that must be summed alone
+    bint empty                  # there are no terms but zeros
+    int top                     # exponents of the largest and of the smallest term
+    int bottom
+    int limit                   # binades that they may span
+    int window                  # near sums are exact of terms below 2**(window + 1), and
+    int floor                   # from 2**floor on
+    double grid                 # of near and near_low
+    int rows                    # that near sums have
 
-    The high sum is below 2**(top + 1 + b), each low word at most 2**-53 of it, so the low sum below 2**(top + 1 + 2 b - 53); the same
-    once more with a third sum. The last sum is a multiple of 2**(bottom - bits + 1), of which float64 holds 2**53.
+
+cdef inline int spannable(Py_ssize_t k, Py_ssize_t parts, int bits, bint has_rest) noexcept nogil:
+    """How many binades k terms of each column, which are added up in some parts, may span so that the sums are exact.
+
+    The high sums are below 2**(top + 1) * k / parts, and the low word of each of k additions at most 2**-53 of that; adding the parts
+    makes as many low words again of the whole. So the low sum is below 2**(top + 1 - 53) * k * (k / parts + parts); the same once more
+    with a third sum. The last sum is a multiple of 2**(bottom - bits + 1), of which float64 holds 2**53.
     """
-    cdef int b = bits_of_count(k) + 1           # one more: partial sums are added, too
-    return 158 - bits - 3 * b if has_rest else 105 - bits - 2 * b
+    cdef int b = bits_of_count(k) + bits_of_count(k // parts + parts + 1)
+    return 158 - bits - b - bits_of_count(2 * k) if has_rest else 105 - bits - b
 
 
-cdef inline void accumulate(
-    const floating* terms, Py_ssize_t n, double* high, double* low, double* rest
+cdef inline void clear_columns(Columns* columns) noexcept nogil:
+    cdef size_t size = columns.width * sizeof(double)
+    memset(columns.high, 0, size)
+    memset(columns.low, 0, size)
+    if columns.rest is not NULL:
+        memset(columns.rest, 0, size)
+    memset(columns.near, 0, size)
+    if columns.near_low is not NULL:
+        memset(columns.near_low, 0, size)
+    columns.empty = True
+    columns.window = NO_WINDOW
+    columns.rows = 0
+
+
+cdef inline void add_sums(
+    const double* terms, Py_ssize_t n, double* high, double* low, double* rest
 ) noexcept nogil:
-    """Add a term to each column; `rest` may be NULL."""
+    """Add a term to the sums of each column."""
     cdef double of_high, of_low
     cdef Py_ssize_t i
     if rest is NULL:
@@ -195,28 +226,43 @@ cdef inline void accumulate(
             rest[i] += of_low
 
 
-cdef inline void fold_columns(
-    const double* high_in, const double* low_in, const double* rest_in, Py_ssize_t n, double* high, double* low, double* rest
-) noexcept nogil:
-    """Add other sums of the same columns."""
-    cdef double of_high, of_low, more
-    cdef Py_ssize_t i
-    if rest is NULL:
-        for i in range(n):
-            high[i] = two_sum(high[i], high_in[i], &of_high)
-            low[i] += low_in[i] + of_high
+cdef inline void add_near_sums(Columns* columns) noexcept nogil:
+    """Add the sums of the last rows to the others."""
+    if columns.rows == 0:
+        return
+    add_sums(columns.near, columns.width, columns.high, columns.low, columns.rest)
+    memset(columns.near, 0, columns.width * sizeof(double))
+    if columns.near_low is not NULL:
+        add_sums(columns.near_low, columns.width, columns.high, columns.low, columns.rest)
+        memset(columns.near_low, 0, columns.width * sizeof(double))
+    columns.rows = 0
+
+
+cdef inline void set_window(Columns* columns, int top) noexcept nogil:
+    """Have near sums that are exact of terms below 2**(top + 1): of 8 terms in one float64, or of 64 on a grid and of what it leaves."""
+    add_near_sums(columns)
+    columns.window = top
+    if columns.near_low is NULL:
+        columns.floor = top - 26                # 53 - 24 - 3
     else:
-        for i in range(n):
-            high[i] = two_sum(high[i], high_in[i], &of_high)
-            low[i] = two_sum(low[i], of_high, &of_low)
-            low[i] = two_sum(low[i], low_in[i], &more)
-            rest[i] += (of_low + more) + rest_in[i]
+        columns.floor = top - 42                # 54 - 2 * 6
+        columns.grid = 1.5 * power_of_two(top + 6)
 
 
-cdef inline void take_out(
-    floating* terms, Py_ssize_t n, double least, uint8_t* wide
-) noexcept nogil:
-    """Mark the columns of terms that are not finite, or smaller than `least` but not 0, and take those terms out."""
+cdef inline void take_out_small(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
+    """Add terms that are too small for the window by themselves, and leave zeros."""
+    cdef double least = power_of_two(columns.floor) if columns.floor > -1022 else 0, size, term
+    cdef Py_ssize_t i
+    for i in range(n):
+        size = terms[i] if terms[i] >= 0 else -terms[i]
+        if size < least and size != 0:
+            term = terms[i]
+            add_sums(&term, 1, columns.high + at + i, columns.low + at + i, NULL if columns.rest is NULL else columns.rest + at + i)
+            terms[i] = 0
+
+
+cdef inline void take_out(floating* terms, Py_ssize_t n, double least, uint8_t* wide) noexcept nogil:
+    """Mark the columns of terms that are not finite, or smaller than `least` but not 0, and leave zeros."""
     cdef double size
     cdef Py_ssize_t i
     for i in range(n):
@@ -226,25 +272,67 @@ cdef inline void take_out(
             terms[i] = 0
 
 
-cdef inline void add_to_columns(
-    floating* terms, Py_ssize_t n, Span* span, int limit, double* high, double* low, double* rest, uint8_t* wide
-) noexcept nogil:
-    """Add a term to each of n columns; `terms` are padded with zeros. The exponents of all terms span at most `limit` binades: what is
-    smaller is taken out, and its column marked, as are columns of terms that are not finite.
+cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
+    """Add a term to each of n columns from `at` on; terms are padded with zeros, and may be changed. The exponents of all terms span at
+    most `limit` binades: what is smaller is taken out, and its column marked, as are columns of terms that are not finite.
     """
-    cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES
+    cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES, i
     cdef ExponentRange exponents = measure(<const floating*> terms, padded)
+    cdef double* near = columns.near + at
+    cdef double* near_low
+    cdef double t, h
     if not exponents.empty and not exponents.binnable:
-        take_out(terms, n, 0, wide)
+        take_out(terms, n, 0, columns.wide + at)
         exponents = measure(<const floating*> terms, padded)
     if exponents.empty:
         return
-    if span.empty:
-        span.empty, span.top, span.bottom = False, exponents.top, exponents.top
-    span.top = max(span.top, exponents.top)
-    if exponents.bottom < span.top - limit + ROOM_ABOVE:
-        take_out(terms, n, power_of_two(max(span.top - limit + ROOM_ABOVE, -1022)), wide)
+    if columns.empty:
+        columns.empty, columns.top, columns.bottom = False, exponents.top, exponents.top
+    columns.top = max(columns.top, exponents.top)
+    if exponents.bottom < columns.top - columns.limit + ROOM_ABOVE:
+        take_out(terms, n, power_of_two(max(columns.top - columns.limit + ROOM_ABOVE, -1022)), columns.wide + at)
         exponents = measure(<const floating*> terms, padded)
-    if not exponents.empty:
-        span.bottom = min(span.bottom, exponents.bottom)
-    accumulate(<const floating*> terms, n, high, low, rest)
+        if exponents.empty:
+            return
+    columns.bottom = min(columns.bottom, exponents.bottom)
+    if exponents.top > columns.window:
+        set_window(columns, exponents.top + WINDOW_SLACK)
+    elif at == 0 and columns.rows == (8 if columns.near_low is NULL else 64):
+        add_near_sums(columns)
+    if at == 0 or columns.rows == 0:
+        columns.rows += 1
+    if exponents.bottom < columns.floor:
+        take_out_small(columns, at, terms, n)
+    if columns.near_low is NULL:
+        for i in range(n):
+            near[i] += terms[i]
+    else:
+        near_low = columns.near_low + at
+        for i in range(n):
+            t = terms[i]
+            h = on_grid(t, columns.grid)
+            near[i] += h
+            near_low[i] += t - h
+
+
+cdef inline void add_columns(Columns* columns, const Columns* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """Add n other sums, which lie from `at` on, to the first ones here; both are without near sums."""
+    cdef Py_ssize_t i
+    add_sums(others.high + at, n, columns.high, columns.low, columns.rest)
+    if columns.rest is NULL:
+        for i in range(n):
+            columns.low[i] += others.low[at + i]
+    else:
+        add_sums(others.low + at, n, columns.low, columns.rest, NULL)
+        for i in range(n):
+            columns.rest[i] += others.rest[at + i]
+    for i in range(n):
+        columns.wide[i] |= others.wide[at + i]
+
+
+cdef inline void join_spans(Columns* columns, const Columns* others) noexcept nogil:
+    """Note which exponents the terms of other sums have."""
+    if columns.empty:
+        columns.empty, columns.top, columns.bottom = others.empty, others.top, others.bottom
+    elif not others.empty:
+        columns.top, columns.bottom = max(columns.top, others.top), min(columns.bottom, others.bottom)
