@@ -31,7 +31,7 @@ from cylosses._core.memory.streaming cimport fence_stores
 from cylosses._core.memory.strided cimport read_strided, write_strided
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._core.slices.slices cimport (
-    ARRAYS, SliceSums, add_others, begin_columns, end_rows, set_slices, write_columns,
+    ARRAYS, SliceSums, add_others, begin_rows, end_rows, set_slices, write_columns,
 )
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.rounding cimport round_quotient
@@ -174,7 +174,7 @@ cdef bint run_groups(Job* job, Job* one, int share) noexcept nogil:
     cdef Py_ssize_t group = job.terms * job.columns, groups = job.size // group
     cdef SliceSums slices
     cdef Sums sums
-    set_slices(&slices, one, job, sum_alone, <char*> memory, BLOCK)
+    set_slices(&slices, one, job, sum_alone, <char*> memory, BLOCK, 1)
     clear_sums(&sums, job)
     sums.slices = &slices
     walk_any(job, 0, groups * share // job.threads * group, groups * (share + 1) // job.threads * group, &sums)
@@ -196,7 +196,7 @@ cdef bint run_columns(Job* job, SliceSums* slices, Py_ssize_t strips, int share)
         n = min(job.columns - slices.column, slices.width)
         at = task // strips
         slices.first = at * job.columns + slices.column
-        begin_columns(slices)
+        begin_rows(slices)
         if strips == 1 and job.columns <= BLOCK:
             walk_any(job, 0, at * group, (at + 1) * group, &sums)
         else:
@@ -218,7 +218,7 @@ cdef bint add_rows(Job* job, SliceSums* slices, Py_ssize_t group, int share) noe
     cdef Sums sums
     clear_sums(&sums, job)
     sums.slices = slices
-    begin_columns(slices)
+    begin_rows(slices)
     walk_any(
         job, 0, start + job.terms * share // job.threads * job.columns, start + job.terms * (share + 1) // job.threads * job.columns, &sums
     )
@@ -239,7 +239,8 @@ cdef void run_groups_on_threads(Job* job, Job* one) noexcept nogil:
 
 cdef bint run_columns_on_threads(Job* job, Job* one) noexcept nogil:
     """False, and nothing done, without memory."""
-    cdef Py_ssize_t n = job.columns, groups = job.size // (job.terms * n), width, strips, size, group
+    cdef Py_ssize_t n = job.columns, groups = job.size // (job.terms * n), width, strips, size, group, parts
+    cdef bint share_rows
     cdef int t, good = 0, threads = job.threads
     cdef char* memory
     cdef SliceSums* slices
@@ -252,11 +253,13 @@ cdef bint run_columns_on_threads(Job* job, Job* one) noexcept nogil:
     if memory is NULL:
         return False
     slices = <SliceSums*> (memory + threads * size)
+    share_rows = n <= BLOCK and groups < threads
+    parts = (width // n if n <= BLOCK else 1) * (threads if share_rows else 1)
     for t in range(threads):
-        set_slices(slices + t, one, job, sum_alone, memory + t * size, width)
+        set_slices(slices + t, one, job, sum_alone, memory + t * size, width, parts)
     if threads == 1:
         good = run_columns(job, slices, strips, 0)
-    elif n > BLOCK or groups >= threads:
+    elif not share_rows:
         for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
             good += run_columns(job, slices + t, strips, t)
     else:

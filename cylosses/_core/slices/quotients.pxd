@@ -9,7 +9,7 @@ cimport cython
 from libc.math cimport NAN, fabs
 from libc.stdint cimport int64_t, uint8_t
 
-from cylosses._core.bits cimport Bits64, power_of_two
+from cylosses._core.bits cimport FRACTION, Bits64, power_of_two
 from cylosses._core.error_free cimport product_low, two_sum
 
 cdef extern from *:
@@ -126,6 +126,12 @@ cdef inline bint divide_to_singles(const Quotients* of, Py_ssize_t n, float* to,
     return True
 
 
+cdef inline bint is_power_of_two(double v) noexcept nogil:
+    cdef Bits64 bits
+    bits.f = v
+    return bits.i & FRACTION == 0
+
+
 # ---- float64 ---------------------------------------------------------------------------------------------------------------------
 
 cdef inline bint is_unsure(const Quotients* of, Py_ssize_t i, bint known, double reciprocal, double* result) noexcept nogil:
@@ -167,12 +173,31 @@ cdef inline int64_t divide_each_double(const Quotients* of, Py_ssize_t n, bint k
     return found
 
 
+cdef inline int64_t divide_each_exactly(const Quotients* of, Py_ssize_t n, double* to) noexcept nogil:
+    """Divide sums high + low by a power of two: rounding comes before, and is the only one as long as quotients are normal."""
+    cdef const double* high = of.high
+    cdef const double* low = of.low
+    cdef double q, reciprocal = 1 / of.divisor[0]
+    cdef int64_t found = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        q = (high[i] + low[i] if low is not NULL else high[i] + 0) * reciprocal         # + 0: never -0.0
+        to[i] = q
+        found |= (fabs(q) < power_of_two(-900)) & (q != 0)
+    return found
+
+
 cdef inline bint divide_to_doubles(const Quotients* of, Py_ssize_t n, double* to, uint8_t* unsure) noexcept nogil:
     """divide_to_singles() for float64."""
     cdef double found
     cdef bint known = of.divisor_is_known and of.divisor[0] < MOST_KNOWN
+    cdef int64_t any
     cdef Py_ssize_t i
-    if not (divide_each_double(of, n, True, to) if known else divide_each_double(of, n, False, to)):
+    if known and of.rest is NULL and of.error == 0 and is_power_of_two(of.divisor[0]):
+        any = divide_each_exactly(of, n, to)
+    else:
+        any = divide_each_double(of, n, True, to) if known else divide_each_double(of, n, False, to)
+    if not any:
         return False
     for i in range(n):
         if is_unsure(of, i, False, 1, &found):

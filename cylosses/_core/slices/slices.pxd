@@ -17,7 +17,8 @@ from cylosses._core.memory.position cimport slice_start
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.slices.quotients cimport Quotients, divide_to_doubles, divide_to_singles
 from cylosses._core.slices.sums cimport (
-    Columns, Grid, add_columns, add_near_sums, add_row, add_up, bits_of_count, clear_columns, join_spans, spannable, sum_slices,
+    ROWS_IN_ONE, ROWS_IN_TWO, Columns, Grid, add_columns, add_near_sums, add_row, add_up, begin_columns, begin_sums, bits_of_count,
+    join_spans, spannable, sum_slices,
 )
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.lanes cimport LANES
@@ -26,6 +27,7 @@ ctypedef void (*SumAlone)(Job* job, Py_ssize_t number) noexcept nogil
 
 cdef enum:
     ARRAYS = 10             # of doubles
+    USUAL_SPAN = 64         # binades that squares of residuals may span, and ROOM_ABOVE
 
 cdef struct SliceSums:
     Job* one                # the slices one by one: for those that a few float64 do not hold
@@ -37,6 +39,7 @@ cdef struct SliceSums:
     int weight_bits
     Py_ssize_t first        # the first slice of the columns
     Py_ssize_t column       # and where it lies in a row
+    Py_ssize_t parts        # of each column, which are summed apart
     # Sums high + low + rest and divisors of `width` slices.
     Py_ssize_t width
     double* high
@@ -58,18 +61,22 @@ cdef inline bint divides(const Job* job) noexcept nogil:
 
 
 cdef inline void set_columns(
-    SliceSums* slices, Columns* columns, int bits, Py_ssize_t k, Py_ssize_t parts, double* high, double* low, double* rest, double* near
+    SliceSums* slices, Columns* columns, int bits, Py_ssize_t k, double* high, double* low, double* rest, double* near
 ) noexcept nogil:
+    cdef Py_ssize_t usual = 2 + 2 * (k // slices.parts) // (ROWS_IN_ONE if bits == 24 else ROWS_IN_TWO)
+    cdef bint has_rest = bits == 53 or spannable(k, slices.parts, usual, bits, False) < USUAL_SPAN
     columns.width, columns.high, columns.low, columns.near, columns.wide = slices.width, high, low, near, slices.wide
-    columns.rest = rest if bits == 53 else NULL
+    columns.rest = rest if has_rest else NULL
     columns.near_low = near + slices.width if bits == 53 else NULL
-    columns.limit = spannable(k, parts, bits, bits == 53)
-    columns.empty, columns.rows = True, 0
+    columns.limit = spannable(k, slices.parts, usual, bits, has_rest)
+    columns.empty, columns.rows, columns.begun = True, 0, False
 
 
-cdef inline void set_slices(SliceSums* slices, Job* one, const Job* job, SumAlone sum_alone, char* memory, Py_ssize_t width) noexcept nogil:
+cdef inline void set_slices(
+    SliceSums* slices, Job* one, const Job* job, SumAlone sum_alone, char* memory, Py_ssize_t width, Py_ssize_t parts
+) noexcept nogil:
     """Begin sums of `width` slices at once, in memory for ARRAYS doubles and a byte of each."""
-    cdef Py_ssize_t k = job.terms, parts = max(width // job.columns, 1) * job.threads, i
+    cdef Py_ssize_t k = job.terms, i
     cdef double divisor = <double> k if divides(job) else 1
     cdef bint has_weights = job.weight.data is not NULL
     slices.one, slices.sum_alone = one, sum_alone
@@ -79,12 +86,12 @@ cdef inline void set_slices(SliceSums* slices, Job* one, const Job* job, SumAlon
     slices.bits = 24 if job.single and not (has_weights and job.term == VALUES) else 53
     slices.weight_bits = 24 if has_weights and fits_24_bits(job.weight.storage) else 53
     slices.first = slices.column = 0
-    slices.width = width
+    slices.width, slices.parts = width, parts
     slices.high = <double*> memory
     slices.low, slices.rest = slices.high + width, slices.high + 2 * width
     slices.divisor, slices.divisor_low, slices.divisor_rest = slices.high + 3 * width, slices.high + 4 * width, slices.high + 5 * width
     slices.wide = <uint8_t*> (slices.high + ARRAYS * width)
-    slices.has_rest = not slices.in_block and slices.bits == 53
+    slices.has_rest = False
     slices.has_low = not slices.in_block
     slices.error = 0
     for i in range(width):
@@ -92,19 +99,20 @@ cdef inline void set_slices(SliceSums* slices, Job* one, const Job* job, SumAlon
     memset(slices.wide, 0, width)
     if not slices.in_block:
         set_columns(
-            slices, &slices.terms, slices.bits, k, parts, slices.high, slices.low, slices.rest, slices.high + 6 * width
+            slices, &slices.terms, slices.bits, k, slices.high, slices.low, slices.rest, slices.high + 6 * width
         )
+        slices.has_rest = slices.terms.rest is not NULL
         set_columns(
-            slices, &slices.weights, slices.weight_bits, k, parts, slices.divisor, slices.divisor_low, slices.divisor_rest,
+            slices, &slices.weights, slices.weight_bits, k, slices.divisor, slices.divisor_low, slices.divisor_rest,
             slices.high + 8 * width,
         )
 
 
-cdef inline void begin_columns(SliceSums* slices) noexcept nogil:
+cdef inline void begin_rows(SliceSums* slices) noexcept nogil:
     """Forget the sums of columns."""
-    clear_columns(&slices.terms)
+    begin_columns(&slices.terms)
     if slices.weighed:
-        clear_columns(&slices.weights)
+        begin_columns(&slices.weights)
     elif slices.counted:
         memset(slices.divisor, 0, slices.width * sizeof(double))
     memset(slices.wide, 0, slices.width)
@@ -179,8 +187,9 @@ cdef inline void add_weighted_terms(
         add_up(<const double*> low, grid, slices.rest)
         slices.has_rest = True
     else:
+        begin_sums(&slices.terms)
         for i in range(n):
-            slices.rest[at + i] += low[i]
+            slices.terms.rest[at + i] += low[i]
     # Each addition, of one term more than the last, is off by at most 2**-53 of it.
     slices.error = max(slices.error, largest * <double> grid.terms * <double> grid.terms * power_of_two(-50))
 
@@ -215,18 +224,11 @@ cdef inline void normalise_divisors(SliceSums* slices, Py_ssize_t n) noexcept no
     cdef Py_ssize_t i
     for i in range(n):
         slices.divisor[i] = two_sum(slices.divisor[i], slices.divisor_low[i], &low)
-        if not slices.in_block and slices.weight_bits == 53:
+        if not slices.in_block and slices.weights.rest is not NULL:
             low = two_sum(low, slices.divisor_rest[i], &lost)
             slices.wide[i] |= lost != 0
             slices.divisor[i] = two_sum(slices.divisor[i], low, &low)
         slices.divisor_low[i] = low
-
-
-cdef inline void mark_infinite(SliceSums* slices, Py_ssize_t n) noexcept nogil:
-    """Mark sums that have left the range of float64 on the way: that leaves no finite low word."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        slices.wide[i] |= not (slices.low[i] - slices.low[i] == 0 and slices.high[i] - slices.high[i] == 0)
 
 
 cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
@@ -290,10 +292,17 @@ cdef inline void add_part(SliceSums* slices, const SliceSums* others, Py_ssize_t
 
 
 cdef inline void end_rows(SliceSums* slices) noexcept nogil:
-    """No row comes any more."""
+    """No row comes any more: have all sums in the arrays of the slices."""
+    if slices.parts == 1 and not slices.terms.begun and not slices.weighed:
+        slices.high, slices.low = slices.terms.near, slices.terms.near_low
+        slices.has_low, slices.has_rest = slices.low is not NULL, False
+        return
     add_near_sums(&slices.terms)
+    slices.high, slices.low, slices.rest = slices.terms.high, slices.terms.low, slices.terms.rest
+    slices.has_low, slices.has_rest = True, slices.rest is not NULL
     if slices.weighed:
         add_near_sums(&slices.weights)
+        slices.divisor, slices.divisor_low, slices.divisor_rest = slices.weights.high, slices.weights.low, slices.weights.rest
 
 
 cdef inline void add_others(SliceSums* slices, const SliceSums* others) noexcept nogil:
@@ -304,8 +313,10 @@ cdef inline void add_others(SliceSums* slices, const SliceSums* others) noexcept
     slices.error = max(slices.error, others.error)
 
 
-cdef inline bint is_exact(const Columns* columns) noexcept nogil:
-    return columns.empty or columns.top - columns.bottom <= columns.limit
+cdef inline bint is_exact(const Job* job, const SliceSums* slices, const Columns* columns, int bits) noexcept nogil:
+    return columns.empty or columns.top - columns.bottom <= spannable(
+        job.terms, slices.parts, columns.additions, bits, columns.rest is not NULL
+    )
 
 
 cdef inline void write_columns(const Job* job, SliceSums* slices, Py_ssize_t n) noexcept nogil:
@@ -316,7 +327,9 @@ cdef inline void write_columns(const Job* job, SliceSums* slices, Py_ssize_t n) 
             add_part(slices, slices, k * n, n)
     if slices.error:                # then the rest is not exact either
         slices.error += power_of_two(max(slices.terms.top + 3 * bits_of_count(job.terms) - 140, -1022))
-    mark_infinite(slices, n)
-    if not (is_exact(&slices.terms) and is_exact(&slices.weights)):
+    if not (
+        is_exact(job, slices, &slices.terms, slices.bits)
+        and (not slices.weighed or is_exact(job, slices, &slices.weights, slices.weight_bits))
+    ):
         memset(slices.wide, True, n)
     write_slices(job, slices, slices.first, n)

@@ -25,6 +25,8 @@ cdef enum:
     ROOM_ABOVE = 6          # binades by which later terms may be larger than the first, and the sums still be exact
     WINDOW_SLACK = 2
     NO_WINDOW = -5000       # fits no term
+    ROWS_IN_ONE = 8         # of 24 bits, in one near sum
+    ROWS_IN_TWO = 64        # in two
 
 cdef struct Grid:
     # How one number after the other of a slice lies in a block: `groups` of `terms` rows of `columns`, each column a slice.
@@ -177,35 +179,42 @@ cdef struct Columns:
     bint empty                  # there are no terms but zeros
     int top                     # exponents of the largest and of the smallest term
     int bottom
-    int limit                   # binades that they may span
+    int limit                   # binades that they may span as a rule
+    Py_ssize_t additions        # to the sums of a column
     int window                  # near sums are exact of terms below 2**(window + 1), and
     int floor                   # from 2**floor on
     double grid                 # of near and near_low
     int rows                    # that near sums have
+    bint begun                  # else high, low and rest are undefined, and stand for 0
 
 
-cdef inline int spannable(Py_ssize_t k, Py_ssize_t parts, int bits, bint has_rest) noexcept nogil:
-    """How many binades k terms of each column, which are added up in some parts, may span so that the sums are exact.
+cdef inline int spannable(Py_ssize_t k, Py_ssize_t parts, Py_ssize_t additions, int bits, bint has_rest) noexcept nogil:
+    """How many binades k terms of each column may span, which are added up in so many parts of so many additions each, so that the
+    sums are exact.
 
-    The high sums are below 2**(top + 1) * k / parts, and the low word of each of k additions at most 2**-53 of that; adding the parts
-    makes as many low words again of the whole. So the low sum is below 2**(top + 1 - 53) * k * (k / parts + parts); the same once more
-    with a third sum. The last sum is a multiple of 2**(bottom - bits + 1), of which float64 holds 2**53.
+    The high sum of a part is below 2**(top + 1) * (k / parts + 2), and each addition has a low word of at most 2**-53 of that; adding
+    the parts makes as many low words again of the whole. So the low sum is below 2**(top - 52) * (k + 2 parts) * (additions + parts),
+    or where it began as what a grid left, below 2**(top - 35). The same once more with a third sum. The last sum is a multiple of
+    2**(bottom - bits + 1), of which float64 holds 2**53.
     """
-    cdef int b = bits_of_count(k) + bits_of_count(k // parts + parts + 1)
-    return 158 - bits - b - bits_of_count(2 * k) if has_rest else 105 - bits - b
+    cdef int b = bits_of_count(k + 2 * parts) + bits_of_count(additions + parts)
+    if has_rest:
+        return min(158 - bits - b, 141 - bits) - bits_of_count(additions + 2 * parts)
+    return 105 - bits - b
 
 
-cdef inline void clear_columns(Columns* columns) noexcept nogil:
-    cdef size_t size = columns.width * sizeof(double)
-    memset(columns.high, 0, size)
-    memset(columns.low, 0, size)
-    if columns.rest is not NULL:
-        memset(columns.rest, 0, size)
-    memset(columns.near, 0, size)
-    if columns.near_low is not NULL:
-        memset(columns.near_low, 0, size)
-    columns.empty = True
+cdef inline void begin_columns(Columns* columns) noexcept nogil:
+    """Forget all terms."""
+    clear_near_sums(columns)
+    columns.empty, columns.begun = True, False
     columns.window = NO_WINDOW
+    columns.additions = 0
+
+
+cdef inline void clear_near_sums(Columns* columns) noexcept nogil:
+    memset(columns.near, 0, columns.width * sizeof(double))
+    if columns.near_low is not NULL:
+        memset(columns.near_low, 0, columns.width * sizeof(double))
     columns.rows = 0
 
 
@@ -226,26 +235,52 @@ cdef inline void add_sums(
             rest[i] += of_low
 
 
+cdef inline void make_sums_of_near_sums(Columns* columns) noexcept nogil:
+    """Begin the sums with those of the first rows; the near sums are undefined then."""
+    cdef size_t size = columns.width * sizeof(double)
+    columns.high, columns.near = columns.near, columns.high
+    if columns.near_low is not NULL:
+        columns.low, columns.near_low = columns.near_low, columns.low
+    else:
+        memset(columns.low, 0, size)
+    if columns.rest is not NULL:
+        memset(columns.rest, 0, size)
+    columns.begun = True
+
+
+cdef inline void begin_sums(Columns* columns) noexcept nogil:
+    """Have sums that more can be added to."""
+    if not columns.begun:
+        make_sums_of_near_sums(columns)
+        clear_near_sums(columns)
+
+
 cdef inline void add_near_sums(Columns* columns) noexcept nogil:
     """Add the sums of the last rows to the others."""
-    if columns.rows == 0:
-        return
-    add_sums(columns.near, columns.width, columns.high, columns.low, columns.rest)
-    memset(columns.near, 0, columns.width * sizeof(double))
-    if columns.near_low is not NULL:
-        add_sums(columns.near_low, columns.width, columns.high, columns.low, columns.rest)
-        memset(columns.near_low, 0, columns.width * sizeof(double))
-    columns.rows = 0
+    if not columns.begun:
+        make_sums_of_near_sums(columns)
+    elif columns.rows:
+        add_sums(columns.near, columns.width, columns.high, columns.low, columns.rest)
+        if columns.near_low is not NULL:
+            add_sums(columns.near_low, columns.width, columns.high, columns.low, columns.rest)
+        columns.additions += 2
+
+
+cdef inline int most_rows(const Columns* columns) noexcept nogil:
+    """Of near sums."""
+    return ROWS_IN_ONE if columns.near_low is NULL else ROWS_IN_TWO
 
 
 cdef inline void set_window(Columns* columns, int top) noexcept nogil:
-    """Have near sums that are exact of terms below 2**(top + 1): of 8 terms in one float64, or of 64 on a grid and of what it leaves."""
-    add_near_sums(columns)
+    """Have near sums that are exact of terms below 2**(top + 1): in one float64, or on a grid and of what it leaves."""
+    if columns.rows:
+        add_near_sums(columns)
+        clear_near_sums(columns)
     columns.window = top
     if columns.near_low is NULL:
-        columns.floor = top - 26                # 53 - 24 - 3
+        columns.floor = top - 26                # 53 - 24 - 3, as in sum_slices()
     else:
-        columns.floor = top - 42                # 54 - 2 * 6
+        columns.floor = top - 42                # 107 - 53 - 2 * 6
         columns.grid = 1.5 * power_of_two(top + 6)
 
 
@@ -253,6 +288,8 @@ cdef inline void take_out_small(Columns* columns, Py_ssize_t at, floating* terms
     """Add terms that are too small for the window by themselves, and leave zeros."""
     cdef double least = power_of_two(columns.floor) if columns.floor > -1022 else 0, size, term
     cdef Py_ssize_t i
+    begin_sums(columns)
+    columns.additions += 1
     for i in range(n):
         size = terms[i] if terms[i] >= 0 else -terms[i]
         if size < least and size != 0:
@@ -262,12 +299,12 @@ cdef inline void take_out_small(Columns* columns, Py_ssize_t at, floating* terms
 
 
 cdef inline void take_out(floating* terms, Py_ssize_t n, double least, uint8_t* wide) noexcept nogil:
-    """Mark the columns of terms that are not finite, or smaller than `least` but not 0, and leave zeros."""
-    cdef double size
+    """Mark the columns of terms that are not finite, too large for grids, or smaller than `least` but not 0, and leave zeros."""
+    cdef double size, most = power_of_two(990)
     cdef Py_ssize_t i
     for i in range(n):
         size = terms[i] if terms[i] >= 0 else -terms[i]
-        if not (size - size == 0 and (size >= least or size == 0)):
+        if not (size <= most and (size >= least or size == 0)):
             wide[i] = True
             terms[i] = 0
 
@@ -297,12 +334,13 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
     columns.bottom = min(columns.bottom, exponents.bottom)
     if exponents.top > columns.window:
         set_window(columns, exponents.top + WINDOW_SLACK)
-    elif at == 0 and columns.rows == (8 if columns.near_low is NULL else 64):
+    elif at == 0 and columns.rows == most_rows(columns):
         add_near_sums(columns)
-    if at == 0 or columns.rows == 0:
-        columns.rows += 1
+        clear_near_sums(columns)
     if exponents.bottom < columns.floor:
         take_out_small(columns, at, terms, n)
+    if at == 0 or columns.rows == 0:
+        columns.rows += 1
     if columns.near_low is NULL:
         for i in range(n):
             near[i] += terms[i]
@@ -331,7 +369,8 @@ cdef inline void add_columns(Columns* columns, const Columns* others, Py_ssize_t
 
 
 cdef inline void join_spans(Columns* columns, const Columns* others) noexcept nogil:
-    """Note which exponents the terms of other sums have."""
+    """Note which exponents the terms of other sums have, and how many additions they took."""
+    columns.additions = max(columns.additions, others.additions)
     if columns.empty:
         columns.empty, columns.top, columns.bottom = others.empty, others.top, others.bottom
     elif not others.empty:
