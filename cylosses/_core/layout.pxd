@@ -10,6 +10,7 @@ from cylosses._core.summation.bins cimport BLOCK
 
 cdef enum:
     LEAST_ROWS = 32         # of a tile
+    LONG_ROW = 512          # elements of a slice: it is faster alone
     MOST_ROWS = 64          # more rows make longer runs for the memory, but a block must hold whole cache lines of each
 
 cdef struct Plan:
@@ -294,7 +295,9 @@ cdef inline bint settle_side_by_side(Plan* plan, const bint* kept) noexcept:
             columns = 1
     if terms == 1:
         columns = 1
-    if slices <= 1 or slices * terms == 0 or terms * columns > BLOCK and (columns == 1 or overwrites_inputs(plan)):
+    if slices <= 1 or slices * terms == 0 or (columns == 1 and terms > LONG_ROW):
+        return False
+    if terms * columns > BLOCK and overwrites_inputs(plan):     # a slice that must be summed again finds the inputs no more
         return False
     plan.job.slices, plan.job.size, plan.job.terms, plan.job.columns = 1, slices * terms, terms, columns
     for k in range(plan.job.ndim - 2, -1, -1):

@@ -12,13 +12,14 @@
 
 from cython cimport floating
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cylosses._core.bits cimport power_of_two
 from cylosses._core.error_free cimport two_sum
-from cylosses._core.summation.bins cimport BLOCK, on_grid
+from cylosses._core.summation.bins cimport BLOCK, Bins, add_to_bins, clear_bins, on_grid
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
-from cylosses._core.summation.lanes cimport LANES
+from cylosses._core.summation.lanes cimport LANES, fold
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear
 
 cdef enum:
     SIDE_BY_SIDE = 8        # partial sums of a row that is long enough for vectors
@@ -108,29 +109,35 @@ cdef inline void split(const floating* terms, Py_ssize_t n, double grid, double*
         low[i] = t - h
 
 
-cdef inline bint sum_one(const floating* terms, Py_ssize_t k, Py_ssize_t stride, int bits, double* high, double* low) noexcept nogil:
-    """Sums of one slice of its own range; False for terms that two grids do not hold."""
-    cdef ExponentRange exponents
+cdef inline bint sum_one(const floating* terms, Py_ssize_t k, Py_ssize_t stride, double* high, double* low) noexcept nogil:
+    """Sums of one slice by bins of its own; False for terms that bins do not hold."""
+    cdef Superaccumulator others
+    cdef Bins bins
     cdef floating slice[BLOCK]
-    cdef double t, h, grid
-    cdef Py_ssize_t i, padded = (k + LANES - 1) // LANES * LANES
-    cdef int b = max(bits_of_count(k), 2)
-    for i in range(k):
-        slice[i] = terms[i * stride]
-    memset(slice + k, 0, (padded - k) * sizeof(floating))
-    exponents = measure(<const floating*> slice, padded)
+    cdef Py_ssize_t i
+    if stride == 1:
+        memcpy(slice, terms, k * sizeof(floating))
+    else:
+        for i in range(k):
+            slice[i] = terms[i * stride]
+    memset(slice + k, 0, (-k & LANES - 1) * sizeof(floating))
+    clear(&others)
+    clear_bins(&bins)
+    add_to_bins(&others, &bins, <const floating*> slice, (k + LANES - 1) // LANES * LANES)
     high[0] = low[0] = 0
-    if exponents.empty:
-        return True
-    if not exponents.binnable or exponents.top - exponents.bottom > 107 - bits - 2 * b:
-        return False
-    grid = 1.5 * power_of_two(exponents.top + b)
-    for i in range(k):
-        t = slice[i]
-        h = on_grid(t, grid)
-        high[0] += h
-        low[0] += t - h
-    return True
+    if bins.is_open:
+        fold(bins.high)
+        fold(bins.low)
+        high[0], low[0] = bins.high[0], bins.low[0]
+    return others.low > others.high and not others.special
+
+
+cdef inline void sum_one_by_one(const floating* terms, const Grid* grid, double* high, double* low, uint8_t* wide) noexcept nogil:
+    cdef Py_ssize_t n = grid.columns, g, c
+    for g in range(grid.groups):
+        for c in range(n):
+            if not sum_one(terms + g * grid.terms * n + c, grid.terms, n, high + g * n + c, low + g * n + c):
+                wide[g * n + c] = True
 
 
 cdef inline bint sum_slices(
@@ -144,7 +151,7 @@ cdef inline bint sum_slices(
     """
     cdef double highs[BLOCK]
     cdef double lows[BLOCK]
-    cdef Py_ssize_t n = grid.groups * grid.terms * grid.columns, g, c
+    cdef Py_ssize_t n = grid.groups * grid.terms * grid.columns
     cdef ExponentRange exponents = measure(terms, (n + LANES - 1) // LANES * LANES)
     cdef int b = max(bits_of_count(grid.terms), 2), width = exponents.top - exponents.bottom
     if exponents.empty or (exponents.binnable and (width <= 53 - bits - b or grid.terms == 1)):
@@ -155,13 +162,7 @@ cdef inline bint sum_slices(
         add_up(<const double*> highs, grid, high)
         add_up(<const double*> lows, grid, low)
         return True
-    for g in range(grid.groups):
-        for c in range(grid.columns):
-            if not sum_one(
-                terms + g * grid.terms * grid.columns + c, grid.terms, grid.columns, bits, high + g * grid.columns + c,
-                low + g * grid.columns + c,
-            ):
-                wide[g * grid.columns + c] = True
+    sum_one_by_one(terms, grid, high, low, wide)
     return True
 
 
