@@ -14,8 +14,8 @@
 #pragma fp_contract (off)
 #endif
 
-/* Every function is compiled into each module that calls it, once for each type. CYLOSSES_OUTLINED: not into each caller as well, nor
-   once more for each constant argument. CYLOSSES_RARE: and small rather than fast. Cython says `inline` of all functions in pxd files,
+/* Every function is compiled into each module that calls it, once for each type. CYLOSSES_OUTLINED: not into each caller as well,
+   nor for each constant argument. CYLOSSES_RARE: and small rather than fast. Cython says `inline` of all functions in pxd files,
    and gcc warns where both stand. */
 #if defined(__clang__)
 #define CYLOSSES_OUTLINED __attribute__((noinline))

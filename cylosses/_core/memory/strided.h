@@ -20,7 +20,7 @@
 #define CYLOSSES_SWAPPED_64(word) __builtin_bswap64(word)
 #endif
 
-#define CYLOSSES_COPY_WORDS(type, converted) \
+#define CYLOSSES_COPY_WORD(type, converted) \
     do { \
         type word; \
         memcpy(&word, from, sizeof word); \
@@ -28,10 +28,21 @@
         memcpy(to, &word, sizeof word); \
         from += from_stride; \
         to += to_stride; \
-    } while (--n)
+    } while (0)
 
-/* n > 0 elements of 1, 2, 4 or 8 bytes, whose bytes are swapped if that is asked. Small rather than fast: vector code for each size and
-   order would be 15 kB of each build, and at a stride that is not known, it is not much faster. */
+#define CYLOSSES_COPY_WORDS(type, converted) \
+    do { \
+        for (; n >= 4; n -= 4) { \
+            CYLOSSES_COPY_WORD(type, converted); \
+            CYLOSSES_COPY_WORD(type, converted); \
+            CYLOSSES_COPY_WORD(type, converted); \
+            CYLOSSES_COPY_WORD(type, converted); \
+        } \
+        for (; n > 0; n--) CYLOSSES_COPY_WORD(type, converted); \
+    } while (0)
+
+/* n elements of 1, 2, 4 or 8 bytes, whose bytes are swapped if that is asked. Small rather than fast: vector code for each size and
+   order would be 15 kB of each build. */
 CYLOSSES_RARE static void cylosses_copy_elements(
     const char* from, Py_ssize_t from_stride, char* to, Py_ssize_t to_stride, Py_ssize_t size, int swapped, Py_ssize_t n
 ) {

@@ -13,7 +13,8 @@ from cylosses._core.memory.storage cimport Element, load, size_of, store
 
 cdef extern from "memory/strided.h":
     void copy_elements "cylosses_copy_elements"(
-        const char* source, Py_ssize_t source_stride, char* target, Py_ssize_t target_stride, Py_ssize_t size, bint swapped, Py_ssize_t n
+        const char* source, Py_ssize_t source_stride, char* target, Py_ssize_t target_stride, Py_ssize_t size, bint swapped,
+        Py_ssize_t n
     ) noexcept nogil
 
 cdef enum:
@@ -139,7 +140,9 @@ cdef inline void write_elements(
             store(&element, target + i * stride, False)
 
 
-cdef inline outlined write_native(int storage, char* target, Py_ssize_t stride, Py_ssize_t n, const floating* source) noexcept nogil:
+cdef inline outlined write_native(
+    int storage, char* target, Py_ssize_t stride, Py_ssize_t n, const floating* source
+) noexcept nogil:
     cdef uint16_t half
     cdef Py_ssize_t i
     if storage == FLOAT32:
