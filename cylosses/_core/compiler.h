@@ -14,6 +14,21 @@
 #pragma fp_contract (off)
 #endif
 
+/* Every function is compiled into each module that calls it, once for each type. CYLOSSES_OUTLINED: not into each caller as well,
+   nor for each constant argument. CYLOSSES_RARE: and small rather than fast. Cython says `inline` of all functions in pxd files,
+   and gcc warns where both stand. */
+#if defined(__clang__)
+#define CYLOSSES_OUTLINED __attribute__((noinline))
+#define CYLOSSES_RARE __attribute__((noinline, cold))
+#elif defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wattributes"
+#define CYLOSSES_OUTLINED __attribute__((noipa))
+#define CYLOSSES_RARE __attribute__((noipa, cold))
+#else
+#define CYLOSSES_OUTLINED
+#define CYLOSSES_RARE
+#endif
+
 #ifdef _OPENMP
 #include <omp.h>
 #define CYLOSSES_OPENMP _OPENMP

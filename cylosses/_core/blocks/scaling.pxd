@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 
 from cylosses._core.bits cimport power_of_two
 from cylosses._core.blocks.sums cimport fits_24_bits
+from cylosses._core.compiler cimport outlined, rare
 from cylosses._core.error_free cimport float_to_odd, product_to_odd
 from cylosses._core.factor cimport MODERATE, significand_of, times_factor, times_weight
 from cylosses._core.job cimport Job
@@ -21,21 +22,21 @@ cdef inline Py_ssize_t count_selected(const floating* selected, Py_ssize_t n) no
     return count
 
 
-cdef inline void clear_weights(const floating* selected, double* weights, Py_ssize_t n) noexcept nogil:
+cdef inline outlined clear_weights(const floating* selected, double* weights, Py_ssize_t n) noexcept nogil:
     """Weight 0 for each element that is not selected."""
     cdef Py_ssize_t i
     for i in range(n):
         weights[i] = weights[i] if selected[i] != 0 else 0
 
 
-cdef inline void select_weighted(const double* weights, floating* selected, Py_ssize_t n) noexcept nogil:
+cdef inline outlined select_weighted(const double* weights, floating* selected, Py_ssize_t n) noexcept nogil:
     """Select the elements whose weight is not 0: weight 0 is removal."""
     cdef Py_ssize_t i
     for i in range(n):
         selected[i] = weights[i] != 0
 
 
-cdef inline void keep_selected(const floating* selected, floating* values, Py_ssize_t n) noexcept nogil:
+cdef inline outlined keep_selected(const floating* selected, floating* values, Py_ssize_t n) noexcept nogil:
     """0 for each element that is not selected, whatever it was."""
     cdef Py_ssize_t i
     for i in range(n):
@@ -84,7 +85,7 @@ cdef inline bint set_factors(
     return not extreme
 
 
-cdef inline void set_extreme_factors(
+cdef inline rare set_extreme_factors(
     const Job* job, const double* weights, const double* lows, const double* exponents, double* factors, double* shifts,
     Py_ssize_t n, const floating* working_type
 ) noexcept nogil:
@@ -114,7 +115,7 @@ cdef inline void set_extreme_factors(
 
 # ---- products --------------------------------------------------------------------------------------------------------------------
 
-cdef inline void weigh_values(const Job* job, floating* values, const double* weights, Py_ssize_t n) noexcept nogil:
+cdef inline outlined weigh_values(const Job* job, floating* values, const double* weights, Py_ssize_t n) noexcept nogil:
     """values * weights, rounded once to the type of the result."""
     cdef Py_ssize_t i
     if floating is float:
@@ -132,7 +133,7 @@ cdef inline void weigh_values(const Job* job, floating* values, const double* we
             values[i] = values[i] * weights[i]
 
 
-cdef inline void scale_by(
+cdef inline outlined scale_by(
     const Job* job, floating* values, const double* factors, const double* shifts, Py_ssize_t n
 ) noexcept nogil:
     """values * scale, or values * factors if there are any, or values * factors * 2**shifts; float32 values are multiplied in
@@ -151,7 +152,7 @@ cdef inline void scale_by(
             values[i] = <floating> (values[i] * scale)
 
 
-cdef inline void narrow_block(const Job* job, floating* values, Py_ssize_t n) noexcept nogil:
+cdef inline outlined narrow_block(const Job* job, floating* values, Py_ssize_t n) noexcept nogil:
     """Round to half precision if that is what results have."""
     cdef Py_ssize_t i
     if job.narrow >= 0:

@@ -4,7 +4,7 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from cylosses._core.job cimport BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, UINT64
+from cylosses._core.job cimport BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT8, INT32, INT64, UINT8, UINT32, UINT64
 from cylosses._core.summation.rounding cimport Format
 
 
@@ -34,7 +34,12 @@ cdef inline Format format_of(int storage) noexcept nogil:
 
 
 cdef inline int size_of(int storage) noexcept nogil:
-    return 8 if storage == FLOAT64 else (4 if storage == FLOAT32 else 2)
+    """Bytes of an element."""
+    if storage in (FLOAT64, INT64, UINT64):
+        return 8
+    if storage in (FLOAT32, INT32, UINT32):
+        return 4
+    return 1 if storage in (INT8, UINT8) else 2
 
 
 cdef inline bint is_integer(int storage) noexcept nogil:
