@@ -20,13 +20,13 @@ from libc.string cimport memcpy
 
 from cylosses._core.builds cimport MAX_THREADS, check_rounded, run_job, take_parameter
 from cylosses._core.dtypes cimport WEAK, dtype_of, scalar_of, storage_in, wider
-from cylosses._core.factor cimport factor_by_count, factor_of_digits, set_factor, set_scale, take_factors, want_factors
+from cylosses._core.factor cimport factor_by_count, factor_of_digits, set_dividend, set_factor, set_scale, take_factors, want_factors
 from cylosses._core.job cimport (
     BFLOAT16, DIVIDEND, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRAD_EXPONENT, GRAD_LOW, GRAD_OUTPUT, GRADIENTS, HESSIANS, INPUT,
     INT64, MAX_DIMS, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, TARGET, UINT8, UINT64, VALUES, WEIGHT, WEIGHTS, WHERE,
     ContiguousJob, Job, Operand, enter, start_contiguous_job,
 )
-from cylosses._core.layout cimport Plan, add_operand, settle_plan, settle_side_by_side, start_plan
+from cylosses._core.layout cimport Plan, add_operand, lies_in_blocks, settle_plan, settle_side_by_side, start_plan
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._core.overlap cimport Extent, extent_of_bytes, overlap
@@ -40,6 +40,7 @@ cnp.import_array()
 
 cdef enum:
     RELEASE_GIL = 4096          # elements; below, releasing the GIL costs more than a waiting thread loses
+    OUTPUTS = 1 << OUT_VALUE | 1 << OUT_GRADIENT | 1 << OUT_HESSIAN         # as Call.present has them
 
 cdef tuple OPERANDS = ("input", "target")       # that derivatives are taken by
 cdef type SINGLE = np.float32
@@ -64,6 +65,8 @@ cdef struct Call:
     unsigned int present            # which are, a bit each
     PyObject* held[SLOTS + 1]       # what the call has a reference of
     int n_held
+    bint finds_factors              # of slices, from `dividend` or the operand of that name: before or while the job runs
+    double dividend
     const double* factors           # of each slice three numbers, as the loops write them; or NULL
     bint has_low_factors
     bint has_exponents
@@ -74,6 +77,7 @@ cdef struct Call:
 cdef inline void begin(Call* call) noexcept:
     call.present, call.n_held, call.n_kept = 0, 0, 0
     call.factors = NULL
+    call.finds_factors = False
     call.callers_mode = set_default_mode()
 
 
@@ -139,22 +143,33 @@ cdef int run(Call* call) except -1:
     """Run the job on what the call holds."""
     if call.is_contiguous:
         return run_from_python(&call.contiguous.job)
-    return run_planned(call, call.n_kept if call.contiguous.job.term != NOTHING else 0, call.kept)
+    return run_planned(call, call.n_kept if call.contiguous.job.term != NOTHING or call.finds_factors else 0, call.kept)
 
 
 cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     """Run the job on arrays of any layout; the elements of the kept axes, if there are any, have a sum each."""
     cdef Plan plan, leftover, side_by_side
-    start_plan(&plan, &call.contiguous.job, call.ndim, call.shape, kept, n_kept)
-    add_operands(call, &plan)
-    settle_plan(&plan, &leftover)
+    cdef Job* job = &call.contiguous.job
+    cdef bint are_side_by_side = False
     if n_kept:
-        start_plan(&side_by_side, &call.contiguous.job, call.ndim, call.shape, NULL, 0)
+        start_plan(&side_by_side, job, call.ndim, call.shape, NULL, 0)
         add_operands(call, &side_by_side)
-        if settle_side_by_side(&side_by_side, kept):
-            plan.job.side_by_side = &side_by_side.job
+        are_side_by_side = settle_side_by_side(&side_by_side, kept)
+        if call.finds_factors and job.term != WEIGHTS:
+            if are_side_by_side and lies_in_blocks(&side_by_side.job):
+                side_by_side.job.finds_factors = True
+            else:
+                find_factors_of_slices(call)
+                return run(call)
+    start_plan(&plan, job, call.ndim, call.shape, kept, n_kept)
+    add_operands(call, &plan)
+    if are_side_by_side and side_by_side.job.finds_factors and not has(call, DIVIDEND):
+        set_dividend(&plan.job, &call.dividend)
+    settle_plan(&plan, &leftover)
+    if are_side_by_side:
+        plan.job.side_by_side = &side_by_side.job
     run_from_python(&plan.job)
-    call.contiguous.job.count = plan.job.count
+    job.count = plan.job.count
     return 0
 
 

@@ -21,7 +21,9 @@ cdef int take_factor(Call* call, int reduction, object grad_output, bint negativ
     elif negative:
         dividend = -dividend
     if call.n_kept and reduction == MEAN and (incoming is not None or has(call, WEIGHT) or has(call, WHERE)):
-        take_factors_of_slices(call, incoming, &dividend)
+        if incoming is not None:
+            hold_as(call, DIVIDEND, incoming)
+        call.dividend, call.finds_factors, call.is_contiguous = dividend, True, False
     elif incoming is not None:
         hold_as(call, GRAD_OUTPUT, incoming)
         call.is_contiguous = False
@@ -97,23 +99,28 @@ cdef Py_ssize_t count_slices(const Call* call) noexcept:
     return slices
 
 
-cdef int take_factors_of_slices(Call* call, cnp.ndarray incoming, const double* dividend) except -1:
-    """Have the derivatives of each slice multiplied by a factor of its own: incoming gradient over the sum of its weights."""
+cdef int find_factors_of_slices(Call* call) except -1:
+    """Have the derivatives of each slice multiplied by a factor of its own, which takes a pass: incoming gradient over the sum of its
+    weights.
+    """
     cdef Job* job = &call.contiguous.job
+    cdef int term = job.term
+    cdef char* result = job.result
     cdef Py_ssize_t shape[2]
     cdef Py_ssize_t k
     cdef cnp.ndarray buffer
     cdef double* factors
+    cdef unsigned int present = call.present
     shape[0], shape[1] = 3, count_slices(call)
     buffer = cnp.PyArray_EMPTY(2, <cnp.npy_intp*> shape, cnp.NPY_FLOAT64, 0)
     factors = <double*> cnp.PyArray_DATA(buffer)
     hold(call, buffer)
-    if incoming is not None:
-        hold_as(call, DIVIDEND, incoming)
-    want_factors(job, dividend if incoming is None else NULL, factors)
-    call.is_contiguous = False
-    run(call)
-    job.term, job.factors, job.dividend.data = NOTHING, NULL, NULL
+    want_factors(job, NULL if has(call, DIVIDEND) else &call.dividend, factors)
+    call.finds_factors = False
+    call.present &= ~OUTPUTS
+    run_planned(call, call.n_kept, call.kept)
+    call.present = present & ~(1u << DIVIDEND)
+    job.term, job.result, job.factors, job.dividend.data = term, result, NULL, NULL
     call.factors = factors
     call.has_low_factors = not job.single and has(call, WEIGHT)       # else too little to count
     call.has_exponents = False
@@ -183,7 +190,7 @@ cdef object derive_each(
         of_hessian = apart(call, hessian, given)
     if with_value and reduction == NONE:
         of_value = apart(call, value, given)
-    if given and reduction != MEAN:             # a mean has found bad weights already, when it summed its divisor
+    if given and (reduction != MEAN or call.finds_factors):     # else a mean has found bad weights when it summed its divisor
         check_weights_first(call, of_gradient, of_hessian if of_value is None else of_value)
     enter_output(call, OUT_GRADIENT, of_gradient)
     if hessian is not None:
@@ -206,8 +213,11 @@ cdef object derive_over_broadcast(
     Call* call, int reduction, int by, bint with_value, cnp.ndarray gradient, cnp.ndarray hessian, object out_value, bint given
 ):
     """derive() by an operand that was broadcast: derivatives are summed exactly, each in a pass of its own."""
-    cdef cnp.ndarray of_gradient = sum_over_broadcast(call, by, GRADIENTS, gradient, given), of_hessian = None
+    cdef cnp.ndarray of_gradient, of_hessian = None
     cdef object of_loss = None
+    if call.finds_factors:          # of other slices than those that are summed here
+        find_factors_of_slices(call)
+    of_gradient = sum_over_broadcast(call, by, GRADIENTS, gradient, given)
     if hessian is not None:
         of_hessian = sum_over_broadcast(call, by, HESSIANS, hessian, given)
     if with_value and reduction == NONE:

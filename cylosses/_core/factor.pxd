@@ -135,14 +135,19 @@ cdef inline bint set_scale(Job* job, double dividend, bint mean) noexcept nogil:
     return True
 
 
+cdef inline void set_dividend(Job* job, const double* dividend) noexcept nogil:
+    """Make a number the dividend of all slices."""
+    job.dividend.data = <char*> dividend
+    job.dividend.strides = <Py_ssize_t*> NO_STRIDES
+    job.dividend.storage, job.dividend.swapped = FLOAT64, False
+
+
 cdef inline void want_factors(Job* job, const double* dividend, double* factors) noexcept nogil:
     """Have the sum of the weights taken, and what dividend (NULL for 1 or an operand) over it is written to factors."""
     job.term = WEIGHTS
     job.factors = factors
     if dividend is not NULL:
-        job.dividend.data = <char*> dividend
-        job.dividend.strides = <Py_ssize_t*> NO_STRIDES
-        job.dividend.storage, job.dividend.swapped = FLOAT64, False
+        set_dividend(job, dividend)
 
 
 cdef inline void take_factors(Job* job, const double* factors) noexcept nogil:

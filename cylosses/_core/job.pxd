@@ -70,7 +70,8 @@ cdef struct Operand:
     int storage
     bint swapped            # not in the machine's byte order
     bint readable           # aligned, native, of the working type: blocks that lie in one piece need no staging
-    bint direct             # readable, and contiguous over the inner dimensions
+    bint contiguous         # over the inner dimensions, whatever the type
+    bint direct             # readable, too
     Py_ssize_t period       # after so many elements, a broadcast operand repeats; 0 if it does not
 
 cdef struct Job:
@@ -131,6 +132,7 @@ cdef struct Job:
     Job* side_by_side       # or NULL
     Py_ssize_t terms
     Py_ssize_t columns      # 0: another job
+    bint finds_factors      # of slices that lie in one block each: as `factors`, but used at once as grad_output
 
 cdef inline Operand* operand_in(Job* job, int slot) noexcept nogil:
     return &job.input + slot
@@ -173,7 +175,8 @@ cdef inline void start_job(Job* job, int loss, double parameter, bint single) no
     job.weight.data = job.where.data = job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
     job.scale, job.scale_low, job.scale_exponent = 1, 0, 0
     job.term, job.divide, job.result, job.result_storage = NOTHING, False, NULL, FLOAT32
-    job.factors, job.total, job.weights, job.leftover, job.side_by_side, job.columns = NULL, NULL, NULL, NULL, NULL, 0
+    job.factors, job.total, job.weights, job.leftover, job.side_by_side = NULL, NULL, NULL, NULL, NULL
+    job.columns, job.finds_factors = 0, False
     job.threads, job.count, job.bad_weight, job.prefetch, job.bypass_cache = 0, 0, False, False, False
 
 
@@ -207,6 +210,7 @@ cdef inline void enter(ContiguousJob* contiguous, int slot, const void* data) no
     operand.storage = UINT8 if is_mask else (FLOAT32 if contiguous.job.single else FLOAT64)
     operand.swapped = False
     operand.readable = operand.direct = not is_mask
+    operand.contiguous = True
     operand.period = 0
 
 

@@ -3,8 +3,9 @@
 # walks in tiles.
 
 from cylosses._core.job cimport (
-    FLOAT32, FLOAT64, MAX_DIMS, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, Job, Operand, operand_in,
+    FLOAT32, FLOAT64, MAX_DIMS, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, Job, Operand, operand_in,
 )
+from cylosses._core.memory.storage cimport size_of
 from cylosses._core.memory.streaming cimport CACHE_LINE
 from cylosses._core.summation.bins cimport BLOCK
 
@@ -155,12 +156,13 @@ cdef inline void settle_access(Plan* plan) noexcept:
     cdef int k, m, wanted = FLOAT32 if plan.job.single else FLOAT64
     for m in range(plan.operands):
         operand = plan.operand[m]
-        expected = 4 if plan.job.single else 8
+        expected = size_of(operand.storage)
         operand.readable = operand.readable and operand.storage == wanted
-        operand.direct = operand.readable
+        operand.contiguous = True
         for k in range(plan.job.ndim - 1, plan.job.outer - 1, -1):
-            operand.direct = operand.direct and (operand.strides[k] == expected or plan.shape[k] == 1)
+            operand.contiguous = operand.contiguous and (operand.strides[k] == expected or plan.shape[k] == 1)
             expected *= plan.shape[k]
+        operand.direct = operand.readable and operand.contiguous
         operand.period = 0
         expected = 1
         for k in range(plan.job.ndim - 1, plan.job.outer - 1, -1):
@@ -258,6 +260,11 @@ cdef inline void settle_plan(Plan* plan, Plan* leftover) noexcept:
 
 # ---- slices side by side ---------------------------------------------------------------------------------------------------------
 
+cdef inline bint lies_in_blocks(const Job* job) noexcept nogil:
+    """Whether a block has whole slices of a job that sums them side by side."""
+    return job.terms * job.columns <= BLOCK
+
+
 cdef inline bint overwrites_inputs(const Plan* plan) noexcept:
     cdef int slot
     for slot in (OUT_VALUE, OUT_GRADIENT, OUT_HESSIAN):
@@ -273,7 +280,7 @@ cdef inline bint settle_side_by_side(Plan* plan, const bint* kept) noexcept:
     """
     cdef Py_ssize_t slices = 1, terms = 1, columns = 1
     cdef int k, last_kept = -1
-    if plan.job.narrow >= 0 or plan.job.total is not NULL or plan.job.term == NOTHING:
+    if plan.job.narrow >= 0 or plan.job.total is not NULL:
         return False
     for k in range(plan.job.ndim - 1, -1, -1):
         if plan.shape[k] == 1:
@@ -297,9 +304,9 @@ cdef inline bint settle_side_by_side(Plan* plan, const bint* kept) noexcept:
         columns = 1
     if slices <= 1 or slices * terms == 0 or (columns == 1 and terms > LONG_ROW):
         return False
-    if terms * columns > BLOCK and overwrites_inputs(plan):     # a slice that must be summed again finds the inputs no more
-        return False
     plan.job.slices, plan.job.size, plan.job.terms, plan.job.columns = 1, slices * terms, terms, columns
+    if not lies_in_blocks(&plan.job) and overwrites_inputs(plan):       # a slice that must be summed again finds its inputs no more
+        return False
     for k in range(plan.job.ndim - 2, -1, -1):
         if kept[plan.order[k]] == kept[plan.order[k + 1]] and continues(plan, k):
             plan.shape[k + 1] *= plan.shape[k]

@@ -25,6 +25,7 @@ from cylosses._core.blocks.sums cimport Sums, clear_sums, deposit_sums, merge_su
 from cylosses._core.blocks.walk cimport walk
 from cylosses._core.factor cimport Factor, factor_over, factor_over_count
 from cylosses._core.job cimport Job, Quantity
+from cylosses._core.layout cimport lies_in_blocks
 from cylosses._core.memory.position cimport slice_start
 from cylosses._core.memory.storage cimport format_of, size_of
 from cylosses._core.memory.streaming cimport fence_stores
@@ -291,7 +292,7 @@ cdef bint run_side_by_side(Job* job) noexcept nogil:
         leave_outputs(&leftover)
         one.leftover = &leftover
     side_by_side.threads = job.threads
-    if side_by_side.terms * side_by_side.columns <= BLOCK:
+    if lies_in_blocks(side_by_side):
         run_groups_on_threads(side_by_side, &one)
     elif not run_columns_on_threads(side_by_side, &one):
         return False

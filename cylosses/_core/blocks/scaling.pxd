@@ -45,6 +45,11 @@ cdef inline outlined keep_selected(const floating* selected, floating* values, P
 
 # ---- factors of derivatives ------------------------------------------------------------------------------------------------------
 
+cdef inline bint has_factors(const Job* job) noexcept nogil:
+    """Whether derivatives have incoming gradients, or factors of their slices."""
+    return job.grad_output.data is not NULL or job.finds_factors
+
+
 cdef inline bint set_factors(
     const Job* job, const double* weights, const double* lows, double* factors, Py_ssize_t n, const floating* working_type
 ) noexcept nogil:
@@ -54,7 +59,7 @@ cdef inline bint set_factors(
     only the type is used.
     """
     cdef double least = power_of_two(-MODERATE), most = power_of_two(MODERATE), scale = job.scale, low = job.scale_low, size
-    cdef bint each = job.grad_output.data is not NULL
+    cdef bint each = has_factors(job)
     cdef Py_ssize_t i
     cdef int extreme = 0
     if job.scale_exponent != 0 or not scale - scale == 0:
@@ -90,7 +95,7 @@ cdef inline rare set_extreme_factors(
     Py_ssize_t n, const floating* working_type
 ) noexcept nogil:
     """set_factors() of any numbers: the factors are factors * 2**shifts."""
-    cdef bint each = job.grad_output.data is not NULL
+    cdef bint each = has_factors(job)
     cdef double factor, weight, low
     cdef Py_ssize_t i
     cdef int exponent, shift

@@ -7,22 +7,24 @@ from cython cimport floating
 
 from cylosses._core.blocks.computing cimport GROUP, Pair, add_values, fill
 from cylosses._core.blocks.scaling cimport (
-    clear_weights, count_selected, keep_selected, narrow_block, scale_by, select_weighted, set_extreme_factors, set_factors,
+    clear_weights, count_selected, has_factors, keep_selected, narrow_block, scale_by, select_weighted, set_extreme_factors, set_factors,
     weigh_values,
 )
 from cylosses._core.blocks.steps cimport elements_past_line, repeats, step_of, stop_at_rows
 from cylosses._core.blocks.sums cimport Sums, add_products, are_valid, pad, wants_weights
 from cylosses._core.job cimport (
-    DERIVATIVE, GRADIENTS, HESSIANS, IRLS_WEIGHT, MM_CURVATURE, SCALED_DERIVATIVE, SECOND_DERIVATIVE, UNIT_CURVATURE, VALUE, VALUES,
-    WEIGHTS, Job, Operand, Quantity,
+    DERIVATIVE, GRADIENTS, HESSIANS, IRLS_WEIGHT, MM_CURVATURE, NOTHING, SCALED_DERIVATIVE, SECOND_DERIVATIVE, UNIT_CURVATURE,
+    VALUE, VALUES, WEIGHTS, Job, Operand, Quantity,
 )
 from cylosses._core.memory.gather cimport gather, gather_differences, has_wide_integers
 from cylosses._core.memory.position cimport (
     Position, copy_position, has_contiguous_rows, left_in_row, locate, seek, skip, slice_start,
 )
 from cylosses._core.memory.scatter cimport scatter
+from cylosses._core.memory.storage cimport size_of
 from cylosses._core.memory.streaming cimport CACHE_LINE
-from cylosses._core.slices.slices cimport SliceSums, add_slices
+from cylosses._core.memory.strided cimport read_strided
+from cylosses._core.slices.slices cimport SliceSums, add_slices, find_factors, spread
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.block cimport add_block
 from cylosses._core.summation.superaccumulator cimport add_count
@@ -52,6 +54,7 @@ cdef struct Wants:
     bint value
     bint gradient
     bint hessian
+    bint selects                # elements that do not count are set to 0, rather than left out of sums by their weight
     bint weights                # their sum
     bint only_sums_values       # which then need not be stored
     bint scales_each            # derivatives have factors of their own
@@ -78,6 +81,7 @@ cdef struct Block:
     void* values                # where results are computed
     void* gradients
     void* hessians
+    bint selects                # elements that do not count must be set to 0
     const double* factors       # of derivatives; NULL: none
     const double* shifts        # of the factors; NULL: none
 
@@ -101,7 +105,7 @@ cdef inline char* start_of(const Job* job, const Operand* operand, Py_ssize_t nu
 
 cdef inline bint is_selective(const Job* job) noexcept nogil:
     """Whether elements have factors of their own, or are left out."""
-    return job.weight.data is not NULL or job.where.data is not NULL or job.grad_output.data is not NULL or job.scale_exponent != 0
+    return job.weight.data is not NULL or job.where.data is not NULL or has_factors(job) or job.scale_exponent != 0
 
 
 cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
@@ -138,7 +142,10 @@ cdef inline void set_wants(const Job* job, Wants* wants) noexcept nogil:
         job.term == VALUES and job.value.data is NULL and job.narrow < 0 and not wants.weighted and not wants.masked
         and not job.columns
     )
-    wants.scales_each = wants.weighted or job.grad_output.data is not NULL or job.scale_exponent != 0
+    wants.selects = (wants.masked or wants.weighted) and not (
+        wants.weighted and job.term == VALUES and job.value.data is NULL and not wants.gradient and not wants.hessian
+    )
+    wants.scales_each = wants.weighted or has_factors(job) or job.scale_exponent != 0
     wants.scales_at_once = not wants.scales_each and job.scale != 1
     wants.value_in_output = job.term != VALUES and can_fill(job, &job.value)
     wants.gradient_in_output = job.term != GRADIENTS and can_fill(job, &job.gradient)
@@ -218,6 +225,15 @@ cdef inline void stage_pair(const Job* job, Block* block, const floating* workin
         pair.target = stage(job, &job.target, block.starts.target, block, target, &pair.target_ahead)
 
 
+cdef inline void take(const Job* job, const Operand* operand, char* data, const Block* block, floating* to) noexcept nogil:
+    """The block's elements of any other operand, converted."""
+    cdef Py_ssize_t size = size_of(operand.storage)
+    if operand.contiguous:
+        read_strided(operand.storage, data + block.start * size, size, operand.swapped, block.n, to)
+    else:
+        gather(job, operand, data, &block.here, block.following, block.n, to)
+
+
 cdef inline void compute_one(
     const Job* job, Block* block, Quantity quantity, floating* results, const void* buffer
 ) noexcept nogil:
@@ -259,57 +275,76 @@ cdef inline bint select(const Job* job, Block* block, Sums* sums, const floating
     cdef double* weights = block.weight_buffer
     cdef Py_ssize_t count = block.n
     if block.wants.masked:
-        gather(job, &job.where, block.starts.where, &block.here, block.following, block.n, selected)
+        take(job, &job.where, block.starts.where, block, selected)
         count = count_selected(selected, block.n)
     if block.wants.weighted:
-        gather(job, &job.weight, block.starts.weight, &block.here, block.following, block.n, weights)
+        take(job, &job.weight, block.starts.weight, block, weights)
         if block.wants.masked:
             clear_weights(selected, weights, block.n)
         if not are_valid(weights, block.n, &count):
             sums.bad_weight = True
             return False
-        select_weighted(weights, selected, block.n)
+        if block.wants.selects and count < block.n:
+            select_weighted(weights, selected, block.n)
+    block.selects = block.wants.selects and count < block.n
     sums.count += count
     if job.term == WEIGHTS and not block.wants.weighted:
         add_count(&sums.total, count)
     return True
 
 
-cdef inline void gather_doubles(const Job* job, const Operand* operand, char* data, const Block* block, double* to) noexcept nogil:
-    gather(job, operand, data, &block.here, NULL, block.n, to)
+cdef inline void take_block_factors(const Job* job, Block* block, Sums* sums) noexcept nogil:
+    """The factors of elements that have each its own, or its slice's; the shifts, too, if there are any."""
+    cdef SliceSums* slices = <SliceSums*> sums.slices
+    if job.finds_factors:
+        if block.wants.weighted:
+            pad(block.weight_buffer, block.n)
+        if job.single:
+            find_factors(job, slices, block.start, block.weight_buffer, <const float*> &block.selected, block.n)
+        else:
+            find_factors(job, slices, block.start, block.weight_buffer, <const double*> &block.selected, block.n)
+        spread(job, slices.factor, block.n, block.factor_buffer)
+        if slices.weighed and not job.single:
+            spread(job, slices.factor_low, block.n, block.low_buffer)
+        if slices.has_exponents:
+            spread(job, slices.factor_exponent, block.n, block.shift_buffer)
+            block.shifts = block.shift_buffer
+        return
+    take(job, &job.grad_output, block.starts.grad_output, block, <double*> block.factor_buffer)
+    if block.starts.grad_low is not NULL:
+        take(job, &job.grad_low, block.starts.grad_low, block, <double*> block.low_buffer)
+    if block.starts.grad_exponent is not NULL:
+        take(job, &job.grad_exponent, block.starts.grad_exponent, block, <double*> block.shift_buffer)
+        block.shifts = block.shift_buffer
 
 
-cdef inline void set_block_factors(const Job* job, Block* block, const floating* working_type) noexcept nogil:
+cdef inline void set_block_factors(const Job* job, Block* block, Sums* sums, const floating* working_type) noexcept nogil:
     """What each derivative of the block is multiplied with."""
     cdef const double* weights = block.weight_buffer if block.wants.weighted else NULL
-    cdef const double* lows = block.low_buffer if block.starts.grad_low is not NULL else NULL
-    cdef const double* exponents = NULL
+    cdef const double* lows = NULL
     cdef double* factors = block.factor_buffer
     block.factors = factors
-    block.shifts = NULL
-    if block.starts.grad_output is not NULL:
-        gather(job, &job.grad_output, block.starts.grad_output, &block.here, block.following, block.n, factors)
-    if lows is not NULL:
-        gather_doubles(job, &job.grad_low, block.starts.grad_low, block, block.low_buffer)
-    if block.starts.grad_exponent is NULL and set_factors(job, weights, lows, factors, block.n, working_type):
-        return
-    if block.starts.grad_output is not NULL:        # set_factors() may have changed them
-        gather_doubles(job, &job.grad_output, block.starts.grad_output, block, factors)
-    if block.starts.grad_exponent is not NULL:
-        gather_doubles(job, &job.grad_exponent, block.starts.grad_exponent, block, block.shift_buffer)
-        exponents = block.shift_buffer
-    set_extreme_factors(job, weights, lows, exponents, factors, block.shift_buffer, block.n, working_type)
+    if block.starts.grad_low is not NULL or (job.finds_factors and block.wants.weighted and not job.single):
+        lows = block.low_buffer
+    if has_factors(job):
+        take_block_factors(job, block, sums)
+    if block.shifts is NULL:
+        if set_factors(job, weights, lows, factors, block.n, working_type):
+            return
+        if has_factors(job):                # which set_factors() may have changed
+            take_block_factors(job, block, sums)
+    set_extreme_factors(job, weights, lows, block.shifts, factors, block.shift_buffer, block.n, working_type)
     block.shifts = block.shift_buffer
 
 
-cdef inline void scale_and_mask(const Job* job, Block* block, const floating* working_type) noexcept nogil:
+cdef inline void scale_and_mask(const Job* job, Block* block, Sums* sums, const floating* working_type) noexcept nogil:
     """Multiply derivatives with their factors, and set what is not selected to 0."""
     cdef floating* selected = <floating*> &block.selected
     cdef floating* gradients = <floating*> block.gradients
     cdef floating* hessians = <floating*> block.hessians
     block.factors = block.shifts = NULL
     if block.wants.scales_each and (block.wants.gradient or block.wants.hessian):
-        set_block_factors(job, block, working_type)
+        set_block_factors(job, block, sums, working_type)
     if block.wants.gradient:
         if not block.wants.scales_at_once:
             scale_by(job, gradients, block.factors, block.shifts, block.n)
@@ -317,7 +352,7 @@ cdef inline void scale_and_mask(const Job* job, Block* block, const floating* wo
     if block.wants.hessian:
         scale_by(job, hessians, block.factors, block.shifts, block.n)
         narrow_block(job, hessians, block.n)
-    if block.wants.masked or block.wants.weighted:
+    if block.selects:
         if block.wants.value:
             keep_selected(selected, <floating*> block.values, block.n)
         if block.wants.gradient:
@@ -336,6 +371,8 @@ cdef inline void add_terms(const Job* job, Block* block, Sums* sums, const float
     if block.wants.weighted:
         padded = pad(weights, block.n)
     if job.columns:
+        if job.term == NOTHING:
+            return
         if job.term != WEIGHTS:
             terms = values if job.term == VALUES else derivatives
             pad(terms, block.n)
@@ -395,7 +432,7 @@ cdef inline void walk(
             compute(job, &block, sums, working_type)
         if not select(job, &block, sums, working_type):
             return
-        scale_and_mask(job, &block, working_type)
+        scale_and_mask(job, &block, sums, working_type)
         add_terms(job, &block, sums, working_type)
         store(job, &block, working_type)
         block.start += block.n

@@ -5,28 +5,32 @@
 
 from cython cimport floating
 from libc.math cimport fabs
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memchr, memset
 
-from cylosses._core.bits cimport power_of_two
+from cylosses._core.bits cimport exponent_of, power_of_two
 from cylosses._core.blocks.sums cimport LOST_PRODUCTS, EXACT_PRODUCTS, Products, fits_24_bits, multiply
-from cylosses._core.error_free cimport two_sum
-from cylosses._core.factor cimport MODERATE
-from cylosses._core.job cimport VALUES, WEIGHTS, Job
+from cylosses._core.error_free cimport product_low, two_sum
+from cylosses._core.factor cimport MODERATE, NO_STRIDES, Factor, factor_over, factor_over_count
+from cylosses._core.job cimport VALUES, Job
+from cylosses._core.layout cimport lies_in_blocks
 from cylosses._core.memory.position cimport slice_start
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.slices.quotients cimport Quotients, divide_to_doubles, divide_to_singles
 from cylosses._core.slices.sums cimport (
     ROWS_IN_ONE, ROWS_IN_TWO, Columns, Grid, add_columns, add_near_sums, add_row, add_up, begin_columns, begin_sums, bits_of_count,
-    join_spans, spannable, sum_slices,
+    join_spans, spannable, sum_measured, sum_slices,
 )
 from cylosses._core.summation.bins cimport BLOCK
+from cylosses._core.summation.exponent_range cimport ExponentRange, measure
 from cylosses._core.summation.lanes cimport LANES
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear, deposit
 
 ctypedef void (*SumAlone)(Job* job, Py_ssize_t number) noexcept nogil
 
 cdef enum:
     ARRAYS = 10             # of doubles
+    PRODUCT_BITS = 48       # of two float32
     USUAL_SPAN = 64         # binades that squares of residuals may span, and ROOM_ABOVE
 
 cdef struct SliceSums:
@@ -52,12 +56,19 @@ cdef struct SliceSums:
     bint has_low            # else the low sums are 0
     bint has_rest
     double error            # what each sum may be off by
+    ExponentRange weight_exponents      # of the weights of a block with whole slices
+    Py_ssize_t divisors_of  # the start of the block that the divisors are of
+    # (factor + factor_low) * 2**factor_exponent is the incoming gradient of a slice over its divisor.
+    double* factor
+    double* factor_low
+    double* factor_exponent
+    bint has_exponents      # they are not all 0
     Columns terms           # the same arrays, where columns go on
     Columns weights
 
 
 cdef inline bint divides(const Job* job) noexcept nogil:
-    return job.divide or job.factors is not NULL
+    return job.divide or job.factors is not NULL or job.finds_factors
 
 
 cdef inline void set_columns(
@@ -80,7 +91,7 @@ cdef inline void set_slices(
     cdef double divisor = <double> k if divides(job) else 1
     cdef bint has_weights = job.weight.data is not NULL
     slices.one, slices.sum_alone = one, sum_alone
-    slices.in_block = k * job.columns <= BLOCK
+    slices.in_block = lies_in_blocks(job)
     slices.weighed = has_weights and divides(job)
     slices.counted = not has_weights and job.where.data is not NULL and divides(job)
     slices.bits = 24 if job.single and not (has_weights and job.term == VALUES) else 53
@@ -94,6 +105,9 @@ cdef inline void set_slices(
     slices.has_rest = False
     slices.has_low = not slices.in_block
     slices.error = 0
+    slices.divisors_of = -1
+    slices.factor = slices.high + 6 * width
+    slices.factor_low, slices.factor_exponent = slices.factor + width, slices.factor + 2 * width
     for i in range(width):
         slices.divisor[i] = divisor
     memset(slices.wide, 0, width)
@@ -132,28 +146,33 @@ cdef inline Quotients quotients_of(const SliceSums* slices) noexcept nogil:
 
 # ---- one block -------------------------------------------------------------------------------------------------------------------
 
+cdef inline Grid grid_of(const Job* job, Py_ssize_t n) noexcept nogil:
+    cdef Grid grid
+    grid.groups, grid.terms, grid.columns = n // (job.terms * job.columns), job.terms, job.columns
+    return grid
+
+
 cdef inline void add_slices(
     const Job* job, SliceSums* slices, Py_ssize_t start, floating* terms, double* weights, const floating* selected, Py_ssize_t n
 ) noexcept nogil:
     """Add n elements from `start` on: terms, their weights, and what a mask selects; those that the job lacks are NULL. All are padded
     with zeros to a multiple of LANES.
     """
-    cdef Grid grid
+    cdef Grid grid = grid_of(job, n)
     cdef Py_ssize_t at = 0
-    grid.groups, grid.terms, grid.columns = n // (job.terms * job.columns), job.terms, job.columns
     if slices.in_block:
         slices.error, slices.has_rest, slices.has_low = 0, False, False
     elif job.columns > BLOCK:
         at = start % job.columns - slices.column
+    if slices.in_block and slices.divisors_of != start:
+        add_divisors(slices, &grid, at, weights, selected, n)
     if terms is not NULL and job.weight.data is not NULL and job.term == VALUES:
         add_weighted_terms(job, slices, &grid, at, terms, <const double*> weights, n)
     elif terms is not NULL:
         add_terms(slices, &grid, at, terms, n)
-    if slices.weighed:
-        add_divisors(slices, &grid, at, weights, n)
-    elif slices.counted:
-        add_counts(slices, &grid, at, selected, n)
-    if slices.in_block:
+    if not slices.in_block:         # changes the weights
+        add_divisors(slices, &grid, at, weights, selected, n)
+    else:
         write_slices(job, slices, start // job.terms, grid.groups * grid.columns)
 
 
@@ -171,11 +190,21 @@ cdef inline void add_weighted_terms(
     cdef double product[BLOCK]
     cdef double low[BLOCK]
     cdef double largest = 0
+    cdef ExponentRange exponents
     cdef Py_ssize_t i, padded = (n + LANES - 1) // LANES * LANES
     cdef Products products = multiply(job, terms, weights, padded, <double*> product, <double*> low)
     if products == LOST_PRODUCTS:
         memset(slices.wide + at, True, grid.groups * grid.columns if slices.in_block else n)
         return
+    if products == EXACT_PRODUCTS and slices.in_block and slices.weighed:
+        exponents = measure(terms, padded)          # takes less time than for the products
+        if exponents.binnable and slices.weight_exponents.binnable and not (exponents.empty or slices.weight_exponents.empty):
+            exponents.top += slices.weight_exponents.top + 1
+            exponents.bottom += slices.weight_exponents.bottom
+            slices.has_low = sum_measured(
+                <const double*> product, grid, PRODUCT_BITS, exponents, slices.high, slices.low, slices.wide
+            )
+            return
     add_terms(slices, grid, at, <double*> product, n)
     if products == EXACT_PRODUCTS:
         return
@@ -194,14 +223,24 @@ cdef inline void add_weighted_terms(
     slices.error = max(slices.error, largest * <double> grid.terms * <double> grid.terms * power_of_two(-50))
 
 
-cdef inline void add_divisors(SliceSums* slices, const Grid* grid, Py_ssize_t at, double* weights, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t count = grid.groups * grid.columns
+cdef inline void add_divisors(
+    SliceSums* slices, const Grid* grid, Py_ssize_t at, double* weights, const floating* selected, Py_ssize_t n
+) noexcept nogil:
+    if slices.weighed:
+        add_weights(slices, grid, at, weights, n)
+    elif slices.counted:
+        add_counts(slices, grid, at, selected, n)
+
+
+cdef inline void add_weights(SliceSums* slices, const Grid* grid, Py_ssize_t at, double* weights, Py_ssize_t n) noexcept nogil:
     if not slices.in_block:
         add_row(&slices.weights, at, weights, n)
-    elif not sum_slices(
-        <const double*> weights, grid, slices.weight_bits, slices.divisor, slices.divisor_low, slices.wide
+        return
+    slices.weight_exponents = measure(<const double*> weights, (n + LANES - 1) // LANES * LANES)
+    if not sum_measured(
+        <const double*> weights, grid, slices.weight_bits, slices.weight_exponents, slices.divisor, slices.divisor_low, slices.wide
     ):
-        memset(slices.divisor_low, 0, count * sizeof(double))
+        memset(slices.divisor_low, 0, grid.groups * grid.columns * sizeof(double))
 
 
 cdef inline void add_counts(SliceSums* slices, const Grid* grid, Py_ssize_t at, const floating* selected, Py_ssize_t n) noexcept nogil:
@@ -219,9 +258,11 @@ cdef inline void add_counts(SliceSums* slices, const Grid* grid, Py_ssize_t at, 
 # ---- results ---------------------------------------------------------------------------------------------------------------------
 
 cdef inline void normalise_divisors(SliceSums* slices, Py_ssize_t n) noexcept nogil:
-    """Make each divisor the rounded sum of its words, and the low word what that lacks."""
+    """Make each sum of weights the rounded sum of its words, and the low word what that lacks."""
     cdef double low, lost
     cdef Py_ssize_t i
+    if not slices.weighed:
+        return
     for i in range(n):
         slices.divisor[i] = two_sum(slices.divisor[i], slices.divisor_low[i], &low)
         if not slices.in_block and slices.weights.rest is not NULL:
@@ -236,11 +277,10 @@ cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t firs
     cdef Quotients of
     cdef uint8_t* wide
     cdef Py_ssize_t i
-    if slices.weighed:
-        normalise_divisors(slices, n)
     if job.factors is not NULL:
         write_factors(job, slices, first, n)
     elif job.result is not NULL:
+        normalise_divisors(slices, n)
         of = quotients_of(slices)
         if job.single:
             divide_to_singles(&of, n, <float*> job.result + first, slices.wide)
@@ -254,28 +294,133 @@ cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t firs
         wide = <uint8_t*> memchr(slices.wide + i, True, n - i)
 
 
-cdef inline void write_factors(const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
-    """Write the factors that the incoming gradients of n slices make with their divisors."""
-    cdef const Job* one = slices.one
-    cdef Quotients of = quotients_of(slices)
-    cdef double* factors = job.factors + first
+cdef inline bint set_low_word(const SliceSums* slices, Py_ssize_t i, double dividend, double factor, double* low) noexcept nogil:
+    """Write what a factor lacks of the quotient, to 64 bits in all as in factor.pxd; False where that cannot be told from here."""
+    cdef double d = slices.divisor[i], p = factor * d, size = fabs(factor), unit, lacks, units
+    lacks = ((dividend - p) - product_low(factor, d, p)) - factor * slices.divisor_low[i]
+    low[0] = 0
+    if lacks == 0:
+        return slices.divisor_low[i] == 0
+    lacks = (lacks if factor > 0 else -lacks) / d
+    unit = power_of_two(exponent_of(size) - 63)
+    if lacks < 0 and size == power_of_two(exponent_of(size)):           # the quotient lies below the power of two that it is rounded to
+        unit = unit / 2
+    units = lacks / unit
+    low[0] = (units + 6755399441055744.0) - 6755399441055744.0         # 1.5 * 2**52: to nearest
+    if fabs(units - low[0]) < power_of_two(-20):
+        return False
+    low[0] = (low[0] if low[0] < units else low[0] - 1) * (unit if factor > 0 else -unit)
+    return True
+
+
+cdef inline bint divide(double dividend, double reciprocal, double d, double d_low, double* factor) noexcept nogil:
+    """Write dividend / (d + d_low), rounded once; false if that could round to another number, or is not moderate.
+
+    `reciprocal` is that of the dividend. A quotient of two float64 is never halfway between two others.
+    """
+    cdef double q = dividend / d, p = q * d, r = (dividend - p) - product_low(q, d, p), of_low = q * d_low
+    cdef double correction = (r - of_low) * q * reciprocal
+    cdef double doubt = (fabs(r) + fabs(of_low)) * fabs(q * reciprocal) * power_of_two(-48)
+    factor[0] = q + correction
+    return (q + (correction + doubt) == q + (correction - doubt)) & (power_of_two(-MODERATE) <= fabs(q)) & (
+        fabs(q) < power_of_two(MODERATE)
+    )
+
+
+cdef inline bint divide_each(
+    const double* divisors, const double* lows, Py_ssize_t n, double dividend, double* factors
+) noexcept nogil:
+    """divide() one dividend by each divisor, whose low words are 0 if NULL; whether it did for all."""
+    cdef double reciprocal = 1 / dividend
+    cdef int64_t failed = 0
     cdef Py_ssize_t i
-    cdef bint has_low = slices.weighed and not job.single
     for i in range(n):
-        slices.high[i] = 1
-        if one.dividend.data is not NULL:
-            read_strided(
-                one.dividend.storage, slice_start(one, &one.dividend, first + i), 0, one.dividend.swapped, 1, slices.high + i
-            )
-    of.low = of.rest = NULL
-    of.error = 0
-    divide_to_doubles(&of, n, factors, slices.wide)
+        failed |= not divide(dividend, reciprocal, divisors[i], lows[i] if lows is not NULL else 0, factors + i)
+    return failed == 0
+
+
+cdef inline void make_factors(
+    const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n, double* factors, double* lows, double* exponents
+) noexcept nogil:
+    """Write the factors that the incoming gradients of n slices from `first` on make with their divisors. Slices whose factors must be
+    made alone are marked, and have their incoming gradient in place of the sum.
+    """
+    cdef const Job* one = slices.one
+    cdef double dividend
+    cdef Py_ssize_t i
+    cdef bint has_lows = slices.weighed and not job.single
+    normalise_divisors(slices, n)
+    memset(lows, 0, n * sizeof(double))
+    memset(exponents, 0, n * sizeof(double))
+    if one.dividend.strides is NO_STRIDES and not has_lows and memchr(slices.wide, True, n) is NULL:
+        if divide_each(
+            slices.divisor, slices.divisor_low if slices.weighed else NULL, n, (<const double*> one.dividend.data)[0], factors
+        ):
+            return
     for i in range(n):
-        factors[one.slices + i] = factors[2 * one.slices + i] = 0
-        if slices.divisor[i] == 0:
-            factors[i] = 0
-        else:           # of float64 weights, and of any factor that is not moderate, the long way makes a second word or an exponent
-            slices.wide[i] |= has_low or not power_of_two(-MODERATE) <= fabs(factors[i]) < power_of_two(MODERATE)
+        read_strided(one.dividend.storage, slice_start(one, &one.dividend, first + i), 0, one.dividend.swapped, 1, &dividend)
+        slices.high[i] = dividend
+        if slices.wide[i]:
+            continue
+        if slices.divisor[i] == 0 or dividend == 0:
+            factors[i] = dividend if slices.divisor[i] else 0
+        elif not divide(
+            dividend, 1 / dividend, slices.divisor[i], slices.divisor_low[i] if slices.weighed else 0, factors + i
+        ) or (has_lows and not set_low_word(slices, i, dividend, factors[i], lows + i)):
+            slices.wide[i] = True
+
+
+cdef inline void write_factors(const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t all_slices = slices.one.slices
+    cdef double* factors = job.factors + first
+    make_factors(job, slices, first, n, factors, factors + all_slices, factors + 2 * all_slices)
+
+
+cdef inline void find_factors(
+    const Job* job, SliceSums* slices, Py_ssize_t start, double* weights, const floating* selected, Py_ssize_t n
+) noexcept nogil:
+    """Make the factors of the slices of a block. Weights are padded with zeros to a multiple of LANES."""
+    cdef Grid grid = grid_of(job, n)
+    cdef Py_ssize_t count = grid.groups * grid.columns, i, k
+    cdef const double* of_slice
+    cdef Superaccumulator total
+    cdef Factor factor
+    add_divisors(slices, &grid, 0, weights, selected, n)
+    slices.divisors_of = start
+    make_factors(job, slices, start // job.terms, count, slices.factor, slices.factor_low, slices.factor_exponent)
+    slices.has_exponents = False
+    for i in range(count):
+        if slices.wide[i]:
+            slices.wide[i] = job.term == VALUES         # then the quotient is no more certain
+            clear(&total)
+            if slices.weighed:
+                of_slice = weights + i // grid.columns * grid.terms * grid.columns + i % grid.columns
+                for k in range(grid.terms):
+                    deposit(&total, of_slice[k * grid.columns])
+                factor = factor_over(slices.high[i], &total)
+            else:
+                factor = factor_over_count(slices.high[i], <uint64_t> slices.divisor[i])
+            slices.factor[i], slices.factor_low[i], slices.factor_exponent[i] = factor.high, factor.low, factor.exponent
+            slices.has_exponents = slices.has_exponents or factor.exponent != 0
+
+
+cdef inline void spread(const Job* job, const double* of_slices, Py_ssize_t n, double* to) noexcept nogil:
+    """Write the number of each slice of a block to each of its elements."""
+    cdef Grid grid = grid_of(job, n)
+    cdef Py_ssize_t g, k, c
+    if grid.columns == 1 and grid.terms == 4:           # boxes; compilers vectorise loops over rows of a length that they know
+        for g in range(grid.groups):
+            for k in range(4):
+                to[4 * g + k] = of_slices[g]
+    elif grid.columns == 1:
+        for g in range(grid.groups):
+            for k in range(grid.terms):
+                to[g * grid.terms + k] = of_slices[g]
+    else:
+        for g in range(grid.groups):
+            for k in range(grid.terms):
+                for c in range(grid.columns):
+                    to[(g * grid.terms + k) * grid.columns + c] = of_slices[g * grid.columns + c]
 
 
 # ---- columns ---------------------------------------------------------------------------------------------------------------------

@@ -109,6 +109,41 @@ cdef inline void split(const floating* terms, Py_ssize_t n, double grid, double*
         low[i] = t - h
 
 
+cdef inline void add_up_split_row(const floating* terms, Py_ssize_t k, double grid, double* high, double* low) noexcept nogil:
+    """Sums on a grid of a row, and of what that leaves."""
+    cdef double t, h, high_sum = 0, low_sum = 0
+    cdef Py_ssize_t i
+    for i in range(k):
+        t = terms[i]
+        h = on_grid(t, grid)
+        high_sum += h
+        low_sum += t - h
+    high[0], low[0] = high_sum, low_sum
+
+
+cdef inline void add_up_split(const floating* terms, const Grid* grid, double g, double* high, double* low) noexcept nogil:
+    """Sums of each slice on the grid of g, and of what that leaves."""
+    cdef double highs[BLOCK]
+    cdef double lows[BLOCK]
+    cdef Py_ssize_t k = grid.terms, r
+    if grid.columns > 1 or k > 2 * SIDE_BY_SIDE:
+        split(terms, grid.groups * k * grid.columns, g, <double*> highs, <double*> lows)
+        add_up(<const double*> highs, grid, high)
+        add_up(<const double*> lows, grid, low)
+    elif k == 2:                    # compilers vectorise loops over rows of a length that they know
+        for r in range(grid.groups):
+            add_up_split_row(terms + 2 * r, 2, g, high + r, low + r)
+    elif k == 3:
+        for r in range(grid.groups):
+            add_up_split_row(terms + 3 * r, 3, g, high + r, low + r)
+    elif k == 4:
+        for r in range(grid.groups):
+            add_up_split_row(terms + 4 * r, 4, g, high + r, low + r)
+    else:
+        for r in range(grid.groups):
+            add_up_split_row(terms + r * k, k, g, high + r, low + r)
+
+
 cdef inline bint sum_one(const floating* terms, Py_ssize_t k, Py_ssize_t stride, double* high, double* low) noexcept nogil:
     """Sums of one slice by bins of its own; False for terms that bins do not hold."""
     cdef Superaccumulator others
@@ -149,18 +184,20 @@ cdef inline bint sum_slices(
     With k <= 2**b terms from 2**bottom on and below 2**(top + 1), one float64 holds the sums if top - bottom <= 53 - bits - b. The
     grid of multiples of 2**(top + 1 + b - 53) leaves at most half of that of each term; and so for the two sums.
     """
-    cdef double highs[BLOCK]
-    cdef double lows[BLOCK]
     cdef Py_ssize_t n = grid.groups * grid.terms * grid.columns
-    cdef ExponentRange exponents = measure(terms, (n + LANES - 1) // LANES * LANES)
+    return sum_measured(terms, grid, bits, measure(terms, (n + LANES - 1) // LANES * LANES), high, low, wide)
+
+
+cdef inline bint sum_measured(
+    const floating* terms, const Grid* grid, int bits, ExponentRange exponents, double* high, double* low, uint8_t* wide
+) noexcept nogil:
+    """sum_slices() of terms whose exponents lie within this range."""
     cdef int b = max(bits_of_count(grid.terms), 2), width = exponents.top - exponents.bottom
     if exponents.empty or (exponents.binnable and (width <= 53 - bits - b or grid.terms == 1)):
         add_up(terms, grid, high)
         return False
     if exponents.binnable and width <= 107 - bits - 2 * b:
-        split(terms, n, 1.5 * power_of_two(exponents.top + b), <double*> highs, <double*> lows)
-        add_up(<const double*> highs, grid, high)
-        add_up(<const double*> lows, grid, low)
+        add_up_split(terms, grid, 1.5 * power_of_two(exponents.top + b), high, low)
         return True
     sum_one_by_one(terms, grid, high, low, wide)
     return True
