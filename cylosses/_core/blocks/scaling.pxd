@@ -2,6 +2,7 @@
 
 from cython cimport floating
 from libc.math cimport fabs
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cylosses._core.bits cimport power_of_two
@@ -61,10 +62,14 @@ cdef inline bint set_factors(
     cdef double least = power_of_two(-MODERATE), most = power_of_two(MODERATE), scale = job.scale, low = job.scale_low, size
     cdef bint each = has_factors(job)
     cdef Py_ssize_t i
-    cdef int extreme = 0
+    cdef int64_t extreme = 0        # as wide as float64: loops over both need no packing
     if job.scale_exponent != 0 or not scale - scale == 0:
         return False
-    if each:
+    if job.finds_factors:           # which has checked them
+        if scale != 1:
+            for i in range(n):
+                factors[i] = factors[i] * scale
+    elif each:
         for i in range(n):
             size = fabs(factors[i])
             extreme |= (size > most) | ((size < least) & (size != 0)) | (size != size)
@@ -76,12 +81,14 @@ cdef inline bint set_factors(
         memcpy(factors, weights, n * sizeof(double))
         return True
     if weights is not NULL:
-        for i in range(n):
-            extreme |= (weights[i] > most) | ((weights[i] < least) & (weights[i] != 0))
         if floating is float:
             for i in range(n):
+                extreme |= (weights[i] > most) | ((weights[i] < least) & (weights[i] != 0))
                 factors[i] = (factors[i] if each else scale) * weights[i]
-        elif lows is not NULL:
+            return not extreme
+        for i in range(n):
+            extreme |= (weights[i] > most) | ((weights[i] < least) & (weights[i] != 0))
+        if lows is not NULL:
             for i in range(n):
                 factors[i] = times_weight(factors[i], lows[i] * scale, weights[i])
         else:

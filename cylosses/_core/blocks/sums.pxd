@@ -1,7 +1,7 @@
 # What a thread has summed of a slice, and the ways in which a block is added to it.
 
 from cython cimport floating
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from cylosses._core.bits cimport Bits32
@@ -94,7 +94,8 @@ cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* po
     cdef Bits32 bits
     cdef uint32_t greatest = 0
     cdef Py_ssize_t i
-    cdef int bad = 0, count = 0
+    cdef int64_t bad = 0, positives = 0         # as wide as float64: a loop over both needs no packing
+    cdef int count = 0
     if floating is float:
         for i in range(n):
             bits.f = weights[i]
@@ -103,15 +104,14 @@ cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* po
         if greatest < 0x7f800000u:          # else there may still be no worse than -0.0, which is valid
             positive[0] = count
             return True
-        count = 0
         most = 3.4028234663852886e38
     else:
         most = 1.7976931348623157e308
     for i in range(n):
-        bad |= not 0 <= weights[i] <= most
-        count += weights[i] > 0
-    positive[0] = count
-    return not bad
+        bad |= (not weights[i] >= 0) | (not weights[i] <= most)
+        positives += weights[i] > 0
+    positive[0] = positives
+    return bad == 0
 
 
 cdef inline Products multiply(
@@ -121,7 +121,7 @@ cdef inline Products multiply(
     cdef ExponentRange exponents
     cdef double term, product_low
     cdef Py_ssize_t i
-    cdef int lost = 0
+    cdef int64_t lost = 0
     if floating is float:
         if fits_24_bits(job.weight.storage):
             for i in range(n):

@@ -11,8 +11,8 @@ from libc.string cimport memchr, memset
 from cylosses._core.bits cimport exponent_of, power_of_two
 from cylosses._core.blocks.sums cimport LOST_PRODUCTS, EXACT_PRODUCTS, Products, fits_24_bits, multiply
 from cylosses._core.error_free cimport product_low, two_sum
-from cylosses._core.factor cimport MODERATE, NO_STRIDES, Factor, factor_over, factor_over_count
-from cylosses._core.job cimport VALUES, Job
+from cylosses._core.factor cimport MODERATE, Factor, factor_over, factor_over_count
+from cylosses._core.job cimport FLOAT64, VALUES, Job, Operand
 from cylosses._core.layout cimport lies_in_blocks
 from cylosses._core.memory.position cimport slice_start
 from cylosses._core.memory.strided cimport read_strided
@@ -339,6 +339,15 @@ cdef inline bint divide_each(
     return failed == 0
 
 
+cdef inline bint is_one_number(const Job* job, const Operand* operand) noexcept nogil:
+    """Whether all slices have the same number of type float64."""
+    cdef int k
+    for k in range(job.outer):
+        if operand.strides[k]:
+            return False
+    return operand.storage == FLOAT64 and not operand.swapped
+
+
 cdef inline void make_factors(
     const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n, double* factors, double* lows, double* exponents
 ) noexcept nogil:
@@ -352,7 +361,7 @@ cdef inline void make_factors(
     normalise_divisors(slices, n)
     memset(lows, 0, n * sizeof(double))
     memset(exponents, 0, n * sizeof(double))
-    if one.dividend.strides is NO_STRIDES and not has_lows and memchr(slices.wide, True, n) is NULL:
+    if is_one_number(one, &one.dividend) and not has_lows and memchr(slices.wide, True, n) is NULL:
         if divide_each(
             slices.divisor, slices.divisor_low if slices.weighed else NULL, n, (<const double*> one.dividend.data)[0], factors
         ):
@@ -389,6 +398,8 @@ cdef inline void find_factors(
     slices.divisors_of = start
     make_factors(job, slices, start // job.terms, count, slices.factor, slices.factor_low, slices.factor_exponent)
     slices.has_exponents = False
+    if memchr(slices.wide, True, count) is NULL:
+        return
     for i in range(count):
         if slices.wide[i]:
             slices.wide[i] = job.term == VALUES         # then the quotient is no more certain
