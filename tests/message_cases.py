@@ -719,7 +719,7 @@ CASES["totals"] = {
     "from_bytes: nothing": lambda: StreamingLoss.from_bytes(b""),
     "from_bytes: something else": lambda: StreamingLoss.from_bytes(b"PK\x03\x04"),
     "from_bytes: less than the magic bytes": lambda: StreamingLoss.from_bytes(b"\x93CYL"),
-    "from_bytes: another version": lambda: StreamingLoss.from_bytes(b"\x93CYLOSS\x02"),
+    "from_bytes: another version": lambda: StreamingLoss.from_bytes(b"\x93CYLOSS\x03"),
     "from_bytes: cut": lambda: StreamingLoss.from_bytes(written()[:40]),
     "from_bytes: cut by one": lambda: StreamingLoss.from_bytes(written()[:-1]),
     "from_bytes: too long": lambda: StreamingLoss.from_bytes(written() + b"\n"),

@@ -315,19 +315,26 @@ def test_bytes_round_trip(name, data):
 )
 def test_exact_sums_and_their_parts(n, exponent, m, other_exponent):
     nothing, dtype = (0, 0, 0), np.dtype(np.float64)
-    total = Total.from_parts((n, exponent, 0), nothing, 1, dtype)
-    assert total.parts() == ((n, exponent, 0), nothing)
-    total = total.plus(Total.from_parts((m, other_exponent, 5), nothing, 1, dtype))
+    total = Total.from_parts([((n, exponent, 0), nothing, 1)], dtype)
+    assert total.parts() == [((n, exponent, 0), nothing, 1)]
+    total = total.plus(Total.from_parts([((m, other_exponent, 5), nothing, 1)], dtype))
     exact = n * Fraction(2) ** exponent + m * Fraction(2) ** other_exponent
-    found, found_exponent, special = total.parts()[0]
+    (found, found_exponent, special), *_ = total.parts()[0]
     assert found * Fraction(2) ** found_exponent == exact
     assert (found % 2, special) == (1 if found else 0, 5)
+
+
+def test_no_more_parts_than_slices():
+    parts = [((1, 0, 0), (1, 0, 0), 1)] * 3
+    assert Total.from_parts(parts, np.dtype(np.float64), (None, 3)).parts() == parts
+    with pytest.raises(ValueError, match="2 slices"):
+        Total.from_parts(parts, np.dtype(np.float64), (2, None))
 
 
 @pytest.mark.parametrize(("n", "exponent"), [(1, -3000), (1, 3000), (1, 2**31 - 1), (1, -(2**31)), (2**5000, 0), (-(2**5000), 0)])
 def test_sums_beyond_the_accumulator_are_refused(n, exponent):
     with pytest.raises(ValueError, match="range of exact sums"):
-        Total.from_parts((n, exponent, 0), (0, 0, 0), 1, None)
+        Total.from_parts([((n, exponent, 0), (0, 0, 0), 1)], None)
 
 
 # --- what is not a state ----------------------------------------------------------------------------------------------------------
@@ -344,7 +351,7 @@ def damaged(rng: np.random.Generator, blob: bytes) -> bytes:
         return rng.bytes(int(rng.integers(0, 200)))
     if kind == 3:  # a foreign version, its checksum right
         body = bytearray(blob[:-8])
-        body[7] = rng.choice([0, *range(2, 256)])
+        body[7] = rng.choice([0, *range(3, 256)])
         return with_checksum(bytes(body))
     changed = bytearray(blob)
     if kind == 4:  # a run of bytes that something else was written over
@@ -509,7 +516,8 @@ def test_only_bytes_are_read(other):
         (b"", "not a state of a StreamingLoss: it does not begin with its magic bytes"),
         (b"PK\x03\x04", "not a state of a StreamingLoss: it does not begin with its magic bytes"),
         (b"\x93CYL", "truncated state: 4 bytes are there, fewer than its header has"),
-        (b"\x93CYLOSS\x02", "state of version 2; this cylosses reads version 1"),
+        (b"\x93CYLOSS\x03", "state of version 3; this cylosses reads versions 1 and 2"),
+        (b"\x93CYLOSS\x02", "truncated state: 8 bytes are there, fewer than its header has"),
         (written()[:40], "truncated state: 40 of 55 bytes are there"),
         (written() + b"\n", "damaged state: 56 bytes are there, it says that it has 55"),
         (written()[:-1] + b"\0", "damaged state: the checksum does not fit"),

@@ -270,8 +270,13 @@ class Loss:
             self._code, self._parameter, self.reduction, input, target, grad_output, curvature, weight, where, out, n_threads
         )
 
-    def streaming(self) -> "StreamingLoss":
+    def streaming(self, axis: Axis = None) -> "StreamingLoss":
         """Return an exact total that takes the data piece by piece.
+
+        Parameters
+        ----------
+        axis : int or tuple of int, optional
+            Which axes are summed over; the elements of the others have a total each.
 
         Returns
         -------
@@ -279,7 +284,7 @@ class Loss:
         """
         from cylosses.streaming import StreamingLoss
 
-        return StreamingLoss(self)
+        return StreamingLoss(self, axis)
 
 
 def _rebuild(cls: type[Loss], settings: dict[str, Any]) -> Loss:

@@ -187,11 +187,14 @@ def totals() -> None:
     assert_type(other, StreamingLoss)
     total.merge(other)
     total.compute()
-    assert_type(total.exact(), Fraction)
+    assert_type(total.exact(), Fraction | Any)
     SmoothL1Loss(reduction="sum").grad(x, y, grad_output=1 / total.exact())
-    assert_type(total.count, int)
+    assert_type(total.count, int | Any)
     assert_type(total.loss, Loss)
     total.reset()
+    assert_type(HuberLoss().streaming(axis=(0, -1)), StreamingLoss)
+    StreamingLoss(HuberLoss(), 0).compute()[0]
+    StreamingLoss(HuberLoss(), "0")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def the_rest() -> None:
