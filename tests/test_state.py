@@ -98,13 +98,15 @@ def sample(rng: np.random.Generator, length: int, dtype: str, *, special: bool =
     return inputs, targets, weights, rng.random(length) < 0.8
 
 
-def partitioned(rng: np.random.Generator, loss, columns: tuple) -> StreamingLoss:
-    """Cut data into random pieces, stream them in random order into several states, some of them through bytes, and merge those."""
+def partitioned(rng: np.random.Generator, loss, columns: tuple, axis=None) -> StreamingLoss:
+    """Cut data into random pieces of rows, stream them in random order into several states, some of them through bytes, and merge
+    those.
+    """
     length = len(columns[0])
     order = rng.permutation(length)
     columns = tuple(column[order] for column in columns)
     cuts = [0, *np.sort(rng.integers(0, length + 1, int(rng.integers(0, 20)))).tolist(), length]
-    states = [loss.streaming() for _ in range(rng.integers(1, 6))]
+    states = [loss.streaming(axis=axis) for _ in range(rng.integers(1, 6))]
     for start, stop in itertools.pairwise(cuts):
         piece = (column[start:stop] for column in columns)
         states[rng.integers(len(states))].update(*piece, n_threads=int(rng.integers(1, 4)))
@@ -116,15 +118,16 @@ def partitioned(rng: np.random.Generator, loss, columns: tuple) -> StreamingLoss
     return states[0]
 
 
-def distinct(rng: np.random.Generator, loss, columns: tuple, partitions: int) -> tuple[set[bytes], set[bytes]]:
+def distinct(rng: np.random.Generator, loss, columns: tuple, partitions: int, axis=None) -> tuple[set[bytes], set[bytes]]:
     """The values and the states that random partitions of the data give, those of one call and of one update among them."""
     inputs, targets, weight, where = columns
-    whole = loss.streaming()
+    whole = loss.streaming(axis=axis)
     whole.update(inputs, targets, weight, where)
-    values = {np.asarray(loss(inputs, targets, weight=weight, where=where)).tobytes(), np.asarray(whole.compute()).tobytes()}
+    value = np.asarray(loss(inputs, targets, weight=weight, where=where, axis=axis))
+    values = {value.tobytes(), np.asarray(whole.compute()).tobytes()}
     states = {whole.to_bytes()}
     for _ in range(partitions):
-        state = partitioned(rng, loss, columns)
+        state = partitioned(rng, loss, columns, axis)
         values.add(np.asarray(state.compute()).tobytes())
         states.add(state.to_bytes())
     return values, states
