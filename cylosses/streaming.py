@@ -60,8 +60,8 @@ class StreamingLoss:
     result has the widest dtype that any piece had; float64 before the first.
 
     With `axis`, pieces have the same number of dimensions, and the same lengths along the axes that are kept; along the others
-    they may be of any length, also 0. Negative axes count from the end of the first piece's shape. A total takes some 2 kB of memory for each
-    element of the kept axes, and `update` and `merge` copy them: larger pieces are quicker.
+    they may be of any length, also 0. Negative axes count from the end of the first piece's shape. A total takes some 2 kB of
+    memory for each element of the kept axes, and `update` and `merge` copy them: larger pieces are quicker.
 
     Totals are equal (``==``) if they hold the same: loss, exact sums, counts, dtype, and with `axis` the axes and lengths of the
     data. They can be pickled, and `to_bytes` gives some sixty bytes that are the same wherever the same data was summed. Threads
@@ -273,8 +273,8 @@ class StreamingLoss:
         Returns
         -------
         bytes
-            Some sixty for ordinary data, fewer than a thousand for any; with `axis` so many for each element of the kept axes. Totals
-            that are equal have equal bytes. The format is described in docs/state-format.md.
+            Some sixty for ordinary data, fewer than a thousand for any; with `axis` about as many for each element of the kept
+            axes. Totals that are equal have equal bytes. The format is described in docs/state-format.md.
 
         Raises
         ------

@@ -487,8 +487,15 @@ def test_axes_of_many_windows(tmp_path, rng, shape, axis):
 def test_axes_in_json(tmp_path):
     np.save(tmp_path / "a.npy", np.array([[1.0, np.nan, 1e308], [2.0, 0.0, np.inf]]))
     np.save(tmp_path / "b.npy", np.zeros((2, 3)))
-    found = json.loads(output_of("score", "a.npy", "b.npy", "--loss", "l1", "--axis", "0", "--json", "--state", "s.state", cwd=tmp_path))
-    expected = {"axis": [0], "value": [1.5, "NaN", "Infinity"], "value_hex": ["0x1.8000000000000p+0", "nan", "inf"], "count": [2, 2, 2]}
+    found = json.loads(
+        output_of("score", "a.npy", "b.npy", "--loss", "l1", "--axis", "0", "--json", "--state", "s.state", cwd=tmp_path)
+    )
+    expected = {
+        "axis": [0],
+        "value": [1.5, "NaN", "Infinity"],
+        "value_hex": ["0x1.8000000000000p+0", "nan", "inf"],
+        "count": [2, 2, 2],
+    }
     assert {name: found[name] for name in expected} == expected
     assert (found["shape"], found["dtype"]) == ([2, 3], "float64")
     merged = json.loads(output_of("merge", "s.state", "--json", cwd=tmp_path))
@@ -533,7 +540,13 @@ def test_a_column_has_one_axis(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("shape", "axis", "expected"),
-    [((0, 3), "0", "nan\nnan\nnan\n"), ((0, 3), "1", ""), ((3, 0), "0", ""), ((3, 0), "1", "nan\nnan\nnan\n"), ((0,), "0", "nan\n")],
+    [
+        ((0, 3), "0", "nan\nnan\nnan\n"),
+        ((0, 3), "1", ""),
+        ((3, 0), "0", ""),
+        ((3, 0), "1", "nan\nnan\nnan\n"),
+        ((0,), "0", "nan\n"),
+    ],
 )
 def test_axes_of_nothing(tmp_path, shape, axis, expected):
     np.save(tmp_path / "a.npy", np.empty(shape, np.float32))
@@ -552,7 +565,10 @@ def test_axes_of_nothing(tmp_path, shape, axis, expected):
         (["--axis", "-3"], "--axis -3 is out of bounds for the shape (5, 7)"),
         (["--axis", "1", "--axis", "-1"], "--axis names an axis of the shape (5, 7) twice: 1, -1"),
         (["--axis", "0,1"], "Invalid value for '--axis': '0,1' is not a valid integer."),
-        (["--axis", "0", "--reduction", "none"], "--axis needs --reduction mean or sum: without a reduction nothing is summed over"),
+        (
+            ["--axis", "0", "--reduction", "none"],
+            "--axis needs --reduction mean or sum: without a reduction nothing is summed over",
+        ),
     ],
 )
 def test_bad_axes_are_one_line(tmp_path, pair, options, message):

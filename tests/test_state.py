@@ -104,11 +104,11 @@ def partitioned(rng: np.random.Generator, loss, columns: tuple, axis=None) -> St
     """
     length = len(columns[0])
     order = rng.permutation(length)
-    columns = tuple(column[order] for column in columns)
+    columns = tuple(None if column is None else column[order] for column in columns)
     cuts = [0, *np.sort(rng.integers(0, length + 1, int(rng.integers(0, 20)))).tolist(), length]
     states = [loss.streaming(axis=axis) for _ in range(rng.integers(1, 6))]
     for start, stop in itertools.pairwise(cuts):
-        piece = (column[start:stop] for column in columns)
+        piece = (None if column is None else column[start:stop] for column in columns)
         states[rng.integers(len(states))].update(*piece, n_threads=int(rng.integers(1, 4)))
     while len(states) > 1:
         last = states.pop(int(rng.integers(len(states))))

@@ -1,4 +1,4 @@
-"""`StreamingLoss(loss, axis=...)`: each slice has the bits of one call with that axis, and one total holds and stores all of them."""
+"""`StreamingLoss(loss, axis=...)`: each slice has the bits of one call with that axis; one total holds and stores all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cylosses.losses import LOSSES
 
 from .generators import SPREADS
 from .reference import reduced, same_bits
-from .test_state import DTYPES, FORGED, accepted, distinct, number, with_checksum
+from .test_state import DTYPES, FORGED, FORMAT_FILE, accepted, distinct, number, with_checksum
 from .test_threads import needs_fork, run
 from .test_whole_or_not import INTERRUPTS, InterruptedCallError, has_timers, interrupts  # noqa: F401
 
@@ -34,7 +34,9 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 def sample(rng, shape, dtype):
     """Inputs, targets, weights with zeros, and a mask."""
-    inputs, targets = (values.reshape(shape).astype(DTYPES[dtype]) for values in SPREADS["gauss"](rng, int(np.prod(shape)), np.float64))
+    inputs, targets = (
+        values.reshape(shape).astype(DTYPES[dtype]) for values in SPREADS["gauss"](rng, int(np.prod(shape)), np.float64)
+    )
     weights = np.ldexp(rng.random(shape), rng.integers(-60, 60, shape)) * (rng.random(shape) < 0.9)
     return inputs, targets, weights, rng.random(shape) < 0.8
 
@@ -51,15 +53,13 @@ def total_of(loss, axis, *pieces):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@reductions
-def test_a_thousand_partitions_and_merge_orders_of_columns(dtype, reduction, rng):
+def test_a_thousand_partitions_and_merge_orders_of_columns(dtype, rng):
     """Half of them with weights and a mask, half without."""
-    inputs, targets, weights, where = sample(rng, (20_011, 5), dtype)
+    inputs, targets, _, where = sample(rng, (20_011, 5), dtype)
     inputs[rng.integers(20_011), 3] = np.nan
     inputs[rng.integers(20_011), 1] = np.inf
-    loss = SmoothL1Loss(reduction=reduction)
-    for selection in ((weights, where), (np.ones(weights.shape), np.ones(where.shape, bool))):
-        values, states = distinct(rng, loss, (inputs, targets, *selection), 250, axis=0)
+    for selection in ((None, None), (rng.random(inputs.shape), where)):
+        values, states = distinct(rng, SmoothL1Loss(), (inputs, targets, *selection), 500, axis=0)
         assert (len(values), len(states)) == (1, 1)
 
 
@@ -250,7 +250,9 @@ def test_other_kept_shapes_change_nothing(axis, first, second, shown):
     before = total.to_bytes()
     other = total_of(L1Loss(), axis, (np.ones(second), np.zeros(second)))
     for call in (lambda: total.update(np.ones(second), np.zeros(second)), lambda: total.merge(other)):
-        with pytest.raises(ValueError, match=f"data of shape {re.escape(shown[0])} cannot be added to that of shape {re.escape(shown[1])}"):
+        with pytest.raises(
+            ValueError, match=f"data of shape {re.escape(shown[0])} cannot be added to that of shape {re.escape(shown[1])}"
+        ):
             call()
     assert total.to_bytes() == before
 
@@ -389,15 +391,15 @@ def test_a_slice_without_room_leaves_the_others():
 @pytest.mark.parametrize("operation", ["update", "merge"])
 def test_a_handler_that_raises_finds_whole_updates(operation, interrupts):  # noqa: F811
     total, weight = L1Loss("sum").streaming(axis=0), np.array([[1.0], [4.0]])
-    x, t = np.full((2, 100), 2.0), np.zeros((2, 100))
+    x, t = np.full((2, 3), 2.0), np.zeros((2, 3))  # so few that updates end between two signals
     piece = total_of(L1Loss("sum"), 0, (x, t, weight))
     step = {"update": lambda: total.update(x, t, weight), "merge": lambda: total.merge(piece)}[operation]
     torn = 0
-    for _ in range(INTERRUPTS // 1000):
-        interrupts(step, 10)
+    for _ in range(INTERRUPTS // 100):
+        interrupts(step, 100)
         # Each step adds 2 elements to each column, and 10 of weighted loss.
         counts = np.ravel(total.count)
-        torn += len(set(counts.tolist())) != 1 or (total.exact() != 5 * counts).any()
+        torn += len(set(counts.tolist())) > 1 or bool((total.exact() != 5 * counts).any())
     assert np.min(total.count) > INTERRUPTS // 100
     assert torn == 0
 
@@ -501,6 +503,14 @@ VALID = {
 }
 
 
+def test_the_example_of_the_documentation():
+    example = FORMAT_FILE.read_text(encoding="utf-8").split("## Example")[1].split("```")[3]
+    rows = (re.match(r"(?:[0-9A-F]{2} )*[0-9A-F]{2}", line) for line in example.strip().splitlines())
+    documented = b"".join(bytes.fromhex(row.group()) for row in rows)
+    assert total_of(L1Loss(), 0, ([[1.0, 2.0], [4.0, 2.0]], 0.0)).to_bytes() == documented
+    assert documented == written(packed(5, 2, 2), packed(4, 2, 2), name="l1", parameter=0.0)
+
+
 @pytest.mark.parametrize("case", VALID)
 def test_states_that_are_read(case):
     assert StreamingLoss.from_bytes(VALID[case]).to_bytes() == VALID[case]
@@ -515,7 +525,10 @@ def test_the_bytes_are_those_of_exact_fractions(dtype, reduction, axis, rng):
     counted = where & (weights != 0)
     summed = sorted(k % 3 for k in (axis if isinstance(axis, tuple) else (axis,)))
     kept = [k for k in range(3) if k not in summed]
-    rows = [np.moveaxis(values, kept, range(len(kept))).reshape(int(np.prod([SHAPE[k] for k in kept])), -1) for values in (losses, weights, counted)]
+    rows = [
+        np.moveaxis(values, kept, range(len(kept))).reshape(int(np.prod([SHAPE[k] for k in kept])), -1)
+        for values in (losses, weights, counted)
+    ]
     slices = [
         packed(
             sum(Fraction(float(x)) * Fraction(w) for x, w in zip(value[count], weight[count], strict=True)),
@@ -562,7 +575,10 @@ FORGED_SLICES = {
     "unknown dtype": (written(ONE, ONE, dtype=5), "dtype code 5"),
     "reduction none": (written(ONE, ONE, reduction=0), "reduction code 0"),
     "parameter": (written(ONE, ONE, parameter=-1.0), "beta must be at least 0"),
-    "a plain state of this version": (with_checksum(FORGED["unknown loss"][0][:7] + b"\x02" + FORGED["unknown loss"][0][8:-8]), "state"),
+    "a plain state of this version": (
+        with_checksum(FORGED["unknown loss"][0][:7] + b"\x02" + FORGED["unknown loss"][0][8:-8]),
+        "state",
+    ),
 }
 
 
@@ -626,7 +642,7 @@ def test_equality_is_that_of_content():
     assert base == total_of(L1Loss(), -2, (x[:1], 0.0), (x[1:], 0.0))
     assert base != total_of(L1Loss(), 1, (x, 0.0))
     assert base != total_of(L1Loss(), None, (x, 0.0))
-    assert base != total_of(L1Loss(), 0, (x, [[0.0, 0.5]]))
+    assert base != total_of(L1Loss(), 0, (x, [[0.0, 0.5], [0.0, 0.0]]))
     assert base != total_of(L1Loss(), 0, (x[:, :1], 0.0))
     assert base != total_of(L1Loss(), 0, (x[None], 0.0))
     assert base != total_of(MSELoss(), 0, (x, 0.0))
