@@ -114,7 +114,7 @@ class StreamingLoss:
         return axes[0] if axes is not None and len(axes) == 1 else axes
 
     @property
-    def count(self) -> int | Any:
+    def count(self) -> Any:
         """Number of elements so far that count: selected by `where`, and with a weight other than 0.
 
         With `axis` an int64 array of the kept shape; 0 before the first piece.
@@ -230,7 +230,7 @@ class StreamingLoss:
         return self._content.rounded(self._is_mean)
 
     @in_default_mode
-    def exact(self) -> "Fraction | Any":
+    def exact(self) -> Any:
         """Return the mean or sum of all data so far as it is, not rounded.
 
         Returns

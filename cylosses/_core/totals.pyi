@@ -10,7 +10,6 @@ _Layout: TypeAlias = tuple[int | None, ...]
 
 @disjoint_base
 class Total:
-    def __init__(self, layout: _Layout | None = None) -> None: ...
     @property
     def slices(self) -> int: ...
     @property
