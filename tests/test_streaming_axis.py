@@ -23,8 +23,6 @@ from cylosses.losses import LOSSES
 from .generators import SPREADS
 from .reference import reduced, same_bits
 from .test_state import DTYPES, FORGED, FORMAT_FILE, accepted, distinct, number, with_checksum
-from .test_threads import needs_fork, run
-from .test_whole_or_not import INTERRUPTS, InterruptedCallError, has_timers, interrupts  # noqa: F401
 
 SHAPE = (6, 4, 5)
 AXES = [0, -1, (0, 2), (1, -3), (2, 1), (0, 1, 2), ()]
@@ -385,60 +383,6 @@ def test_a_slice_without_room_leaves_the_others():
     total.merge(one)
     assert total.count.tolist() == [2**62 + 1, 1]
     assert repr(total).endswith(f"count {2**62 + 2}>")
-
-
-@has_timers
-@pytest.mark.parametrize("operation", ["update", "merge"])
-def test_a_handler_that_raises_finds_whole_updates(operation, interrupts):  # noqa: F811
-    total, weight = L1Loss("sum").streaming(axis=0), np.array([[1.0], [4.0]])
-    x, t = np.full((2, 3), 2.0), np.zeros((2, 3))  # so few that updates end between two signals
-    piece = total_of(L1Loss("sum"), 0, (x, t, weight))
-    step = {"update": lambda: total.update(x, t, weight), "merge": lambda: total.merge(piece)}[operation]
-    torn = 0
-    for _ in range(INTERRUPTS // 100):
-        interrupts(step, 100)
-        # Each step adds 2 elements to each column, and 10 of weighted loss.
-        counts = np.ravel(total.count)
-        torn += len(set(counts.tolist())) > 1 or bool((total.exact() != 5 * counts).any())
-    assert np.min(total.count) > INTERRUPTS // 100
-    assert torn == 0
-
-
-@needs_fork
-def test_children_that_are_forked_beside_updating_threads():
-    output = run("""
-        import os, signal, threading, warnings
-        import numpy as np
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork beside threads
-        from cylosses import L1Loss
-        total = L1Loss().streaming(axis=0)
-        x, t = np.ones((3, 70)), np.zeros((3, 70))  # so many slices that they are merged without the GIL
-        total.update(x, t)
-        stop = threading.Event()
-
-        def keep_updating():
-            while not stop.is_set():
-                total.update(x, t)
-
-        threads = [threading.Thread(target=keep_updating) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        failed = 0
-        for _ in range(30):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(5)  # ends a child that hangs
-                total.update(x, t)
-                counts = set(total.count.tolist())
-                os._exit(0 if (total.compute() == 1).all() and len(counts) == 1 and counts.pop() % 3 == 0 else 1)
-            _, status = os.waitpid(child, 0)
-            failed += status != 0
-        stop.set()
-        for thread in threads:
-            thread.join()
-        print("failed:", failed)
-        """)
-    assert output == "failed: 0"
 
 
 @pytest.mark.parametrize("columns", [3, 100])
