@@ -85,7 +85,7 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
 
     With --axis, there is one result for each element of the axes that are kept, as of a call with axis: printed one per
     line in C order, in JSON as nested lists. So --axis 0 scores the columns of a matrix, and --axis 1 its rows. A column
-    of a table has only axis 0.
+    of a table has only axis 0. Results are held in memory; with --state as exact totals, of some 2 kB each.
 
     Without --out, --reduction none prints one loss per line. In JSON, values that are not finite are the strings
     "NaN", "Infinity" and "-Infinity"; value_hex is the value without any rounding.

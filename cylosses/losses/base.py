@@ -281,6 +281,15 @@ class Loss:
         Returns
         -------
         StreamingLoss
+
+        Examples
+        --------
+        >>> from cylosses import L1Loss
+        >>> columns = L1Loss().streaming(axis=0)
+        >>> columns.update([[1.0, 2.0]], [[4.0, 4.0]])
+        >>> columns.update([[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [5.0, 5.0]])
+        >>> columns.compute()
+        array([2.        , 1.66666667])
         """
         from cylosses.streaming import StreamingLoss
 
