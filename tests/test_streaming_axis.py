@@ -50,6 +50,7 @@ def total_of(loss, axis, *pieces):
 # --- one value, one byte string ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_thousand_partitions_and_merge_orders_of_columns(dtype, rng):
     """Half of them with weights and a mask, half without."""

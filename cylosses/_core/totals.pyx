@@ -5,7 +5,7 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
-from cylosses._core.dtypes cimport dtype_of, storage_of, wider
+from cylosses._core.dtypes cimport dtype_of, scalar_of, storage_of, wider
 from cylosses._core.job cimport FLOAT64
 from cylosses._core.summation.exact_sums cimport ExactSums, clear_exact_sums, have_room, merge_exact_sums
 from cylosses._core.summation.superaccumulator cimport BIAS, LIMBS, Superaccumulator, make_magnitude
@@ -94,8 +94,13 @@ cdef class Total:
     def rounded(self, bint mean):
         """The mean or sum of the losses, each rounded once to the dtype: a scalar, or an array of the kept shape."""
         cdef int storage = FLOAT64 if self.dtype is None else storage_of(self.dtype)
-        cdef cnp.ndarray result = np.empty(self.shape, dtype_of(storage))
+        cdef char number[8]
+        cdef cnp.ndarray result
         cdef Py_ssize_t k
+        if self.layout is None:
+            round_exact_sums(self.sums, mean, storage, number)
+            return scalar_of(storage, number)
+        result = np.empty(self.shape, dtype_of(storage))
         for k in range(self.slices):
             round_exact_sums(&self.sums[k], mean, storage, cnp.PyArray_BYTES(result) + k * cnp.PyArray_ITEMSIZE(result))
         return result[()]
