@@ -5,8 +5,8 @@ a. Integers, not floats: a state holds the exact sum of weight times loss and th
 b. The content of a total never changes. An update makes a new one and puts it in the place of the old one, in a single compiled
    step, which does nothing if another thread was faster: then the update begins again. So there is no half of an update, whatever a
    signal handler raises, and no lock that a forked child could find taken for ever.
-c. The slices of sliced data are one content, an array of sums, so that a piece is added to all of them or to none. The price is that
-   an update copies the array, some 2 kB a slice.
+c. The slices of sliced data are one content, an array of sums, so that a piece is added to all of them or to none. The price is
+   that an update copies the array, some 2 kB a slice.
 d. Which axes negative numbers mean is told by the number of dimensions that data has. So the content knows it, once there is data,
    and not the object, which keeps the axes as they were given: equal data has equal content.
 """
