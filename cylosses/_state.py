@@ -6,21 +6,32 @@ b. What cannot have come from data is refused even if the checksum fits: a check
    wrote it. The limits also keep every state inside the range of the accumulator.
 """
 
+import math
 import struct
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from cylosses._core import builds
+from cylosses._core import builds, call
 from cylosses._core.totals import Total
 from cylosses.losses import LOSSES, Loss
 
+_Layout: TypeAlias = tuple[int | None, ...]
+_Sum: TypeAlias = tuple[int, int, int]  # significand, exponent, flags
+
 _MOST = 2**63 - 1  # elements of a total
+_MOST_DIMENSIONS = 64
+_MOST_SLICES = 2**51  # fit into no memory
 _MAGIC = b"\x93CYLOSS"
-_VERSION = 1
-# magic, version, length, reduction, dtype, flags, length of the name, parameter, count, then exponent and length of two numbers
-_HEADER = struct.Struct("<7sBHBBBBdQhHhH")
+_PLAIN, _SLICED = 1, 2  # versions
+_LENGTHS = {_PLAIN: struct.Struct("<H"), _SLICED: struct.Struct("<Q")}  # of the whole, behind magic and version
+# reduction, dtype, flags, length of the name, parameter, count, then exponent and length of two numbers
+_PLAIN_HEADER = struct.Struct("<BBBBdQhHhH")
+# reduction, dtype, length of the name, numbers of axes that are kept and that are summed over, parameter
+_SLICED_HEADER = struct.Struct("<BBBBBd")
+# flags, count, then exponent and length of two numbers
+_SLICE = struct.Struct("<BQhHhH")
 _CHECKSUM = 8
 _REDUCTIONS = ("mean", "sum")  # codes 1 and 2
 _DTYPES = ("float16", "bfloat16", "float32", "float64")  # codes 1 to 4; 0 is none yet
@@ -35,78 +46,158 @@ def _checksum(body: bytes) -> bytes:
     return blake2b(body, digest_size=_CHECKSUM).digest()
 
 
+def axes_of(layout: _Layout) -> list[int]:
+    """Return the axes that are summed over, in ascending order."""
+    return [k for k, length in enumerate(layout) if length is None]
+
+
+def encode(loss: Loss, axes: tuple[int, ...] | None, content: Total) -> bytes:
+    """Return the bytes of a total of this loss over these axes."""
+    name = loss.name.encode("ascii")
+    reduction = 1 + _REDUCTIONS.index(loss.reduction)
+    dtype_code = 0 if content.dtype is None else 1 + _DTYPES.index(content.dtype.name)
+    slices = [_packed(*part) for part in content.parts()]
+    if axes is None:
+        ((flags, *numbers), digits) = slices[0]
+        header = _PLAIN_HEADER.pack(reduction, dtype_code, flags, len(name), loss._parameter, *numbers)
+        return _sealed(_PLAIN, header + name + digits)
+    if content.layout is None:  # nothing yet: the axes are those that were given, and there are no slices
+        slices = []
+    summed = axes if content.layout is None else axes_of(content.layout)
+    header = _SLICED_HEADER.pack(reduction, dtype_code, len(name), len(content.shape), len(summed), loss._parameter)
+    shape = struct.pack(f"<{len(summed)}b{len(content.shape)}Q", *summed, *content.shape)
+    return _sealed(_SLICED, b"".join([header, name, shape, *(_SLICE.pack(*fields) + digits for fields, digits in slices)]))
+
+
+def decode(blob: bytes) -> tuple[Loss, tuple[int, ...] | None, Total]:
+    """Return the loss, the axes and the total that have these bytes; ValueError for any others."""
+    version = _check_envelope(blob)
+    reader = _Reader(blob, _start_of_header(version))
+    axes: tuple[int, ...] | None = None
+    layout: _Layout | None = None
+    if version == _PLAIN:
+        reduction, dtype_code, flags, name_length, parameter, *numbers = reader.unpack(_PLAIN_HEADER)
+        name = reader.take(name_length)
+        slices = [reader.take_slice(flags, *numbers)]
+    else:
+        reduction, dtype_code, name_length, n_kept, n_summed, parameter = reader.unpack(_SLICED_HEADER)
+        name = reader.take(name_length)
+        axes = reader.unpack(struct.Struct(f"<{n_summed}b"))
+        shape = reader.unpack(struct.Struct(f"<{n_kept}Q"))
+        layout = _read_layout(axes, shape, dtype_code)
+        number = 0 if layout is None else math.prod(shape)
+        if number * _SLICE.size > reader.left:  # before any memory is taken for them
+            _refuse("its lengths do not add up")
+        slices = [reader.take_slice(*reader.unpack(_SLICE)) for _ in range(number)]
+    if reader.left:
+        _refuse("its lengths do not add up")
+
+    loss = _read_loss(name.decode("ascii", "replace"), reduction, parameter)
+    if dtype_code > len(_DTYPES):
+        _refuse(f"the dtype code {dtype_code} is unknown")
+    for (n, exponent, flags), (n_weights, exponent_weights, _), count in slices:
+        _check_numbers(dtype_code, flags, count, (n, exponent), (n_weights, exponent_weights))
+    _check_parameter(loss, dtype_code)
+    content = Total.from_parts(slices, _read_dtype(dtype_code), layout)
+    if encode(loss, axes, content) != blob:
+        _refuse("it is not in normal form")
+    return loss, axes, content
+
+
+class _Reader:
+    """What lies between the length and the checksum, taken from the front."""
+
+    def __init__(self, blob: bytes, start: int) -> None:
+        self._blob, self._at = blob, start
+
+    @property
+    def left(self) -> int:
+        """Number of bytes that have not been taken yet."""
+        return len(self._blob) - _CHECKSUM - self._at
+
+    def take(self, length: int) -> bytes:
+        if length > self.left:
+            _refuse("its lengths do not add up")
+        self._at += length
+        return self._blob[self._at - length : self._at]
+
+    def unpack(self, fields: struct.Struct) -> tuple[Any, ...]:
+        return fields.unpack(self.take(fields.size))
+
+    def take_slice(
+        self, flags: int, count: int, exponent: int, length: int, exponent_weights: int, length_weights: int
+    ) -> tuple[_Sum, _Sum, int]:
+        """Return the parts whose significands come next."""
+        n, n_weights = (int.from_bytes(self.take(size), "little", signed=True) for size in (length, length_weights))
+        return (n, exponent, flags), (n_weights, exponent_weights, 0), count
+
+
 def _significand(n: int) -> bytes:
     """Return the fewest bytes that hold n in two's complement; none for 0."""
     return n.to_bytes(n.bit_length() // 8 + 1, "little", signed=True) if n else b""
 
 
-def encode(loss: Loss, content: Total) -> bytes:
-    """Return the bytes of a total of this loss."""
-    (n, exponent, flags), (n_weights, exponent_weights, _) = content.parts()
-    name, digits, weight_digits = loss.name.encode("ascii"), _significand(n), _significand(n_weights)
-    header = _HEADER.pack(
-        _MAGIC,
-        _VERSION,
-        _HEADER.size + len(name) + len(digits) + len(weight_digits) + _CHECKSUM,
-        1 + _REDUCTIONS.index(loss.reduction),
-        0 if content.dtype is None else 1 + _DTYPES.index(content.dtype.name),
-        flags,
-        len(name),
-        loss._parameter,
-        content.count,
-        exponent,
-        len(digits),
-        exponent_weights,
-        len(weight_digits),
-    )
-    body = header + name + digits + weight_digits
+def _packed(losses: _Sum, weights: _Sum, count: int) -> tuple[tuple[int, ...], bytes]:
+    """Return the fields of _SLICE of these parts, and their significands."""
+    (n, exponent, flags), (n_weights, exponent_weights, _) = losses, weights
+    digits, weight_digits = _significand(n), _significand(n_weights)
+    return (flags, count, exponent, len(digits), exponent_weights, len(weight_digits)), digits + weight_digits
+
+
+def _start_of_header(version: int) -> int:
+    return len(_MAGIC) + 1 + _LENGTHS[version].size
+
+
+def _sealed(version: int, content: bytes) -> bytes:
+    """Return what has this content, between magic bytes, version and length and the checksum."""
+    length = _start_of_header(version) + len(content) + _CHECKSUM
+    body = b"".join([_MAGIC, bytes([version]), _LENGTHS[version].pack(length), content])
     return body + _checksum(body)
-
-
-def decode(blob: bytes) -> tuple[Loss, Total]:
-    """Return the loss and the total that have these bytes; ValueError for any others."""
-    _check_envelope(blob)
-    fields = _HEADER.unpack_from(blob)
-    reduction, dtype_code, flags, name_length, parameter, count = fields[3:9]
-    exponent, length, exponent_weights, weights_length = fields[9:]
-    end_of_name = _HEADER.size + name_length
-    end_of_sum = end_of_name + length
-    if end_of_sum + weights_length + _CHECKSUM != len(blob):
-        _refuse("its lengths do not add up")
-    name = blob[_HEADER.size : end_of_name].decode("ascii", "replace")
-    n = int.from_bytes(blob[end_of_name:end_of_sum], "little", signed=True)
-    n_weights = int.from_bytes(blob[end_of_sum:-_CHECKSUM], "little", signed=True)
-
-    loss = _read_loss(name, reduction, parameter)
-    if dtype_code > len(_DTYPES):
-        _refuse(f"the dtype code {dtype_code} is unknown")
-    _check_numbers(dtype_code, flags, count, (n, exponent), (n_weights, exponent_weights))
-    _check_parameter(loss, dtype_code)
-    content = Total.from_parts((n, exponent, flags), (n_weights, exponent_weights, 0), count, _read_dtype(dtype_code))
-    if encode(loss, content) != blob:
-        _refuse("it is not in normal form")
-    return loss, content
 
 
 def _refuse(reason: str) -> NoReturn:
     raise ValueError(f"not a valid state: {reason}")
 
 
-def _check_envelope(blob: bytes) -> None:
-    """Check everything that needs no look at the content: magic bytes, version, length, checksum."""
+def _check_envelope(blob: bytes) -> int:
+    """Check everything that needs no look at the content: magic bytes, version, length, checksum. Return the version."""
     if not blob or blob[: len(_MAGIC)] != _MAGIC[: len(blob)]:
         raise ValueError("not a state of a StreamingLoss: it does not begin with its magic bytes")
-    if len(blob) > len(_MAGIC) and blob[len(_MAGIC)] != _VERSION:
-        raise ValueError(f"state of version {blob[len(_MAGIC)]}; this cylosses reads version {_VERSION}")
-    if len(blob) < _HEADER.size:
+    version = blob[len(_MAGIC)] if len(blob) > len(_MAGIC) else _PLAIN
+    if version not in _LENGTHS:
+        raise ValueError(f"state of version {version}; this cylosses reads versions {_PLAIN} and {_SLICED}")
+    start = _start_of_header(version)
+    if len(blob) < start + (_PLAIN_HEADER if version == _PLAIN else _SLICED_HEADER).size:
         raise ValueError(f"truncated state: {len(blob)} bytes are there, fewer than its header has")
-    length = _HEADER.unpack_from(blob)[2]
+    (length,) = _LENGTHS[version].unpack_from(blob, len(_MAGIC) + 1)
     if len(blob) < length:
         raise ValueError(f"truncated state: {len(blob)} of {length} bytes are there")
     if len(blob) > length:
         raise ValueError(f"damaged state: {len(blob)} bytes are there, it says that it has {length}")
     if _checksum(blob[:-_CHECKSUM]) != blob[-_CHECKSUM:]:
         raise ValueError("damaged state: the checksum does not fit")
+    return version
+
+
+def _read_layout(axes: tuple[int, ...], shape: tuple[int, ...], dtype_code: int) -> _Layout | None:
+    """Return the layout of data that has these axes summed over and the others of these lengths; None before there is data."""
+    try:
+        call.axes(axes)
+    except ValueError as error:
+        _refuse(str(error))
+    if list(axes) != sorted(axes):
+        _refuse(f"its axes {axes} are not in ascending order")
+    if dtype_code == 0:
+        if shape:
+            _refuse("it has lengths, but the data had no dtype")
+        return None
+    dimensions = len(axes) + len(shape)
+    if not all(0 <= axis < dimensions for axis in axes):
+        _refuse(f"data of {dimensions} dimensions has not the axes {axes}")
+    if dimensions > _MOST_DIMENSIONS or math.prod(max(length, 1) for length in shape) > _MOST_SLICES:
+        _refuse(f"no array keeps the shape {shape} of {dimensions} dimensions")
+    kept = iter(shape)
+    return tuple(None if k in axes else next(kept) for k in range(dimensions))
 
 
 def _read_loss(name: str, reduction: int, parameter: float) -> Loss:

@@ -47,9 +47,8 @@ from cylosses._core.job cimport (
 )
 from cylosses._core.mode cimport cylosses_mode, held, held_single, restore_mode, set_default_mode
 from cylosses._core.overlap cimport extent_of_bytes, overlap
-from cylosses._core.totals cimport (
-    ExactSums, clear_exact_sums, count_elements, have_room, merge_exact_sums, round_exact_sums, want_sums,
-)
+from cylosses._core.summation.exact_sums cimport ExactSums, clear_exact_sums, have_room, merge_exact_sums
+from cylosses._core.totals cimport round_exact_sums, want_totals
 
 cdef extern from *:
     """
@@ -300,11 +299,8 @@ cdef int update(
         status = TOO_MANY
     if status != OK:
         return status
-    want_sums(&contiguous.job, <ExactSums*> accumulator)
-    status = run(&contiguous)
-    if status == OK:
-        count_elements(&contiguous.job, <ExactSums*> accumulator)
-    return status
+    want_totals(&contiguous.job, <ExactSums*> accumulator)
+    return run(&contiguous)
 
 
 cdef int accumulator_merge(Accumulator* accumulator, const Accumulator* other) noexcept nogil:

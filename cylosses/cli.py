@@ -19,7 +19,7 @@ import click
 
 from cylosses import LOSSES, __version__, show_versions
 from cylosses._cli.merge import merge_states
-from cylosses._cli.output import collect, merged_as_json, print_losses, progress, score_as_json
+from cylosses._cli.output import collect, merged_as_json, print_losses, print_values, progress, score_as_json
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import InputError
 
@@ -65,7 +65,8 @@ def command(context: click.Context) -> None:
 @click.option("--loss", type=click.Choice(list(LOSSES)), default="smooth_l1", show_default=True)
 @_parameter_options
 @click.option("--reduction", type=click.Choice(["mean", "sum", "none"]), default="mean", show_default=True)
-@click.option("--out", metavar="FILE.npy", help="Write the result: the losses, or with a reduction a 0-d array.")
+@click.option("--axis", type=int, multiple=True, metavar="N", help="Sum over this axis alone; may be given several times.")
+@click.option("--out", metavar="FILE.npy", help="Write the result: the losses, or with a reduction its values, if one a 0-d array.")
 @click.option("--grad", metavar="FILE.npy", help="Write the gradient with respect to the predictions.")
 @click.option("--weight", metavar="FILE", help="Weights: finite, not negative; a mean divides by their sum.")
 @click.option("--where", metavar="FILE", help="Which pairs count: bool, or 0 and 1. What the others hold is never looked at.")
@@ -82,6 +83,10 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
     one column or array is loaded. The result has the bits of a call on the whole arrays, whatever the number of
     threads.
 
+    With --axis, there is one result for each element of the axes that are kept, as of a call with axis: printed one per
+    line in C order, in JSON as nested lists. So --axis 0 scores the columns of a matrix, and --axis 1 its rows. A column
+    of a table has only axis 0. Results are held in memory; with --state as exact totals, of some 2 kB each.
+
     Without --out, --reduction none prints one loss per line. In JSON, values that are not finite are the strings
     "NaN", "Infinity" and "-Infinity"; value_hex is the value without any rounding.
 
@@ -91,6 +96,7 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
       cylosses score results.csv:predicted results.csv:observed --beta 0.5 --json
       cylosses score predictions.npy targets.npy --loss huber --delta 2 --weight weights.npy
       cylosses score predictions.npy targets.npy --reduction sum --grad gradient.npy
+      cylosses score outputs.npy targets.npy --axis 0
       cylosses score part-1.npy targets-1.npy --state run-1.state
     """
     parameters = {name: options.pop(name) for name in _OWNERS}
@@ -105,7 +111,7 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
     if as_json:
         click.echo(json.dumps(score_as_json(request, result, listed if on_losses else None), allow_nan=False))
     elif result.value is not None:
-        click.echo(str(result.value))
+        print_values(result.value)
 
 
 @command.command("merge")
@@ -115,7 +121,7 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
 def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Print the loss of all data behind several states, each a FILE that score --state or merge --out wrote.
 
-    All must be of one loss, parameter and reduction. The value has the bits of one run over all data, in whatever
+    All must be of one loss, parameter, reduction and axes. The value has the bits of one run over all data, in whatever
     parts, order and grouping they come.
 
     \b
@@ -127,7 +133,7 @@ def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps(merged_as_json(total, files, out), allow_nan=False))
     else:
-        click.echo(str(total.compute()))
+        print_values(total.compute())
 
 
 @command.command("demo")

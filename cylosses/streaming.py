@@ -5,15 +5,22 @@ a. Integers, not floats: a state holds the exact sum of weight times loss and th
 b. The content of a total never changes. An update makes a new one and puts it in the place of the old one, in a single compiled
    step, which does nothing if another thread was faster: then the update begins again. So there is no half of an update, whatever a
    signal handler raises, and no lock that a forked child could find taken for ever.
+c. The slices of sliced data are one content, an array of sums, so that a piece is added to all of them or to none. The price is
+   that an update copies the array, some 2 kB a slice.
+d. Which axes negative numbers mean is told by the number of dimensions that data has. So the content knows it, once there is data,
+   and not the object, which keeps the axes as they were given: equal data has equal content.
 """
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cylosses import _state
 from cylosses._core import call
+from cylosses._core.convert import text_of_layout
 from cylosses._core.totals import Cell, Total
 from cylosses._mode import in_default_mode
-from cylosses._types import Numbers
+from cylosses._types import Axis, Numbers
 from cylosses.losses import LOSSES, Loss
 
 if TYPE_CHECKING:
@@ -24,6 +31,15 @@ __all__ = ["StreamingLoss"]
 _NOTHING = Total()
 
 
+def _go_together(axes: tuple[int, ...] | None, others: tuple[int, ...] | None, layout: tuple[int | None, ...] | None) -> bool:
+    """Whether a total over these axes may take what another total over other ones holds, data of this layout."""
+    if axes is None or others is None:
+        return axes is others
+    if layout is None:  # nothing, and only data tells which axes negative ones are
+        return True
+    return sorted(k + len(layout) if k < 0 else k for k in axes) == _state.axes_of(layout)
+
+
 class StreamingLoss:
     """A mean or sum that is built up from pieces, with the bits of a single call over all of them.
 
@@ -31,23 +47,30 @@ class StreamingLoss:
     ----------
     loss : Loss
         With reduction ``mean`` or ``sum``.
+    axis : int or tuple of int, optional
+        The axes that are summed over, as in the call of a loss; the elements of the others have a total each. By default all axes
+        are summed over, whatever their number.
 
     Raises
     ------
     TypeError
-        If `loss` is not a loss object.
+        If `loss` is not a loss object, or `axis` neither an int nor a tuple of them.
     ValueError
-        If its reduction is ``none``.
+        If the reduction is ``none``, or `axis` names an axis twice.
 
     Notes
     -----
     The state is the exact sum as an integer, so neither the cutting into pieces nor the order of merging can change a bit. The
     result has the widest dtype that any piece had; float64 before the first.
 
-    Totals are equal (``==``) if they hold the same: loss, exact sums, count and dtype. They can be pickled, and `to_bytes` gives
-    some sixty bytes that are the same wherever the same data was summed. Threads may update one total at the same time, and
-    processes may fork meanwhile. If a signal handler raises an exception during `update` or `merge`, the piece has been added whole
-    or not at all.
+    With `axis`, pieces have the same number of dimensions, and the same lengths along the axes that are kept; along the others
+    they may be of any length, also 0. Negative axes count from the end of the first piece's shape. A total takes some 2 kB of
+    memory for each element of the kept axes, and `update` and `merge` copy them: larger pieces are quicker.
+
+    Totals are equal (``==``) if they hold the same: loss, exact sums, counts, dtype, and with `axis` the axes and lengths of the
+    data. They can be pickled, and `to_bytes` gives some sixty bytes that are the same wherever the same data was summed. Threads
+    may update one total at the same time, and processes may fork meanwhile. If a signal handler raises an exception during
+    `update` or `merge`, the piece has been added whole or not at all.
 
     Examples
     --------
@@ -59,16 +82,28 @@ class StreamingLoss:
     (2.5416666666666665, 3)
     >>> total
     <StreamingLoss of SmoothL1Loss(reduction='mean', beta=1.0): count 3, value 2.5416666666666665>
+
+    The mean of each column:
+
+    >>> columns = SmoothL1Loss().streaming(axis=0)
+    >>> columns.update([[1.5, 2.0], [0.5, 2.0]], [[1.0, 10.0], [0.5, 2.0]])
+    >>> columns.update([[2.0, 2.0]], [[2.0, 2.0]])
+    >>> columns.compute(), columns.count
+    (array([0.04166667, 2.5       ]), array([3, 3]))
+    >>> columns
+    <StreamingLoss of SmoothL1Loss(reduction='mean', beta=1.0) over axis 0: data of shape (*, 2), count 6>
     """
 
-    __slots__ = ("_cell", "_loss")
+    __slots__ = ("_axes", "_cell", "_loss")
 
-    def __init__(self, loss: Loss) -> None:
+    def __init__(self, loss: Loss, axis: Axis = None) -> None:
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a loss object such as SmoothL1Loss(), got {type(loss).__name__}")
         if loss.reduction == "none":
             raise ValueError("a loss with reduction='none' has no total: use 'mean' or 'sum'")
         self._loss = loss
+        axes = call.axes(axis)
+        self._axes = None if axes is None else tuple(sorted(axes))
         self._cell = Cell(_NOTHING)
 
     @property
@@ -77,9 +112,18 @@ class StreamingLoss:
         return self._loss
 
     @property
-    def count(self) -> int:
-        """Number of elements so far that count: selected by `where`, and with a weight other than 0."""
-        return int(self._content.count)
+    def axis(self) -> Axis:
+        """The axes that are summed over, as they were given: None, an int if it is one, or a tuple."""
+        axes = self._axes
+        return axes[0] if axes is not None and len(axes) == 1 else axes
+
+    @property
+    def count(self) -> Any:
+        """Number of elements so far that count: selected by `where`, and with a weight other than 0.
+
+        With `axis` an int64 array of the kept shape; 0 before the first piece.
+        """
+        return self._content.count
 
     def reset(self) -> None:
         """Forget all data.
@@ -117,7 +161,7 @@ class StreamingLoss:
         Raises
         ------
         TypeError, ValueError
-            As in the call of a loss.
+            As in the call of a loss; with `axis`, also if an axis that is kept is not as long as before.
         OverflowError
             If more than 2**63 - 1 elements came together.
 
@@ -130,7 +174,7 @@ class StreamingLoss:
         4.0
         """
         loss = self._loss
-        self._add(call.total(loss._code, loss._parameter, input, target, weight, where, n_threads))
+        self._add(call.total(loss._code, loss._parameter, input, target, weight, where, self._axes, n_threads))
 
     def merge(self, other: "StreamingLoss") -> None:
         """Add what another total of the same loss holds; it stays as it is.
@@ -138,14 +182,15 @@ class StreamingLoss:
         Parameters
         ----------
         other : StreamingLoss
-            Of an equal loss: same class, parameter and reduction. May be this total itself, which counts everything twice.
+            Of an equal loss: same class, parameter and reduction, and over the same axes. May be this total itself, which counts
+            everything twice.
 
         Raises
         ------
         TypeError
             If `other` is not a StreamingLoss.
         ValueError
-            If it is of another loss.
+            If it is of another loss, over other axes, or of data whose kept axes have other lengths.
         OverflowError
             If more than 2**63 - 1 elements came together.
 
@@ -163,7 +208,10 @@ class StreamingLoss:
             raise TypeError(f"other must be a StreamingLoss, got {type(other).__name__}")
         if other._loss != self._loss:
             raise ValueError(f"a total of {other._loss!r} cannot be merged into one of {self._loss!r}")
-        self._add(other._content)
+        content = other._content
+        if not _go_together(self._axes, other._axes, content.layout):
+            raise ValueError(f"a total with axis={other.axis} cannot be merged into one with axis={self.axis}")
+        self._add(content)
 
     @in_default_mode
     def compute(self) -> Any:
@@ -171,8 +219,9 @@ class StreamingLoss:
 
         Returns
         -------
-        numpy scalar
-            NaN for the mean of nothing, 0 for its sum.
+        numpy scalar or ndarray
+            NaN for the mean of nothing, 0 for its sum. With `axis`, an array of the kept shape; a scalar if all axes are summed
+            over, and before the first piece, which tells the shape.
 
         Examples
         --------
@@ -185,18 +234,19 @@ class StreamingLoss:
         return self._content.rounded(self._is_mean)
 
     @in_default_mode
-    def exact(self) -> "Fraction":
+    def exact(self) -> Any:
         """Return the mean or sum of all data so far as it is, not rounded.
 
         Returns
         -------
         fractions.Fraction
-            Which `compute` rounds to the dtype of the data.
+            Which `compute` rounds to the dtype of the data. With `axis`, an object array of them, whose elements are floats where
+            the total is infinite or NaN.
 
         Raises
         ------
         ValueError
-            For a total that is infinite or NaN, and for the mean of nothing.
+            Without `axis`, for a total that is infinite or NaN, and for the mean of nothing.
 
         Examples
         --------
@@ -209,14 +259,16 @@ class StreamingLoss:
         >>> total.exact(), float(total.compute())
         (Fraction(3, 4), 0.75)
         """
-        from fractions import Fraction  # here, because its import takes longer than that of all of this package
-
         content = self._content
-        (n, exponent, special), (m, exponent_of_weights, _) = content.parts()
-        if special or (m == 0 and self._is_mean):
-            raise ValueError(f"the {self._loss.reduction} is {content.rounded(self._is_mean)}, which is no fraction")
-        value = n * Fraction(2) ** exponent
-        return value / (m * Fraction(2) ** exponent_of_weights) if self._is_mean else value
+        rounded = content.rounded(self._is_mean)
+        exact = [self._fraction_of(losses, weights) for losses, weights, _ in content.parts()]
+        if content.layout is not None:
+            listed = np.empty(len(exact), object)
+            listed[:] = [float(value) if found is None else found for found, value in zip(exact, np.ravel(rounded), strict=True)]
+            return listed.reshape(content.shape)[()]
+        if exact[0] is None:
+            raise ValueError(f"the {self._loss.reduction} is {rounded}, which is no fraction")
+        return exact[0]
 
     @in_default_mode
     def to_bytes(self) -> bytes:
@@ -225,8 +277,8 @@ class StreamingLoss:
         Returns
         -------
         bytes
-            Some sixty for ordinary data, fewer than a thousand for any. Totals that are equal have equal bytes. The format is
-            described in docs/state-format.md.
+            Some sixty for ordinary data, fewer than a thousand for any; with `axis` about as many for each element of the kept
+            axes. Totals that are equal have equal bytes. The format is described in docs/state-format.md.
 
         Raises
         ------
@@ -246,7 +298,7 @@ class StreamingLoss:
         """
         if LOSSES.get(self._loss.name) is not type(self._loss):
             raise TypeError(f"only losses of LOSSES have bytes, got {type(self._loss).__name__}")
-        return _state.encode(self._loss, self._content)
+        return _state.encode(self._loss, self._axes, self._content)
 
     @classmethod
     @in_default_mode
@@ -261,6 +313,7 @@ class StreamingLoss:
         Returns
         -------
         StreamingLoss
+            Whose `axis`, once there is data, has no negative numbers.
 
         Raises
         ------
@@ -282,8 +335,8 @@ class StreamingLoss:
         """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"a state is bytes, got {type(data).__name__}")
-        loss, content = _state.decode(bytes(data))
-        state = cls(loss)
+        loss, axes, content = _state.decode(bytes(data))
+        state = cls(loss, axes)
         state._add(content)
         return state
 
@@ -302,12 +355,25 @@ class StreamingLoss:
         while not cell.replace(held, held.plus(piece)):
             held = cell.content
 
+    def _fraction_of(self, losses: tuple[int, int, int], weights: tuple[int, int, int]) -> "Fraction | None":
+        """Return the mean or sum that has these parts; None if it is no fraction."""
+        from fractions import Fraction  # here, because its import takes longer than that of all of this package
+
+        (n, exponent, special), (m, exponent_of_weights, _) = losses, weights
+        if special or (m == 0 and self._is_mean):
+            return None
+        value = n * Fraction(2) ** exponent
+        return value / (m * Fraction(2) ** exponent_of_weights) if self._is_mean else value
+
     @in_default_mode
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StreamingLoss):
             return NotImplemented
         mine, others = self._content, other._content
-        return (self._loss, mine.parts(), mine.count, mine.dtype) == (other._loss, others.parts(), others.count, others.dtype)
+        if (self._loss, mine.dtype, mine.layout) != (other._loss, others.dtype, others.layout):
+            return False
+        # Before the first piece, axes are what was given; afterwards, what the layout says.
+        return (mine.layout is not None or self._axes == other._axes) and mine.parts() == others.parts()
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every update
 
@@ -317,4 +383,9 @@ class StreamingLoss:
     @in_default_mode
     def __repr__(self) -> str:
         content = self._content
-        return f"<{type(self).__name__} of {self._loss!r}: count {content.count}, value {content.rounded(self._is_mean)!s}>"
+        if self._axes is None:
+            return f"<{type(self).__name__} of {self._loss!r}: count {content.count}, value {content.rounded(self._is_mean)!s}>"
+        held = "no data yet"
+        if content.layout is not None:
+            held = f"data of shape {text_of_layout(content.layout)}, count {sum(np.ravel(content.count).tolist())}"
+        return f"<{type(self).__name__} of {self._loss!r} over axis {self.axis}: {held}>"

@@ -42,6 +42,7 @@ from cylosses import smooth_l1_loss as smooth_l1
 from cylosses import smooth_l1_loss_backward as smooth_l1_backward
 
 from .test_state import FORGED, written
+from .test_streaming_axis import FORGED_SLICES
 
 Options = dict[str, Any]
 
@@ -673,6 +674,13 @@ def _total(loss: Loss | None = None, x: Any = (1.0, 2.0), t: Any = (4.0, 4.0), *
     return total
 
 
+def _columns(axis: Any, *shapes: tuple[int, ...]) -> StreamingLoss:
+    total = L1Loss().streaming(axis=axis)
+    for shape in shapes:
+        total.update(np.ones(shape), np.zeros(shape))
+    return total
+
+
 def _full() -> StreamingLoss:
     return StreamingLoss.from_bytes(written("l1", 1, 2**63 - 1, 2**63 - 1, parameter=0.0))
 
@@ -701,6 +709,17 @@ CASES["totals"] = {
     "of a class": lambda: StreamingLoss(L1Loss),
     "of none": lambda: StreamingLoss(L1Loss(reduction="none")),
     "of none, by the method": lambda: SmoothL1Loss(reduction="none").streaming(),
+    **{f"over axis {axis!r}": lambda axis=axis: L1Loss().streaming(axis=axis)
+       for axis in ("0", 0.5, [0, 1], (0, None), (1, 1), 64, -65, 10**100)},
+    "by slice: axis out of bounds": lambda: _columns(2, (2, 3)),
+    "by slice: axes that are one": lambda: _columns((1, -1), (2, 3)),
+    "by slice: another kept length": lambda: _columns(0, (4, 3), (4, 2)),
+    "by slice: another number of dimensions": lambda: _columns(0, (4, 3), (4,)),
+    "by slice: merge with another kept length": lambda: _columns((0, 2), (4, 3, 5)).merge(_columns((0, 2), (4, 2, 5))),
+    "by slice: merge over another axis": lambda: _columns(0, (4, 3)).merge(_columns(1, (4, 3))),
+    "by slice: merge of all elements": lambda: _columns(0, (4, 3)).merge(_total()),
+    "by slice: merge into one of all elements": lambda: _total().merge(_columns((0, 1), (4, 3))),
+    "by slice: exact mean of no piece": lambda: _columns(0).exact(),
     "merge with no total": lambda: _total().merge(3),
     "merge with another loss": lambda: _total().merge(_total(MSELoss())),
     "merge with another reduction": lambda: _total().merge(_total(L1Loss(reduction="sum"))),
@@ -719,13 +738,16 @@ CASES["totals"] = {
     "from_bytes: nothing": lambda: StreamingLoss.from_bytes(b""),
     "from_bytes: something else": lambda: StreamingLoss.from_bytes(b"PK\x03\x04"),
     "from_bytes: less than the magic bytes": lambda: StreamingLoss.from_bytes(b"\x93CYL"),
-    "from_bytes: another version": lambda: StreamingLoss.from_bytes(b"\x93CYLOSS\x02"),
+    "from_bytes: another version": lambda: StreamingLoss.from_bytes(b"\x93CYLOSS\x03"),
     "from_bytes: cut": lambda: StreamingLoss.from_bytes(written()[:40]),
     "from_bytes: cut by one": lambda: StreamingLoss.from_bytes(written()[:-1]),
     "from_bytes: too long": lambda: StreamingLoss.from_bytes(written() + b"\n"),
     "from_bytes: damaged": lambda: StreamingLoss.from_bytes(written()[:-1] + b"\0"),
     "from_bytes: bfloat16 without its package": _read_without_ml_dtypes,
+    "from_bytes: header by slice is cut": lambda: StreamingLoss.from_bytes(b"\x93CYLOSS\x02"),
     **{f"from_bytes: {what}": lambda blob=blob: StreamingLoss.from_bytes(blob) for what, (blob, _) in FORGED.items()},
+    **{f"from_bytes, by slice: {what}": lambda blob=blob: StreamingLoss.from_bytes(blob)
+       for what, (blob, _) in FORGED_SLICES.items()},
 }  # fmt: skip
 
 # The C level ------------------------------------------------------------------------------------------------------------
@@ -925,6 +947,8 @@ def folder() -> Path:
     state = _total(SmoothL1Loss(), np.float32([1.25]), np.float32([0]))
     (here / "s.state").write_bytes(state.to_bytes())
     (here / "other.state").write_bytes(L1Loss().streaming().to_bytes())
+    for name, axis in (("columns", 0), ("rows", 1)):
+        (here / f"{name}.state").write_bytes(_columns(axis, (2, 3)).to_bytes())
     for name in ("full", "full2"):
         (here / f"{name}.state").write_bytes(_full().to_bytes())
     (here / "cut.state").write_bytes(state.to_bytes()[:40])
@@ -1047,6 +1071,13 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "merge: twice": ("merge", "s.state", "./s.state"),
     "merge: another loss": ("merge", "s.state", "other.state"),
     "merge: too many": ("merge", "full.state", "other.state", "full2.state"),
+    "axis out of bounds": ("score", "a.npy", "b.npy", "--axis", "2"),
+    "axis twice": ("score", "a.npy", "b.npy", "--axis", "1", "--axis", "-1"),
+    "axis that is no number": ("score", "a.npy", "b.npy", "--axis", "0,1"),
+    "axis without a reduction": ("score", "a.npy", "b.npy", "--axis", "0", "--reduction", "none"),
+    "axis of a column": ("score", "t.csv:x", "t.csv:x", "--axis", "1"),
+    "axis with negative weights": ("score", "a.npy", "b.npy", "--weight", "negative.npy", "--axis", "0", "--grad", "g.npy"),
+    "merge: another axis": ("merge", "columns.state", "rows.state"),
     "merge: suffix": ("merge", "s.state", "--out", "x.npy"),
     "merge: nowhere": ("merge", "s.state", "--out", "no/x.state"),
     "demo: suffix": ("demo", "--output", "x.jpg"),

@@ -385,7 +385,7 @@ def test_an_empty_state_merges(tmp_path, pair):
         (["a.npy"], "a.npy: not a state of a StreamingLoss: it does not begin with its magic bytes"),
         (["cut.state"], "cut.state: truncated state: 50 of 60 bytes are there"),
         (["flipped.state"], "flipped.state: damaged state: the checksum does not fit"),
-        (["newer.state"], "newer.state: state of version 2; this cylosses reads version 1"),
+        (["newer.state"], "newer.state: state of version 9; this cylosses reads versions 1 and 2"),
         (["s.state", "./s.state"], "./s.state: named twice; its data would count twice"),
         (
             ["s.state", "other.state"],
@@ -407,7 +407,7 @@ def test_bad_states_are_one_line(tmp_path, arguments, message):
     (tmp_path / "other.state").write_bytes(LOSSES["l1"]().streaming().to_bytes())
     for name, at in (("flipped", 20), ("newer", 7)):
         changed = bytearray(blob)
-        changed[at] = 2
+        changed[at] = 9
         (tmp_path / f"{name}.state").write_bytes(changed)
     expected = message.format(here=tmp_path.resolve()).replace("of 60 bytes", f"of {len(blob)} bytes")
     before = sorted(tmp_path.iterdir())
@@ -436,6 +436,166 @@ def test_json_names_the_state(tmp_path, pair):
     found = json.loads(output_of("score", "a.npy", "b.npy", "--json", "--state", "s.state", cwd=tmp_path))
     assert found["state"] == str(tmp_path.resolve() / "s.state")
     assert found["count"] == StreamingLoss.from_bytes(Path(found["state"]).read_bytes()).count == 35
+
+
+# --- axes -----------------------------------------------------------------------------------------------------------
+
+
+def options_of(axis):
+    """The options that name these axes."""
+    return [text for k in axis for text in ("--axis", str(k))]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("orders", ["CC", "FC"])
+@pytest.mark.parametrize("axis", [(0,), (1,), (-1,), (2, 0), (0, 1, 2)])
+@pytest.mark.parametrize("names", [[], ["weight", "where"]])
+def test_axes(tmp_path, rng, axis, orders, reduction, names):
+    a, b = (np.asarray(rng.normal(size=(6, 4, 3)).astype(np.float32), order=order) for order in orders)
+    weight, where = rng.random((6, 4, 3)) * (rng.random((6, 4, 3)) < 0.9), rng.random((6, 4, 3)) < 0.9
+    where[:, 1] = False  # slices of which nothing counts
+    selected = {name: {"weight": weight, "where": where}[name] for name in names}
+    for name, values in {"a": a, "b": b, "w": weight, "m": where}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    loss = SmoothL1Loss(reduction=reduction)
+    files = ["--out", "out.npy", "--grad", "grad.npy", "--state", "s.state"]
+    options = ["--reduction", reduction, *options_of(axis), *(text for name in names for text in FILES[name]), *files]
+    printed = output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path)
+    expected = loss(a, b, axis=axis, **selected)
+    assert printed == "".join(f"{value!s}\n" for value in np.ravel(expected))
+    assert same_bits(np.load(tmp_path / "out.npy"), expected)
+    assert same_bits(np.load(tmp_path / "grad.npy"), loss.grad(a, b, axis=axis, **selected))
+    total = loss.streaming(axis=axis)
+    total.update(a, b, **selected)
+    assert (tmp_path / "s.state").read_bytes() == total.to_bytes()
+    assert output_of("merge", "s.state", cwd=tmp_path) == printed
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((9001, 150), (0,)), ((9001, 150), (1,)), ((300_001, 5), (0,)), ((300_001, 5), (-1,))])
+def test_axes_of_many_windows(tmp_path, rng, shape, axis):
+    a, b, weight = rng.normal(size=shape), rng.normal(size=shape), rng.random(shape).astype(np.float32)
+    for name, values in {"a": a, "b": b, "w": weight}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    weighted = [] if shape[1] == 5 and axis == (-1,) else FILES["weight"]  # a gradient of each of so many takes long
+    options = [*options_of(axis), *weighted, "--out", "out.npy", "--grad", "grad.npy"]
+    output_of("score", "a.npy", "b.npy", *options, cwd=tmp_path)
+    selected = {"weight": weight} if weighted else {}
+    assert same_bits(np.load(tmp_path / "out.npy"), SmoothL1Loss()(a, b, axis=axis, **selected))
+    assert same_bits(np.load(tmp_path / "grad.npy"), SmoothL1Loss().grad(a, b, axis=axis, **selected))
+
+
+def test_axes_in_json(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1.0, np.nan, 1e308], [2.0, 0.0, np.inf]]))
+    np.save(tmp_path / "b.npy", np.zeros((2, 3)))
+    found = json.loads(
+        output_of("score", "a.npy", "b.npy", "--loss", "l1", "--axis", "0", "--json", "--state", "s.state", cwd=tmp_path)
+    )
+    expected = {
+        "axis": [0],
+        "value": [1.5, "NaN", "Infinity"],
+        "value_hex": ["0x1.8000000000000p+0", "nan", "inf"],
+        "count": [2, 2, 2],
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert (found["shape"], found["dtype"]) == ([2, 3], "float64")
+    merged = json.loads(output_of("merge", "s.state", "--json", cwd=tmp_path))
+    assert {name: merged[name] for name in expected} == expected
+
+
+def test_merged_states_of_axes_have_the_bits_of_one(tmp_path, rng):
+    a, b = rng.normal(size=(2, 900, 40))
+    for number, rows in enumerate((slice(0, 10), slice(10, 800), slice(800, 800), slice(800, 900))):
+        np.save(tmp_path / "a.npy", a[rows])
+        np.save(tmp_path / "b.npy", b[rows])
+        output_of("score", "a.npy", "b.npy", "--axis", "0", "--state", f"{number}.state", cwd=tmp_path)
+    printed = output_of("merge", "2.state", "3.state", "0.state", "1.state", "--out", "t.state", cwd=tmp_path)
+    assert printed == "".join(f"{value!s}\n" for value in SmoothL1Loss()(a, b, axis=0))
+    whole = SmoothL1Loss().streaming(axis=0)
+    whole.update(a, b)
+    assert (tmp_path / "t.state").read_bytes() == whole.to_bytes()
+
+
+def test_a_state_longer_than_64_kib_merges(tmp_path, rng):
+    a, b = rng.normal(size=(2, 3, 3000))
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    printed = output_of("score", "a.npy", "b.npy", "--axis", "0", "--state", "s.state", cwd=tmp_path)
+    assert (tmp_path / "s.state").stat().st_size > 1 << 16
+    assert output_of("merge", "s.state", cwd=tmp_path) == printed
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_has_one_axis(tmp_path, kind):
+    if kind == "csv":
+        (tmp_path / "t.csv").write_text("x,y\n1,2\n3,7\n")
+    else:
+        table = pytest.importorskip("pyarrow").table({"x": [1, 3], "y": [2, 7]})
+        pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "t.parquet")
+    files = [f"t.{kind}:x", f"t.{kind}:y"]
+    for axis in ("0", "-1"):
+        assert output_of("score", *files, "--axis", axis, "--grad", "grad.npy", cwd=tmp_path) == "2.0\n"
+        assert np.load(tmp_path / "grad.npy").tolist() == [-0.5, -0.5]
+    assert error_of("score", *files, "--axis", "1", cwd=tmp_path) == "--axis 1 is out of bounds for the shape (2,)"
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "expected"),
+    [
+        ((0, 3), "0", "nan\nnan\nnan\n"),
+        ((0, 3), "1", ""),
+        ((3, 0), "0", ""),
+        ((3, 0), "1", "nan\nnan\nnan\n"),
+        ((0,), "0", "nan\n"),
+    ],
+)
+def test_axes_of_nothing(tmp_path, shape, axis, expected):
+    np.save(tmp_path / "a.npy", np.empty(shape, np.float32))
+    options = ["--axis", axis, "--out", "out.npy", "--grad", "grad.npy", "--state", "s.state"]
+    assert output_of("score", "a.npy", "a.npy", *options, cwd=tmp_path) == expected
+    assert np.load(tmp_path / "out.npy").dtype == np.float32
+    assert np.load(tmp_path / "out.npy").shape == np.empty(shape).sum(axis=int(axis)).shape
+    assert np.load(tmp_path / "grad.npy").shape == shape
+    assert output_of("merge", "s.state", cwd=tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--axis", "2"], "--axis 2 is out of bounds for the shape (5, 7)"),
+        (["--axis", "-3"], "--axis -3 is out of bounds for the shape (5, 7)"),
+        (["--axis", "1", "--axis", "-1"], "--axis names an axis of the shape (5, 7) twice: 1, -1"),
+        (["--axis", "0,1"], "Invalid value for '--axis': '0,1' is not a valid integer."),
+        (
+            ["--axis", "0", "--reduction", "none"],
+            "--axis needs --reduction mean or sum: without a reduction nothing is summed over",
+        ),
+    ],
+)
+def test_bad_axes_are_one_line(tmp_path, pair, options, message):
+    before = sorted(tmp_path.iterdir())
+    assert error_of("score", "a.npy", "b.npy", *options, "--grad", "g.npy", "--state", "s.state", cwd=tmp_path) == message
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("axis", ["0", "1"])
+def test_a_bad_weight_of_any_slice_is_one_line(tmp_path, pair, rng, axis):
+    weight = np.ones((5, 7))
+    weight[rng.integers(5), rng.integers(7)] = -1
+    np.save(tmp_path / "w.npy", weight)
+    message = error_of("score", "a.npy", "b.npy", *FILES["weight"], "--axis", axis, cwd=tmp_path)
+    assert message == "weight must be finite and not negative where it is selected"
+
+
+def test_totals_over_other_axes_do_not_merge(tmp_path, pair):
+    for axis in ("0", "1"):
+        output_of("score", "a.npy", "b.npy", "--axis", axis, "--state", f"{axis}.state", cwd=tmp_path)
+    output_of("score", "a.npy", "b.npy", "--state", "all.state", cwd=tmp_path)
+    assert error_of("merge", "0.state", "1.state", cwd=tmp_path) == (
+        "1.state: a total with axis=1 cannot be merged into one with axis=0"
+    )
+    assert error_of("merge", "0.state", "all.state", cwd=tmp_path) == (
+        "all.state: a total with axis=None cannot be merged into one with axis=0"
+    )
 
 
 # --- layouts of .npy ------------------------------------------------------------------------------------------------

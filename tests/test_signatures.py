@@ -24,7 +24,7 @@ DOCUMENTED = {
     "show_versions": "()",
     "get_include": "()",
     "Loss": "(reduction, parameter=0.0)",
-    "StreamingLoss": "(loss)",
+    "StreamingLoss": "(loss, axis=None)",
     # generated: signatures of the losses (python -m tools.generate)
     "smooth_l1_loss": f"(input, target, {FLAGS}, beta=1.0, options=None, {OPTIONS})",
     "l1_loss": f"(input, target, {FLAGS}, {OPTIONS})",
@@ -65,7 +65,7 @@ DOCUMENTED_METHODS = {
     "value_and_grad": "(self, input, target, *, weight=None, where=None, axis=None, out=None, n_threads=None)",
     "grad_and_hess": "(self, input, target, *, grad_output=None, curvature='exact', "
     "weight=None, where=None, out=None, n_threads=None)",
-    "streaming": "(self)",
+    "streaming": "(self, axis=None)",
     "update": "(self, input, target, weight=None, where=None, *, n_threads=None)",
     "merge": "(self, other)",
     "compute": "(self)",

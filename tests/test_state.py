@@ -98,15 +98,17 @@ def sample(rng: np.random.Generator, length: int, dtype: str, *, special: bool =
     return inputs, targets, weights, rng.random(length) < 0.8
 
 
-def partitioned(rng: np.random.Generator, loss, columns: tuple) -> StreamingLoss:
-    """Cut data into random pieces, stream them in random order into several states, some of them through bytes, and merge those."""
+def partitioned(rng: np.random.Generator, loss, columns: tuple, axis=None) -> StreamingLoss:
+    """Cut data into random pieces of rows, stream them in random order into several states, some of them through bytes, and merge
+    those.
+    """
     length = len(columns[0])
     order = rng.permutation(length)
-    columns = tuple(column[order] for column in columns)
+    columns = tuple(None if column is None else column[order] for column in columns)
     cuts = [0, *np.sort(rng.integers(0, length + 1, int(rng.integers(0, 20)))).tolist(), length]
-    states = [loss.streaming() for _ in range(rng.integers(1, 6))]
+    states = [loss.streaming(axis=axis) for _ in range(rng.integers(1, 6))]
     for start, stop in itertools.pairwise(cuts):
-        piece = (column[start:stop] for column in columns)
+        piece = (None if column is None else column[start:stop] for column in columns)
         states[rng.integers(len(states))].update(*piece, n_threads=int(rng.integers(1, 4)))
     while len(states) > 1:
         last = states.pop(int(rng.integers(len(states))))
@@ -116,15 +118,16 @@ def partitioned(rng: np.random.Generator, loss, columns: tuple) -> StreamingLoss
     return states[0]
 
 
-def distinct(rng: np.random.Generator, loss, columns: tuple, partitions: int) -> tuple[set[bytes], set[bytes]]:
+def distinct(rng: np.random.Generator, loss, columns: tuple, partitions: int, axis=None) -> tuple[set[bytes], set[bytes]]:
     """The values and the states that random partitions of the data give, those of one call and of one update among them."""
     inputs, targets, weight, where = columns
-    whole = loss.streaming()
+    whole = loss.streaming(axis=axis)
     whole.update(inputs, targets, weight, where)
-    values = {np.asarray(loss(inputs, targets, weight=weight, where=where)).tobytes(), np.asarray(whole.compute()).tobytes()}
+    value = np.asarray(loss(inputs, targets, weight=weight, where=where, axis=axis))
+    values = {value.tobytes(), np.asarray(whole.compute()).tobytes()}
     states = {whole.to_bytes()}
     for _ in range(partitions):
-        state = partitioned(rng, loss, columns)
+        state = partitioned(rng, loss, columns, axis)
         values.add(np.asarray(state.compute()).tobytes())
         states.add(state.to_bytes())
     return values, states
@@ -315,19 +318,26 @@ def test_bytes_round_trip(name, data):
 )
 def test_exact_sums_and_their_parts(n, exponent, m, other_exponent):
     nothing, dtype = (0, 0, 0), np.dtype(np.float64)
-    total = Total.from_parts((n, exponent, 0), nothing, 1, dtype)
-    assert total.parts() == ((n, exponent, 0), nothing)
-    total = total.plus(Total.from_parts((m, other_exponent, 5), nothing, 1, dtype))
+    total = Total.from_parts([((n, exponent, 0), nothing, 1)], dtype)
+    assert total.parts() == [((n, exponent, 0), nothing, 1)]
+    total = total.plus(Total.from_parts([((m, other_exponent, 5), nothing, 1)], dtype))
     exact = n * Fraction(2) ** exponent + m * Fraction(2) ** other_exponent
-    found, found_exponent, special = total.parts()[0]
+    (found, found_exponent, special), *_ = total.parts()[0]
     assert found * Fraction(2) ** found_exponent == exact
     assert (found % 2, special) == (1 if found else 0, 5)
+
+
+def test_no_more_parts_than_slices():
+    parts = [((1, 0, 0), (1, 0, 0), 1)] * 3
+    assert Total.from_parts(parts, np.dtype(np.float64), (None, 3)).parts() == parts
+    with pytest.raises(ValueError, match="2 slices"):
+        Total.from_parts(parts, np.dtype(np.float64), (2, None))
 
 
 @pytest.mark.parametrize(("n", "exponent"), [(1, -3000), (1, 3000), (1, 2**31 - 1), (1, -(2**31)), (2**5000, 0), (-(2**5000), 0)])
 def test_sums_beyond_the_accumulator_are_refused(n, exponent):
     with pytest.raises(ValueError, match="range of exact sums"):
-        Total.from_parts((n, exponent, 0), (0, 0, 0), 1, None)
+        Total.from_parts([((n, exponent, 0), (0, 0, 0), 1)], None)
 
 
 # --- what is not a state ----------------------------------------------------------------------------------------------------------
@@ -344,7 +354,7 @@ def damaged(rng: np.random.Generator, blob: bytes) -> bytes:
         return rng.bytes(int(rng.integers(0, 200)))
     if kind == 3:  # a foreign version, its checksum right
         body = bytearray(blob[:-8])
-        body[7] = rng.choice([0, *range(2, 256)])
+        body[7] = rng.choice([0, *range(3, 256)])
         return with_checksum(bytes(body))
     changed = bytearray(blob)
     if kind == 4:  # a run of bytes that something else was written over
@@ -509,7 +519,8 @@ def test_only_bytes_are_read(other):
         (b"", "not a state of a StreamingLoss: it does not begin with its magic bytes"),
         (b"PK\x03\x04", "not a state of a StreamingLoss: it does not begin with its magic bytes"),
         (b"\x93CYL", "truncated state: 4 bytes are there, fewer than its header has"),
-        (b"\x93CYLOSS\x02", "state of version 2; this cylosses reads version 1"),
+        (b"\x93CYLOSS\x03", "state of version 3; this cylosses reads versions 1 and 2"),
+        (b"\x93CYLOSS\x02", "truncated state: 8 bytes are there, fewer than its header has"),
         (written()[:40], "truncated state: 40 of 55 bytes are there"),
         (written() + b"\n", "damaged state: 56 bytes are there, it says that it has 55"),
         (written()[:-1] + b"\0", "damaged state: the checksum does not fit"),

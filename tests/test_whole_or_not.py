@@ -45,31 +45,39 @@ def interrupts(request):
 
 @has_timers
 @pytest.mark.parametrize("operation", ["update", "merge"])
-def test_a_handler_that_raises_finds_whole_updates(operation, interrupts):
-    total, piece = L1Loss("sum").streaming(), L1Loss("sum").streaming()
-    piece.update([2.0, 2.0, 2.0], [0.0, 0.0, 0.0], weight=[1.0, 1.0, 4.0])
-    x, t, weight = np.full(3, 2.0), np.zeros(3), np.array([1.0, 1.0, 4.0])
+@pytest.mark.parametrize(("axis", "columns"), [(None, ()), (0, (2,))])  # so few that updates end between two signals
+def test_a_handler_that_raises_finds_whole_updates(operation, axis, columns, interrupts):
+    total, piece = L1Loss("sum").streaming(axis), L1Loss("sum").streaming(axis)
+    x, t = np.full((3, *columns), 2.0), np.zeros((3, *columns))
+    weight = np.array([1.0, 1.0, 4.0]).reshape(3, *(1 for _ in columns))
+    piece.update(x, t, weight)
     step = {"update": lambda: total.update(x, t, weight), "merge": lambda: total.merge(piece)}[operation]
     torn = 0
     for _ in range(INTERRUPTS // 100):
         interrupts(step, 100)
-        # Each step adds 3 elements, 6 of weight and 12 of weighted loss.
-        mean = StreamingLoss(L1Loss())
+        # Each step adds 3 elements, 6 of weight and 12 of weighted loss, to each slice.
+        mean = StreamingLoss(L1Loss(), axis)
         mean._add(total._content)
-        torn += total.exact() != 4 * total.count or mean.exact() != 2
-    assert total.count > INTERRUPTS // 10
+        torn += len(set(np.ravel(total.count).tolist())) > 1 or bool(np.any(total.exact() != 4 * total.count))
+        torn += bool(np.any(mean.exact() != 2))
+    assert np.min(total.count) > INTERRUPTS // 10
     assert torn == 0
 
 
+total_or_slices = pytest.mark.parametrize(("axis", "shape"), [(None, (3,)), (0, (3, 2)), (0, (3, 70))])  # 70 merge without the GIL
+
+
 @needs_fork
-def test_children_that_are_forked_beside_updating_threads():
-    output = run("""
+@total_or_slices
+def test_children_that_are_forked_beside_updating_threads(axis, shape):
+    script = """
         import os, signal, threading, warnings
         import numpy as np
         warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork beside threads
         from cylosses import L1Loss
-        total = L1Loss().streaming()
-        x, t = np.ones(3), np.zeros(3)  # so few that threads are nearly always where totals are added
+        total = L1Loss().streaming(AXIS)
+        x, t = np.ones(SHAPE), np.zeros(SHAPE)  # so few that threads are nearly always where totals are added
+        total.update(x, t)
         stop = threading.Event()
 
         def keep_updating():
@@ -85,24 +93,26 @@ def test_children_that_are_forked_beside_updating_threads():
             if child == 0:
                 signal.alarm(5)  # ends a child that hangs
                 total.update(x, t)
-                os._exit(0 if total.compute() == 1 and total.count % 3 == 0 else 1)
+                counts = set(np.ravel(total.count).tolist())
+                os._exit(0 if np.all(total.compute() == 1) and len(counts) == 1 and counts.pop() % 3 == 0 else 1)
             _, status = os.waitpid(child, 0)
             failed += status != 0
         stop.set()
         for thread in threads:
             thread.join()
         print("failed:", failed)
-        """)
-    assert output == "failed: 0"
+        """
+    assert run(script.replace("AXIS", repr(axis)).replace("SHAPE", repr(shape))) == "failed: 0"
 
 
-def test_threads_lose_no_update():
-    output = run("""
+@total_or_slices
+def test_threads_lose_no_update(axis, shape):
+    script = """
         import sys, threading
         import numpy as np
         from cylosses import L1Loss
         sys.setswitchinterval(1e-6)
-        total, x, t = L1Loss("sum").streaming(), np.ones(3), np.zeros(3)
+        total, x, t = L1Loss("sum").streaming(AXIS), np.ones(SHAPE), np.zeros(SHAPE)
 
         def update():
             for _ in range(3000):
@@ -113,9 +123,9 @@ def test_threads_lose_no_update():
             thread.start()
         for thread in threads:
             thread.join()
-        print(total.count, total.compute())
-        """)
-    assert output == "36000 36000.0"
+        print(*set(np.ravel(total.count).tolist()), *set(np.ravel(total.compute()).tolist()))
+        """
+    assert run(script.replace("AXIS", repr(axis)).replace("SHAPE", repr(shape))) == "36000 36000.0"
 
 
 # An output that overlaps an input, and a weight that is bad at the end ----------------------------------------------------

@@ -50,7 +50,7 @@ NEEDS = {
     "test_capi.py::test_python_of_the_guide[cffi]": ("cffi",),
 }
 
-SHARED = ("threads", "streaming", "plain", "state", "weights", "axis")
+SHARED = ("threads", "streaming", "streaming_axis", "plain", "state", "weights", "axis")
 
 CHECK = """
 import sys, cylosses

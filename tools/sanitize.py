@@ -32,7 +32,7 @@ FOLDER = ROOT / "build" / "sanitize"
 RUN = FOLDER / "run"
 
 # On every build; then on the best one only.
-CORE = ("test_exact", "test_layouts", "test_capi", "test_weights", "test_streaming")
+CORE = ("test_exact", "test_layouts", "test_capi", "test_weights", "test_streaming", "test_streaming_axis")
 FURTHER = (
     "test_formulas", "test_plain", "test_out", "test_axis", "test_state", "test_dtypes", "test_gradients", "test_curvature",
     "test_functional", "test_losses", "test_errors", "test_generators",

@@ -7,8 +7,9 @@ from cylosses import StreamingLoss
 from cylosses._cli.source import InputError, one_line
 from cylosses._cli.writers import output_path, replacing, write_whole
 
-# No state is longer: the length is a field of two bytes.
-_LONGEST_STATE = 65535
+# No state of unsliced data is longer. More is read of no file that does not begin as a state does.
+_FIRST_PART = 65535
+_MAGIC = b"\x93CYLOSS"
 
 
 def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
@@ -46,7 +47,8 @@ def _read_state(text: str) -> StreamingLoss:
         raise InputError(f"{text}: not a regular file")
     try:
         with path.open("rb") as file:
-            return StreamingLoss.from_bytes(file.read(_LONGEST_STATE + 1))
+            state = file.read(_FIRST_PART + 1)
+            return StreamingLoss.from_bytes(state + (file.read() if state.startswith(_MAGIC) else b""))
     except OSError as error:
         raise InputError(f"{text}: cannot read: {error.strerror or one_line(error)}") from None
     except ValueError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,6 +28,11 @@ def progress() -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def print_values(values: Any) -> None:
+    """Print a number, or those of an array of any shape, one a line."""
+    print_losses(np.ravel(values))
+
+
 def print_losses(losses: Array) -> None:
     # str of a NumPy scalar has the fewest digits that read back as the same number of its dtype.
     if losses.size:
@@ -40,8 +46,9 @@ def collect(listed: list[Any]) -> Callable[[Array], None]:
 def score_as_json(request: Request, result: Score, listed: list[Any] | None) -> dict[str, Any]:
     fields: dict[str, Any] = {"loss": request.loss, "reduction": request.reduction}
     fields |= {name: _json_number(value) for name, value in request.parameters.items()}
+    fields |= {"axis": list(request.axis)} if request.axis else {}
     fields |= {"value": listed} if result.value is None else _json_value(result.value)
-    fields |= {"dtype": result.dtype, "count": result.count, "shape": list(result.shape)}
+    fields |= {"dtype": result.dtype, "count": np.asarray(result.count).tolist(), "shape": list(result.shape)}
     fields |= {"predictions": request.predictions, "targets": request.targets}
     fields |= {name: label for name, label in (("weight", request.weight), ("where", request.where)) if label}
     written = {"out": request.out, "grad": request.grad, "state": request.state}
@@ -53,13 +60,19 @@ def merged_as_json(total: StreamingLoss, files: tuple[str, ...], out: str | None
     value, name = total.compute(), total.loss.parameter_name
     fields: dict[str, Any] = {"loss": total.loss.name, "reduction": total.loss.reduction}
     fields |= {} if name is None else {name: _json_number(getattr(total.loss, name))}
-    fields |= _json_value(value) | {"dtype": value.dtype.name, "count": total.count, "files": list(files)}
+    fields |= {} if total.axis is None else {"axis": np.ravel(total.axis).tolist()}
+    fields |= _json_value(value) | {"dtype": value.dtype.name, "count": np.asarray(total.count).tolist(), "files": list(files)}
     return fields | ({"out": _absolute(out)} if out else {})
 
 
-def _json_value(value: Any) -> dict[str, float | str]:
-    number = float(value)
-    return {"value": _json_number(number), "value_hex": number.hex()}
+def _json_value(value: Any) -> dict[str, Any]:
+    """Return fields for a number, or for an array of them as nested lists."""
+    numbers = np.asarray(value, np.float64).tolist()
+    return {"value": _each(_json_number, numbers), "value_hex": _each(float.hex, numbers)}
+
+
+def _each(function: Callable[[float], float | str], numbers: Any) -> Any:
+    return [_each(function, part) for part in numbers] if isinstance(numbers, list) else function(numbers)
 
 
 def _json_number(value: float) -> float | str:

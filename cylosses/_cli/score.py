@@ -19,6 +19,7 @@ import numpy as np
 from cylosses import LOSSES
 from cylosses._cli.readers import open_source
 from cylosses._cli.selection import Selection, check_shapes, counted, open_selection, total_weight
+from cylosses._cli.slices import SliceTotals, summed_axes
 from cylosses._cli.source import InputError, Source, Window, one_line
 from cylosses._cli.text import with_floats
 from cylosses._cli.windows import windows_of
@@ -35,6 +36,7 @@ class Request:
     loss: str = "smooth_l1"
     parameters: dict[str, float] = field(default_factory=dict)
     reduction: str = "mean"
+    axis: tuple[int, ...] = ()
     out: str | None = None
     grad: str | None = None
     weight: str | None = None
@@ -47,10 +49,10 @@ class Request:
 class Score:
     """The outcome of a request."""
 
-    value: Any  # in the dtype of the result; None for reduction "none"
+    value: Any  # in the dtype of the result, an array if there are axes that it keeps; None for reduction "none"
     dtype: str
     shape: tuple[int, ...]
-    count: int  # of the pairs that are selected and have a weight other than 0
+    count: Any  # of the pairs that are selected and have a weight other than 0; an array beside one of values
 
 
 def score(
@@ -105,17 +107,20 @@ class _Scoring:
         self._elementwise = request.reduction == "none"
         self._loss = loss
         self._state = None if self._elementwise else loss.streaming()
+        self._slices: SliceTotals | None = None
+        axes = summed_axes(request.axis, self.shape) if request.axis else None
         self._count = 0
         # The gradient of one window of a mean is that of its sum, with the divisor of the whole.
         self._summed = type(loss)(reduction="sum", **request.parameters)
-        self._factor = Fraction(1)
+        self._factor: Any = Fraction(1)  # or an array of one for each slice
         self._out: NpyWriter | None = None
         self._grad: NpyWriter | None = None
         self._write_state: Callable[[bytes], None] | None = None
         self.dtype = self._result_dtype()
         if request.reduction == "mean" and request.grad is not None:
-            divisor = total_weight(request.weight, request.where, predictions, request.threads)
-            self._factor = 1 / divisor if divisor else Fraction(0)  # if nothing counts, the gradient is 0 everywhere
+            self._factor = _inverse(total_weight(request.weight, request.where, predictions, request.threads, axes))
+        if axes is not None:
+            self._slices = SliceTotals(loss, self.shape, axes, self.dtype, keeps_total=request.state is not None)
 
     def _result_dtype(self) -> np.dtype[Any]:
         """Ask the library itself, on nothing: it also checks the number of threads before any file is written."""
@@ -131,10 +136,12 @@ class _Scoring:
 
     def plan(self, in_c_order: bool) -> tuple[Iterator[Window], str]:
         """Return the windows, and the memory order of what is written."""
+        if self._slices is not None:
+            return self._slices.windows(), "C"
         return windows_of(self._predictions.orders & self._targets.orders & self._selection.orders(), self.shape, in_c_order)
 
     def open_out(self, stack: ExitStack, path: Path, order: str) -> None:
-        shape = self.shape if self._elementwise else ()
+        shape = self.shape if self._elementwise else () if self._slices is None else self._slices.values.shape
         file = stack.enter_context(replacing("--out", path))
         self._out = NpyWriter("--out", path, file, shape, self.dtype, order)
 
@@ -153,7 +160,9 @@ class _Scoring:
         settings: dict[str, Any] = selection | {"n_threads": self._threads}
         losses = None
         try:
-            if self._state is not None:
+            if self._slices is not None:
+                self._slices.update(window, predictions, targets, **settings)
+            elif self._state is not None:
                 self._state.update(predictions, targets, **settings)
             else:
                 losses = np.asarray(self._loss(predictions, targets, **settings))
@@ -163,22 +172,50 @@ class _Scoring:
         if losses is not None and self._out is not None:
             self._out.write(window, losses)
         if self._grad is not None:
-            grad = self._summed.grad(predictions, targets, grad_output=self._factor, **settings)
-            self._grad.write(window, np.asarray(grad))
+            self._grad.write(window, self._gradient(window, predictions, targets, selection))
         return losses, predictions.size
+
+    def _gradient(self, window: Window, predictions: Array, targets: Array, selection: dict[str, Array]) -> Array:
+        if isinstance(self._factor, Fraction) or self._slices is None:
+            return self._gradient_times(self._factor, predictions, targets, selection)
+        factors = self._factor[self._slices.slices_of(window)]
+        result = np.empty(predictions.shape, self.dtype)
+        for index, at in self._slices.indices_in(window):
+            of_slice = {name: values[at] for name, values in selection.items()}
+            result[at] = self._gradient_times(factors[index], predictions[at], targets[at], of_slice)
+        return result
+
+    def _gradient_times(self, factor: Any, predictions: Array, targets: Array, selection: dict[str, Array]) -> Array:
+        settings: dict[str, Any] = selection | {"n_threads": self._threads}
+        return np.asarray(self._summed.grad(predictions, targets, grad_output=factor, **settings))
 
     def finish(self) -> Score:
         if self._state is None:
             return Score(None, self.dtype.name, self.shape, self._count)
-        value = self._state.compute()
+        if self._slices is not None:
+            total, value, count = self._slices.total, self._slices.values[()], self._slices.counts[()]
+        else:
+            total, value, count = self._state, self._state.compute(), self._state.count
         if self._out is not None:
-            self._out.write(slice(0, 1), np.asarray(value))
+            self._out.write(slice(0, np.size(value)), np.asarray(value))
         if self._write_state is not None:
-            self._write_state(self._state.to_bytes())
-        return Score(value, self.dtype.name, self.shape, self._state.count)
+            self._write_state(total.to_bytes())
+        return Score(value, self.dtype.name, self.shape, count)
+
+
+def _inverse(divisor: Any) -> Any:
+    """Return 1 / divisor, or that of each; 0 for 0: if nothing counts, the gradient is 0 everywhere."""
+    if isinstance(divisor, np.ndarray):
+        inverses = np.empty(divisor.shape, object)
+        for index in np.ndindex(divisor.shape):
+            inverses[index] = _inverse(divisor[index])
+        return inverses
+    return 1 / divisor if divisor else Fraction(0)
 
 
 def _output_paths(request: Request) -> tuple[Path | None, Path | None, Path | None]:
+    if request.axis and request.reduction == "none":
+        raise InputError("--axis needs --reduction mean or sum: without a reduction nothing is summed over")
     if request.state is not None and request.reduction == "none":
         raise InputError("--state needs --reduction mean or sum: without a reduction there is no total")
     state = None if request.state is None else output_path("--state", request.state, ".state")

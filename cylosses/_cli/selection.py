@@ -9,6 +9,7 @@ import numpy as np
 
 from cylosses import L1Loss
 from cylosses._cli.readers import open_source
+from cylosses._cli.slices import SliceTotals
 from cylosses._cli.source import InputError, Source, Window, one_line
 from cylosses._cli.text import with_floats
 from cylosses._cli.windows import windows_of
@@ -57,22 +58,31 @@ def _as_mask(label: str, values: Array) -> Array:
     return mask
 
 
-def total_weight(weight: str | None, where: str | None, predictions: Source, n_threads: int | None) -> Fraction:
-    """Return the divisor of a mean, in a pass over weights and mask alone."""
+def total_weight(
+    weight: str | None, where: str | None, predictions: Source, n_threads: int | None, summed: tuple[int, ...] | None = None
+) -> Any:
+    """Return the divisor of a mean, in a pass over weights and mask alone; if slices differ in it, the array of theirs."""
+    shape = predictions.shape
     if weight is None and where is None:
-        return Fraction(math.prod(predictions.shape))
+        return Fraction(math.prod(shape if summed is None else (shape[k] for k in summed)))
     # Each pair has the loss 1, so that the exact sum of the weighted losses is that of the weights.
-    total = L1Loss(reduction="sum").streaming()
+    loss = L1Loss(reduction="sum")
+    total = loss.streaming()
+    slices = None if summed is None else SliceTotals(loss, shape, summed, np.dtype(np.float64), wants_exact=True)
     with ExitStack() as stack:
         selection = open_selection(stack, weight, where, predictions)
-        for window in windows_of(selection.orders(), predictions.shape, in_c_order=False)[0]:
+        windows = windows_of(selection.orders(), shape, in_c_order=False)[0] if slices is None else slices.windows()
+        for window in windows:
             found: dict[str, Any] = selection.read(window)
             ones = np.ones(next(iter(found.values())).shape)
             try:
-                total.update(ones, np.zeros_like(ones), **found, n_threads=n_threads)
+                if slices is None:
+                    total.update(ones, np.zeros_like(ones), **found, n_threads=n_threads)
+                else:
+                    slices.update(window, ones, np.zeros_like(ones), **found, n_threads=n_threads)
             except ValueError as error:
                 raise InputError(one_line(error)) from None
-    return total.exact()
+    return total.exact() if slices is None else slices.exact[()]
 
 
 def counted(size: int, weight: Array | None = None, where: Array | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cylosses._cli.source import Window
 
@@ -20,6 +20,23 @@ def windows_of(orders: frozenset[str], shape: tuple[int, ...], in_c_order: bool)
     if orders:
         return _runs(math.prod(shape)), "C" if "C" in orders else "F"
     return _blocks(shape, _block_shape(shape, both_ends=not in_c_order)), "C"
+
+
+def windows_of_slices(shape: tuple[int, ...], summed: tuple[int, ...], at_once: int) -> Iterator[Window]:
+    """Return windows that cut slices along the axes that are summed over: all of up to `at_once` slices before the next ones.
+
+    An axis of length 0 has one window, which is empty: it tells the other axes.
+    """
+    kept = [k for k in range(len(shape)) if k not in summed]
+    block = [1] * len(shape)
+    _stretch(block, shape, reversed(kept), at_once)
+    _stretch(block, shape, reversed(summed), max(WINDOW // math.prod(block), 1))
+    order = [*kept, *summed]
+    for corner in itertools.product(*(range(0, max(shape[k], 1), block[k]) for k in order)):
+        window = [slice(0)] * len(shape)
+        for k, start in zip(order, corner, strict=True):
+            window[k] = slice(start, min(start + block[k], shape[k]))
+        yield tuple(window) if len(shape) > 1 else window[0]
 
 
 def _runs(size: int) -> Iterator[Window]:
@@ -40,12 +57,16 @@ def _block_shape(shape: tuple[int, ...], both_ends: bool) -> tuple[int, ...]:
     axes alone come in C order, for losses that are printed as they come.
     """
     block = [1] * len(shape)
-    last_axes, first_axes = list(reversed(range(len(shape)))), list(range(len(shape)))
-    for axes in (last_axes, first_axes) if both_ends else (last_axes,):
-        left = _RUN
-        for axis in axes:
-            block[axis] = max(block[axis], min(shape[axis], left))
-            left //= shape[axis]
-            if left == 0:
-                break
+    _stretch(block, shape, reversed(range(len(shape))), _RUN)
+    if both_ends:
+        _stretch(block, shape, range(len(shape)), _RUN)
     return tuple(block)
+
+
+def _stretch(block: list[int], shape: tuple[int, ...], axes: Iterable[int], left: int) -> None:
+    """Make a block so many elements long, along the first of the axes if that is long enough, else also along the next ones."""
+    for axis in axes:
+        block[axis] = max(block[axis], min(shape[axis], left))
+        left //= max(shape[axis], 1)
+        if left == 0:
+            break

@@ -80,7 +80,7 @@ class NpyWriter:
         with _write_errors(self._option, self._path):
             if isinstance(window, slice):
                 self._file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-            else:
+            elif values.size:  # no range that is empty can be reserved or mapped
                 self._write_block(window, values)
 
     def _write_block(self, window: tuple[slice, ...], values: Array) -> None:

@@ -57,5 +57,13 @@ def gradient_and_hessian(
     n_threads: object,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]: ...
 def total(
-    loss: int, parameter: object, input: object, target: object, weight: object, where: object, n_threads: object
+    loss: int,
+    parameter: object,
+    input: object,
+    target: object,
+    weight: object,
+    where: object,
+    axis: object,
+    n_threads: object,
 ) -> Total: ...
+def axes(axis: object) -> tuple[int, ...] | None: ...

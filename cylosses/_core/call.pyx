@@ -30,7 +30,7 @@ from cylosses._core.layout cimport Plan, add_operand, lies_in_blocks, settle_pla
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._core.overlap cimport Extent, extent_of_bytes, overlap
-from cylosses._core.totals cimport Total, count_elements, want_sums
+from cylosses._core.totals cimport Total, want_totals
 
 import numpy as np
 
@@ -300,17 +300,32 @@ def gradient_and_hessian(int loss, parameter, reduction, input, target, grad_out
         end(&call)
 
 
-def total(int loss, parameter, input, target, weight, where, n_threads, /):
-    """The exact Total of weighted losses and weights."""
+def total(int loss, parameter, input, target, weight, where, axis, n_threads, /):
+    """The exact Total of weighted losses and weights: of each slice unless `axis` is None."""
     cdef Call call
-    cdef Total sums = Total()
+    cdef Total sums
     begin(&call)
     try:
         take_operands(&call, loss, parameter, input, target, weight, where, n_threads)
-        want_sums(&call.contiguous.job, &sums.sums)
+        take_axes(&call, axis)
+        sums = Total(None if axis is None else layout_left(&call))
+        want_totals(&call.contiguous.job, sums.sums)
+        call.is_contiguous = call.is_contiguous and not call.n_kept
         run(&call)
-        count_elements(&call.contiguous.job, &sums.sums)
         sums.dtype = dtype_of(call.storage)
         return sums
     finally:
         end(&call)
+
+
+def axes(axis, /):
+    """Axes as a tuple of int, before there is data to tell which they are; None if it is None."""
+    if axis is None:
+        return None
+    found = tuple([axis_index(item, axis) for item in (axis if isinstance(axis, tuple) else (axis,))])
+    for index in found:
+        if not -MAX_DIMS < index < MAX_DIMS - 1:
+            raise ValueError(f"axis {convert.shown(index)} is out of bounds: an array has at most {MAX_DIMS - 1} dimensions")
+    if len(set(found)) < len(found):
+        convert.refuse_axis_twice(axis)
+    return found

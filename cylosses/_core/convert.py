@@ -220,6 +220,30 @@ def refuse_shapes(of_input: tuple[int, ...], of_target: tuple[int, ...], shape: 
     raise ValueError(f"{shapes} broadcast to too many elements: {shape}")
 
 
+def refuse_axis(axis: object) -> NoReturn:
+    """Raise TypeError for what is no axis."""
+    raise TypeError(f"axis must be an int, a tuple of int or None, got {shown(axis)}")
+
+
+def refuse_axis_twice(axis: object) -> NoReturn:
+    """Raise ValueError for axes of which two are the same."""
+    raise ValueError(f"axis {axis!r} names an axis twice")
+
+
+def refuse_layouts(held: tuple[int | None, ...] | None, given: tuple[int | None, ...] | None) -> NoReturn:
+    """Raise ValueError for data whose slices are not those that are summed."""
+    raise ValueError(
+        f"data of shape {text_of_layout(given)} cannot be added to that of shape {text_of_layout(held)}: only axes that are summed "
+        "over, which are shown as *, may differ in length"
+    )
+
+
+def text_of_layout(layout: tuple[int | None, ...] | None) -> str:
+    """Return how a message shows the lengths of axes, with * for those that are summed over."""
+    lengths = ["*" if length is None else str(length) for length in layout or ()]
+    return f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
+
+
 def warn_of_broadcast(of_input: tuple[int, ...], of_target: tuple[int, ...], shape: tuple[int, ...]) -> None:
     """Warn that both operands, of more than one element each, were broadcast."""
     warn(_text_of_broadcast(of_input, of_target, shape), BroadcastWarning)

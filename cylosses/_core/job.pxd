@@ -3,7 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from cylosses._core.bits cimport Bits64
-from cylosses._core.summation.superaccumulator cimport Superaccumulator
+from cylosses._core.summation.exact_sums cimport ExactSums
 from cylosses._core.mode cimport cylosses_mode, held, restore_mode, set_default_mode
 
 cdef enum:
@@ -116,8 +116,7 @@ cdef struct Job:
     char* result            # one element a slice, C-contiguous; or NULL
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
-    Superaccumulator* total     # used if not NULL: accumulators of the caller that the sums are added to (of one slice only)
-    Superaccumulator* weights
+    ExactSums* totals       # if not NULL: of each slice what the caller has of it, to which its sums are added, unrounded
     uint64_t count          # out: elements selected
 
     int threads
@@ -175,8 +174,7 @@ cdef inline void start_job(Job* job, int loss, double parameter, bint single) no
     job.weight.data = job.where.data = job.grad_output.data = job.grad_low.data = job.grad_exponent.data = job.dividend.data = NULL
     job.scale, job.scale_low, job.scale_exponent = 1, 0, 0
     job.term, job.divide, job.result, job.result_storage = NOTHING, False, NULL, FLOAT32
-    job.factors, job.total, job.weights, job.leftover, job.side_by_side = NULL, NULL, NULL, NULL, NULL
-    job.columns, job.finds_factors = 0, False
+    job.factors, job.totals, job.leftover, job.side_by_side, job.columns, job.finds_factors = NULL, NULL, NULL, NULL, 0, False
     job.threads, job.count, job.bad_weight, job.prefetch, job.bypass_cache = 0, 0, False, False, False
 
 

@@ -280,7 +280,7 @@ cdef inline bint settle_side_by_side(Plan* plan, const bint* kept) noexcept:
     """
     cdef Py_ssize_t slices = 1, terms = 1, columns = 1
     cdef int k, last_kept = -1
-    if plan.job.narrow >= 0 or plan.job.total is not NULL:
+    if plan.job.narrow >= 0 or (plan.job.totals is not NULL and plan.job.weight.data is not NULL):
         return False
     for k in range(plan.job.ndim - 1, -1, -1):
         if plan.shape[k] == 1:

@@ -21,7 +21,7 @@ from libc.stdlib cimport free, malloc
 
 from cylosses._core.blocks.computing cimport Pair, fill, set_pair
 from cylosses._core.blocks.plain_sum cimport is_plain_sum, sum_values, sum_weighted_values
-from cylosses._core.blocks.sums cimport Sums, clear_sums, deposit_sums, merge_sums
+from cylosses._core.blocks.sums cimport Sums, add_to_total, clear_sums, deposit_sums, merge_sums
 from cylosses._core.blocks.walk cimport walk
 from cylosses._core.factor cimport Factor, factor_over, factor_over_count
 from cylosses._core.job cimport Job, Quantity
@@ -36,7 +36,7 @@ from cylosses._core.slices.slices cimport (
 )
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.rounding cimport round_quotient
-from cylosses._core.summation.superaccumulator cimport Superaccumulator, merge
+from cylosses._core.summation.superaccumulator cimport Superaccumulator
 
 cdef enum:
     STRIP = 4096            # columns, whose sums stay in the L2 cache
@@ -95,12 +95,14 @@ cdef void write_factor(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
 
 
 cdef void write_result(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
-    """Round the sum of a slice, and write it to the result."""
+    """Round the sum of a slice and write it to the result, or add it to the slice's total."""
     cdef double v
     cdef Superaccumulator* divisor = &sums.weights if job.divide and job.weight.data is not NULL else NULL
     if job.factors is not NULL:
         write_factor(job, number, sums)
-    if job.result is NULL:          # the caller wants them unrounded: run_in_default_mode() adds them to accumulators
+    if job.totals is not NULL:
+        add_to_total(&job.totals[number], sums, job)
+    if job.result is NULL:
         return
     v = round_quotient(&sums.total, sums.count if job.divide else 1, divisor, format_of(job.result_storage))
     write_strided(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
@@ -329,11 +331,6 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
         run_slice(job, number, sums)
         if job.bad_weight:
             break
-    if not job.bad_weight and job.slices:       # without slices, there are no sums either
-        if job.total is not NULL:
-            merge(job.total, &sums.total)
-        if job.weights is not NULL and job.weight.data is not NULL:
-            merge(job.weights, &sums.weights)
     if sums is not &single:
         free(sums)
 

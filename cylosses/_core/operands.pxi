@@ -180,21 +180,27 @@ cdef inline int take_axes(Call* call, object axis) except -1:
     return 0 if axis is None else take_given_axes(call, axis)
 
 
+cdef inline object axis_index(object item, object axis):
+    """One of the axes as an int."""
+    try:
+        return operator.index(item)
+    except TypeError:
+        pass
+    convert.refuse_axis(axis)
+
+
 cdef int take_given_axes(Call* call, object axis) except -1:
     cdef int k
     for k in range(call.ndim):
         call.kept[k] = True
     call.n_kept = call.ndim
     for item in axis if isinstance(axis, tuple) else (axis,):
-        try:
-            index = operator.index(item)
-        except TypeError:
-            raise TypeError(f"axis must be an int, a tuple of int or None, got {convert.shown(axis)}") from None
+        index = axis_index(item, axis)
         if not -call.ndim <= index < call.ndim:
             raise ValueError(f"axis {convert.shown(index)} is out of bounds for the shape {as_tuple(call.ndim, call.shape)}")
         k = index % call.ndim
         if not call.kept[k]:
-            raise ValueError(f"axis {axis!r} names an axis twice")
+            convert.refuse_axis_twice(axis)
         call.kept[k] = False
         call.n_kept -= 1
     return 0
@@ -211,3 +217,8 @@ cdef int shape_left(const Call* call, bint keepdims, Py_ssize_t* shape) noexcept
             shape[n] = 1
             n += 1
     return n
+
+
+cdef tuple layout_left(const Call* call):
+    """The lengths of the call's axes, with None for those that are summed over."""
+    return tuple([call.shape[k] if call.n_kept and call.kept[k] else None for k in range(call.ndim)])

@@ -270,16 +270,30 @@ class Loss:
             self._code, self._parameter, self.reduction, input, target, grad_output, curvature, weight, where, out, n_threads
         )
 
-    def streaming(self) -> "StreamingLoss":
+    def streaming(self, axis: Axis = None) -> "StreamingLoss":
         """Return an exact total that takes the data piece by piece.
+
+        Parameters
+        ----------
+        axis : int or tuple of int, optional
+            Which axes are summed over; the elements of the others have a total each.
 
         Returns
         -------
         StreamingLoss
+
+        Examples
+        --------
+        >>> from cylosses import L1Loss
+        >>> columns = L1Loss().streaming(axis=0)
+        >>> columns.update([[1.0, 2.0]], [[4.0, 4.0]])
+        >>> columns.update([[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [5.0, 5.0]])
+        >>> columns.compute()
+        array([2.        , 1.66666667])
         """
         from cylosses.streaming import StreamingLoss
 
-        return StreamingLoss(self)
+        return StreamingLoss(self, axis)
 
 
 def _rebuild(cls: type[Loss], settings: dict[str, Any]) -> Loss:

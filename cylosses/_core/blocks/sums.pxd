@@ -10,9 +10,10 @@ from cylosses._core.job cimport BFLOAT16, FLOAT16, FLOAT32, INT8, INT16, UINT8, 
 from cylosses._core.summation.bins cimport BLOCK, Bins, clear_bins, close_bins
 from cylosses._core.summation.block cimport add_block
 from cylosses._core.summation.columns cimport ColumnSums, clear_column_sums, deposit_column_sums
+from cylosses._core.summation.exact_sums cimport ExactSums
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
 from cylosses._core.summation.lanes cimport LANES
-from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear, deposit_product, merge
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, deposit_product, merge
 
 
 ctypedef fused Weight:          # of a type of their own beside values of type `floating`
@@ -71,9 +72,19 @@ cdef inline void merge_sums(Sums* sums, Sums* other, const Job* job) noexcept no
     sums.bad_weight = sums.bad_weight or other.bad_weight
 
 
+cdef inline void add_to_total(ExactSums* total, Sums* sums, const Job* job) noexcept nogil:
+    """Add what was summed of a slice, and is deposited, to what there is of it."""
+    merge(&total.losses, &sums.total)
+    if job.weight.data is not NULL:
+        merge(&total.weights, &sums.weights)
+    else:
+        add_count(&total.weights, sums.count)
+    total.count += sums.count
+
+
 cdef inline bint wants_weights(const Job* job) noexcept nogil:
     """Whether the sum of the weights is wanted."""
-    return job.weight.data is not NULL and (job.divide or job.weights is not NULL)
+    return job.weight.data is not NULL and (job.divide or job.totals is not NULL)
 
 
 cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:

@@ -22,9 +22,10 @@ from cylosses._core.slices.sums cimport (
     join_spans, spannable, sum_measured, sum_slices,
 )
 from cylosses._core.summation.bins cimport BLOCK
+from cylosses._core.summation.exact_sums cimport ExactSums
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
 from cylosses._core.summation.lanes cimport LANES
-from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear, deposit
+from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, deposit
 
 ctypedef void (*SumAlone)(Job* job, Py_ssize_t number) noexcept nogil
 
@@ -68,7 +69,7 @@ cdef struct SliceSums:
 
 
 cdef inline bint divides(const Job* job) noexcept nogil:
-    return job.divide or job.factors is not NULL or job.finds_factors
+    return job.divide or job.factors is not NULL or job.finds_factors or job.totals is not NULL
 
 
 cdef inline void set_columns(
@@ -279,6 +280,8 @@ cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t firs
     cdef Py_ssize_t i
     if job.factors is not NULL:
         write_factors(job, slices, first, n)
+    elif job.totals is not NULL:
+        add_to_totals(job, slices, first, n)
     elif job.result is not NULL:
         normalise_divisors(slices, n)
         of = quotients_of(slices)
@@ -292,6 +295,24 @@ cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t firs
         slices.sum_alone(slices.one, first + i)
         slices.wide[i] = False
         wide = <uint8_t*> memchr(slices.wide + i, True, n - i)
+
+
+cdef inline void add_to_totals(const Job* job, const SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    """Add the sums, which have no weights, to what the caller has of each slice."""
+    cdef ExactSums* total
+    cdef uint64_t count
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not slices.wide[i]:
+            total = &job.totals[first + i]
+            deposit(&total.losses, slices.high[i])
+            if slices.has_low:
+                deposit(&total.losses, slices.low[i])
+            if slices.has_rest:
+                deposit(&total.losses, slices.rest[i])
+            count = <uint64_t> slices.divisor[i]
+            add_count(&total.weights, count)
+            total.count += count
 
 
 cdef inline bint set_low_word(const SliceSums* slices, Py_ssize_t i, double dividend, double factor, double* low) noexcept nogil:
