@@ -20,7 +20,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
 from cylosses._core.blocks.computing cimport Pair, fill, set_pair
-from cylosses._core.blocks.plain_sum cimport is_plain_sum, sum_values, sum_weighted_values
+from cylosses._core.blocks.plain cimport add_plain, is_plain
 from cylosses._core.blocks.sums cimport Sums, add_to_total, clear_sums, deposit_sums, merge_sums
 from cylosses._core.blocks.walk cimport walk
 from cylosses._core.factor cimport Factor, factor_over, factor_over_count
@@ -40,6 +40,8 @@ from cylosses._core.summation.superaccumulator cimport Superaccumulator
 
 cdef enum:
     STRIP = 4096            # columns, whose sums stay in the L2 cache
+    FEW_TERMS = 8           # of a column: what is read of them and written then is most of the work, and stays in the L1 cache of
+    NARROW_STRIP = 1024     # so many
     NARROWEST_STRIP = 256   # columns: narrower strips read memory badly
 
 cdef extern from "compiler.h":
@@ -56,13 +58,11 @@ cdef extern from "compiler.h":
 cdef void walk_as(
     Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums, const floating* working_type
 ) noexcept nogil:
-    """Elements start .. stop of slice `number`: by a loop of plain_sum.pxd where that suffices, else by walk()."""
-    if job.columns or not is_plain_sum(job):
-        walk(job, number, start, stop, sums, working_type)
-    elif job.weight.data is NULL:
-        sum_values(job, number, start, stop, sums, working_type)
+    """Elements start .. stop of slice `number`: at once where that is possible, else by walk()."""
+    if is_plain(job) and not job.columns:
+        add_plain(job, number, start, stop, sums, working_type)
     else:
-        sum_weighted_values(job, number, start, stop, sums, working_type)
+        walk(job, number, start, stop, sums, working_type)
 
 
 cdef void walk_any(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums) noexcept nogil:
@@ -247,7 +247,8 @@ cdef bint run_columns_on_threads(Job* job, Job* one) noexcept nogil:
     cdef int t, good = 0, threads = job.threads
     cdef char* memory
     cdef SliceSums* slices
-    strips = max((n + STRIP - 1) // STRIP, min((threads + groups - 1) // groups, n // NARROWEST_STRIP), 1) if n > BLOCK else 1
+    width = STRIP if job.terms > FEW_TERMS else NARROW_STRIP
+    strips = max((n + width - 1) // width, min((threads + groups - 1) // groups, n // NARROWEST_STRIP), 1) if n > BLOCK else 1
     width = BLOCK // n * n if n <= BLOCK else (n + strips - 1) // strips
     width = (width + 15) // 16 * 16 if strips > 1 else width    # whole cache lines
     strips = (n + width - 1) // width if n > BLOCK else 1

@@ -79,9 +79,9 @@ cdef inline void fill_loss(Loss loss, Quantity quantity, const Pair* pair, float
     cdef const floating* input = <const floating*> pair.input
     cdef const floating* target = <const floating*> pair.target
     cdef floating buffer[STREAMED]
-    cdef Py_ssize_t step
+    cdef Py_ssize_t most = STREAMED if pair.past_cache or pair.input_ahead or pair.target_ahead else n, step
     while n:
-        step = n if n < STREAMED else STREAMED
+        step = n if n < most else most
         if pair.input_ahead or pair.target_ahead:       # hardware prefetchers do not know where the next row is
             prefetch(<const char*> input + pair.input_ahead, step * sizeof(floating))
             prefetch(<const char*> target + pair.target_ahead, step * sizeof(floating))

@@ -82,6 +82,7 @@ cdef inline void set_columns(
     columns.near_low = near + slices.width if bits == 53 else NULL
     columns.limit = spannable(k, slices.parts, usual, bits, has_rest)
     columns.empty, columns.rows, columns.begun = True, 0, False
+    columns.few_rows = bits == 24 and k <= ROWS_IN_ONE and slices.parts == 1 and not slices.weighed
 
 
 cdef inline void set_slices(

@@ -24,10 +24,12 @@ from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear
 cdef enum:
     SIDE_BY_SIDE = 8        # partial sums of a row that is long enough for vectors
     ROOM_ABOVE = 6          # binades by which later terms may be larger than the first, and the sums still be exact
-    WINDOW_SLACK = 2
+    WINDOW_SLACK = 1        # by which the window of near sums is higher than the first terms need
     NO_WINDOW = -5000       # fits no term
     ROWS_IN_ONE = 8         # of 24 bits, in one near sum
     ROWS_IN_TWO = 64        # in two
+    GROUPS = 32             # of LANES in a BLOCK
+    MOST_SMALL = 4          # groups of LANES with small terms in a block, that are summed alone
 
 cdef struct Grid:
     # How one number after the other of a slice lies in a block: `groups` of `terms` rows of `columns`, each column a slice.
@@ -223,6 +225,7 @@ cdef struct Columns:
     int floor                   # from 2**floor on
     double grid                 # of near and near_low
     int rows                    # that near sums have
+    bint few_rows               # near sums take all of them
     bint begun                  # else high, low and rest are undefined, and stand for 0
 
 
@@ -316,24 +319,44 @@ cdef inline void set_window(Columns* columns, int top) noexcept nogil:
         clear_near_sums(columns)
     columns.window = top
     if columns.near_low is NULL:
-        columns.floor = top - 26                # 53 - 24 - 3, as in sum_slices()
+        columns.floor = top - 26                # 53 - 24 - 3: as in sum_slices(), for ROWS_IN_ONE
     else:
         columns.floor = top - 42                # 107 - 53 - 2 * 6
         columns.grid = 1.5 * power_of_two(top + 6)
 
 
 cdef inline void take_out_small(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
-    """Add terms that are too small for the window by themselves, and leave zeros."""
-    cdef double least = power_of_two(columns.floor) if columns.floor > -1022 else 0, size, term
-    cdef Py_ssize_t i
-    begin_sums(columns)
-    columns.additions += 1
-    for i in range(n):
-        size = terms[i] if terms[i] >= 0 else -terms[i]
-        if size < least and size != 0:
-            term = terms[i]
-            add_sums(&term, 1, columns.high + at + i, columns.low + at + i, NULL if columns.rest is NULL else columns.rest + at + i)
-            terms[i] = 0
+    """Add terms that are too small for the window by themselves, and leave zeros. A few of them among few rows are not worth the other
+    sums: their columns are marked instead. The terms are padded with zeros to a multiple of LANES.
+    """
+    cdef bint small[GROUPS]         # whether there are any in each group of LANES
+    cdef floating least = <floating> power_of_two(columns.floor if columns.floor > -1022 else -1022), size
+    cdef double term
+    cdef Py_ssize_t groups = (n + LANES - 1) // LANES, k, i
+    cdef int j, found, count = 0
+    for k in range(groups):
+        found = 0
+        for j in range(LANES):
+            size = terms[k * LANES + j] if terms[k * LANES + j] >= 0 else -terms[k * LANES + j]
+            found |= (size < least) & (size != 0)
+        small[k] = found
+        count += found
+    if not (columns.few_rows and count <= MOST_SMALL):
+        begin_sums(columns)
+        columns.additions += 1
+    for k in range(groups):
+        if small[k]:
+            for i in range(k * LANES, (k + 1) * LANES):
+                size = terms[i] if terms[i] >= 0 else -terms[i]
+                if size < least and size != 0:
+                    term = terms[i]
+                    terms[i] = 0
+                    if columns.begun:
+                        add_sums(
+                            &term, 1, columns.high + at + i, columns.low + at + i, NULL if columns.rest is NULL else columns.rest + at + i
+                        )
+                    else:
+                        columns.wide[at + i] = True
 
 
 cdef inline void take_out(floating* terms, Py_ssize_t n, double least, uint8_t* wide) noexcept nogil:
