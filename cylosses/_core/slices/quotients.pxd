@@ -42,6 +42,12 @@ cdef struct Quotients:
     bint divisor_is_known       # all divisors are one number of terms
 
 
+cdef inline bint is_power_of_two(double v) noexcept nogil:
+    cdef Bits64 bits
+    bits.f = v
+    return bits.i & FRACTION == 0
+
+
 # ---- float32 ---------------------------------------------------------------------------------------------------------------------
 
 @cython.overflowcheck(False)        # arithmetic on bits
@@ -86,6 +92,15 @@ cdef inline int64_t divide_each(const Quotients* of, Py_ssize_t n, bint has_low,
     return found
 
 
+cdef inline void scale_each(const Quotients* of, Py_ssize_t n, float* to) noexcept nogil:
+    """Divide sums that are one float64 by a power of two, which is exact: so there is one rounding."""
+    cdef const double* high = of.high
+    cdef double reciprocal = 1 / of.divisor[0]
+    cdef Py_ssize_t i
+    for i in range(n):
+        to[i] = <float> (high[i] * reciprocal + 0)          # never -0.0
+
+
 cdef inline bint is_quotient(const Quotients* of, Py_ssize_t i, double s, double e, double q) noexcept nogil:
     """Whether the quotient of the sum s + e is exactly q: then rounding it again is right."""
     cdef double p = q * of.divisor[i]
@@ -105,6 +120,9 @@ cdef inline bint divide_to_singles(const Quotients* of, Py_ssize_t n, float* to,
     cdef int64_t found
     cdef bint known = of.divisor_is_known and of.divisor[0] < MOST_KNOWN and of.error == 0
     cdef Py_ssize_t i
+    if known and of.low is NULL and is_power_of_two(of.divisor[0]):
+        scale_each(of, n, to)
+        return False
     if of.low is NULL:
         found = divide_each(of, n, False, True, to) if known else divide_each(of, n, False, False, to)
     else:
@@ -124,12 +142,6 @@ cdef inline bint divide_to_singles(const Quotients* of, Py_ssize_t n, float* to,
         elif of.divisor[i] != 0:
             to[i] = <float> q
     return True
-
-
-cdef inline bint is_power_of_two(double v) noexcept nogil:
-    cdef Bits64 bits
-    bits.f = v
-    return bits.i & FRACTION == 0
 
 
 # ---- float64 ---------------------------------------------------------------------------------------------------------------------
