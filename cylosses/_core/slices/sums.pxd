@@ -376,7 +376,7 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
     """
     cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES, i
     cdef ExponentRange exponents = measure(<const floating*> terms, padded)
-    cdef double* near = columns.near + at
+    cdef double* near
     cdef double* near_low
     cdef double t, h
     if not exponents.empty and not exponents.binnable:
@@ -402,6 +402,7 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
         take_out_small(columns, at, terms, n)
     if at == 0 or columns.rows == 0:
         columns.rows += 1
+    near = columns.near + at            # only now: the first near sums become the others
     if columns.near_low is NULL:
         for i in range(n):
             near[i] += terms[i]
