@@ -90,11 +90,22 @@ def nudged(rng, dtype, k, divisor, j, sign):
     return terms_of(rng, target, k, dtype), target
 
 
+MADE = 60  # slices that are made one by one, which takes time
+
+
+def repeated(rng, slices, count):
+    """So many slices, each of these times powers of two."""
+    found = np.resize(slices, (count, slices.shape[1]))
+    if rng is not None:
+        found[len(slices) :] = np.ldexp(found[len(slices) :], rng.integers(-5, 6, (max(count - len(slices), 0), 1)))
+    return found
+
+
 def near_halfway(rng, dtype, k, divisor, count):
     """Slices of k terms: halfway, above and below, by everything that few terms can hold."""
     deepest = 18 if k == 2 else 40 if k < 5 else 110
     slices = []
-    while len(slices) < count:
+    while len(slices) < min(count, MADE):
         j = int(rng.integers(0, deepest))
         terms, target = nudged(rng, dtype, k, divisor, j, int(rng.integers(-1, 2)))
         if terms is None:
@@ -103,7 +114,7 @@ def near_halfway(rng, dtype, k, divisor, count):
         values = np.ldexp(np.array(terms, np.float64), scale)
         assert sum(map(Fraction, values.tolist())) == Fraction(target) * Fraction(2) ** scale
         slices.append(values.astype(dtype))
-    return np.array(slices)
+    return repeated(rng, np.array(slices), count)
 
 
 @every_dtype
@@ -141,12 +152,14 @@ def test_columns_next_to_halfway(dtype, k, columns, reduction, rng):
 def weighted_halfway(rng, dtype, k, count, bits):
     """Losses and weights of so many bits, whose weighted mean is halfway between two numbers or next to that."""
     losses, weights = [], []
-    while len(losses) < count:
+    while len(losses) < min(count, MADE):
         chunks = min(k, 2 + bits // 8)
         of_weights = [int(w) for w in rng.integers(1, 2**bits, k - chunks)] + [1] * chunks
         j = int(rng.integers(0, 8 if k < 8 else 60))
         target = (halfway(rng, dtype, sum(of_weights)) << j) + int(rng.integers(-1, 2))
-        others = [terms_of(rng, int(rng.random() * float(target)) // (k * w), 1, dtype, exact=False)[0] for w in of_weights[:-chunks]]
+        others = [
+            terms_of(rng, int(rng.random() * float(target)) // (k * w), 1, dtype, exact=False)[0] for w in of_weights[:-chunks]
+        ]
         rest = target - sum(w * v for w, v in zip(of_weights, others, strict=False))
         ends = terms_of(rng, rest, chunks, dtype)
         if ends is None:
@@ -156,7 +169,7 @@ def weighted_halfway(rng, dtype, k, count, bits):
         order = rng.permutation(k)
         losses.append(np.ldexp(np.array(values, np.float64), int(rng.integers(-40, 40)) - j)[order].astype(dtype))
         weights.append(np.ldexp(np.array(of_weights, np.float64), int(rng.integers(-40, 40)))[order])
-    return np.array(losses), np.array(weights)
+    return repeated(rng, np.array(losses), count), repeated(None, np.array(weights), count)
 
 
 @every_dtype
@@ -400,7 +413,16 @@ def test_out_is_the_memory_of_an_operand(dtype, shape, rng):
 # Gradients ----------------------------------------------------------------------------------------------------------
 
 GRADIENT_SHAPES = [((300, 4), 1), ((300, 3), 1), ((50, 41), 1), ((9, 300), 1), ((5, 512), 1), ((4, 513), 1), ((3, 1100), 1)]
-GRADIENT_SHAPES += [((4, 200), 0), ((40, 20), 0), ((300, 7), 0), ((3000, 3), 0), ((64, 64), 0), ((9, 1100), 0), ((5, 4, 6), 1), ((2, 200, 5), 1)]
+GRADIENT_SHAPES += [
+    ((4, 200), 0),
+    ((40, 20), 0),
+    ((300, 7), 0),
+    ((3000, 3), 0),
+    ((64, 64), 0),
+    ((9, 1100), 0),
+    ((5, 4, 6), 1),
+    ((2, 200, 5), 1),
+]
 
 
 @every_dtype
@@ -456,6 +478,25 @@ def test_in_place_gradients_of_wide_slices(dtype, rng):
             got = L1Loss().value_and_grad(operand, t, axis=axis, out=(None, operand), n_threads=2, **options)
             assert same_bits(got[0], expected[0])
             assert same_bits(got[1], expected[1])
+
+
+@every_dtype
+@pytest.mark.parametrize(("shape", "axis"), [((40, 1), 1), ((40, 3), 1), ((5, 300), 1), ((9, 70), 0), ((600, 7), 0)])
+def test_incoming_gradients_of_any_size(dtype, shape, axis, rng):
+    """One for all, and one for each slice: infinite, NaN, and so large or small that they go another way than their neighbours."""
+    x, t = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    weight, where = rng.uniform(0.5, 2, shape), rng.random(shape) < 0.8
+    kept = shape[1 - axis]
+    numbers = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1.0, 1e308, 5e-324, -1e-300, 2.0**-1022, 3.0])
+    loss = MSELoss()
+    for options in ({}, {"weight": weight}, {"where": where}, {"weight": weight.astype(np.float32), "where": where}):
+        for incoming in (*numbers, rng.choice(numbers, kept)):
+            got = loss.grad(x, t, axis=axis, grad_output=incoming, **options)
+            for k in range(kept):
+                at = (slice(None), k) if axis == 0 else k
+                own = {name: operand[at].copy() for name, operand in options.items()}
+                of_slice = loss.grad(x[at].copy(), t[at].copy(), grad_output=np.broadcast_to(incoming, kept)[k], **own)
+                assert same_bits(got[at], of_slice)
 
 
 @every_dtype
@@ -520,7 +561,11 @@ def test_whole_slices_of_any_exponents(dtype, shape, axis, rng):
     """The range of a block is what one slice of it makes of it: near to every threshold of it, one bit wider each time."""
     precision = FORMATS[np.dtype(dtype).name].precision
     k = shape[axis]
-    for width in [*range(53 - precision + 2), *range(90 - precision - 2 * k.bit_length(), 110 - precision - k.bit_length(), 3), 200]:
+    for width in [
+        *range(53 - precision + 2),
+        *range(90 - precision - 2 * k.bit_length(), 110 - precision - k.bit_length(), 3),
+        200,
+    ]:
         with np.errstate(under="ignore"):
             x = np.ldexp(rng.uniform(1, 2, shape), rng.integers(-width // 2, width - width // 2 + 1, shape)).astype(dtype)
         x[rng.random(shape) < 0.3] = np.ldexp(2 - 2.0 ** (1 - precision), width - width // 2)
@@ -532,7 +577,9 @@ def test_whole_slices_of_any_exponents(dtype, shape, axis, rng):
 
 
 @every_dtype
-@pytest.mark.parametrize(("shape", "axis"), [((300, 4), 1), ((300, 4), 0), ((40, 300), 0), ((20, 1100), 0), ((6, 50, 7), 1), ((6, 50, 7), (0, 2))])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((300, 4), 1), ((300, 4), 0), ((40, 300), 0), ((20, 1100), 0), ((6, 50, 7), 1), ((6, 50, 7), (0, 2))]
+)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_totals_of_slices(dtype, shape, axis, reduction, rng):
     low, high = [(-20, 20), exponents(dtype)][int(rng.integers(2))]

@@ -131,8 +131,6 @@ class Case:
     def shape_of(self, output: str) -> tuple[int, ...]:
         if output != "value":
             return self.operands["input" if output == "hessian" else self.wrt].values.shape
-        if self.quantity == "streaming":
-            return ()
         if self.reduction == "none":
             return self.shape
         if self.keepdims and self.quantity == "value":
@@ -193,7 +191,7 @@ def piece_of(operand: Any, shape: tuple[int, ...], begin: int, end: int) -> Any:
 
 
 def _stream(case: Case, loss: Any, passed: dict[str, Any], options: dict[str, Any]) -> Any:
-    totals = {number: loss.streaming() for number in case.stream.merged}
+    totals = {number: loss.streaming(case.axis) for number in case.stream.merged}
     for begin, end, number in case.stream.pieces:
         pieces = {role: piece_of(operand, case.shape, begin, end) for role, operand in passed.items()}
         totals[number].update(**pieces, **options)

@@ -21,7 +21,7 @@ from .calls import Case, Operand, Outcome, perform
 SAMPLED = 4  # elements of a case that are compared with 60 digits
 SLIGHT = 8  # ulp
 MOST_EXACT = 40  # products of a case that are computed in fractions
-MOST_SLICES = 24
+MOST_SLICES = 60
 SMALL = 1000  # elements of the arrays that large ones are compared with
 
 
@@ -149,8 +149,7 @@ class Check:
         with np.errstate(all="ignore"):
             losses = self.elements("value").astype(case.dtype)
         if case.reduction != "none":
-            axis = case.axis if case.quantity != "streaming" else None
-            expected = reference.reduced_slices(losses, case.reduction, self.weight, self.where, axis, MOST_SLICES)
+            expected = reference.reduced_slices(losses, case.reduction, self.weight, self.where, case.axis, MOST_SLICES)
             if expected:
                 self.bits("value", got, np.array(list(expected.values()), case.dtype), np.array(list(expected)))
         elif self.weight is None:

@@ -1,7 +1,8 @@
 """Cases at random: everything that a call may be, with a liking for what is rare elsewhere.
 
 All comes from one `numpy.random.Generator`, so that the seed of a case brings it back. `only` narrows what is drawn to one subject:
-layouts (mixed memory orders with rows left over from tiles), modes (of floating point), weights (of any exponent), integers.
+layouts (mixed memory orders with rows left over from tiles), modes (of floating point), weights (of any exponent), integers, slices
+(reductions over some axes: rows, groups of columns, and columns over many blocks).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from tests.reference import BFLOAT16, FLOATS, INTEGERS, result_dtype, working_dt
 from .calls import OUTPUTS, QUANTITIES, ROLES, Case, Operand, Output, Place, Stream
 from .modes import MODES
 
-SUBJECTS = ("layouts", "modes", "weights", "integers")
-MOST_SLICES = 400
+SUBJECTS = ("layouts", "modes", "weights", "integers", "slices")
+MOST_SLICES = 1200
 Generator = np.random.Generator
 
 # Incoming gradients, beside ordinary ones.
@@ -59,7 +60,25 @@ def _beyond_tiles(rng: Generator) -> int:
     return int(pick(rng, 65, 67, 70, 97, 127, 130, 131, 200, int(rng.integers(65, 260))))
 
 
+def draw_slices(rng: Generator) -> tuple[int, ...]:
+    """Shapes whose slices are summed side by side in each of the ways, over some axis, and some that are just too long for that."""
+    kind, few, some = rng.integers(5), int(rng.integers(1, 9)), int(pick(rng, 7, 8, 9, 16, 31, 40, 63, 64, 65, 100))
+    if kind == 0:
+        shape = (int(rng.integers(2, MOST_SLICES)), few)
+    elif kind == 1:
+        shape = (int(rng.integers(2, 100)), some)
+    elif kind == 2:
+        shape = (int(rng.integers(2, 6)), int(pick(rng, 255, 256, 511, 512, 513, 1000, 1023, 1024, 1025, 1100, 3000)))
+    elif kind == 3:
+        shape = (few, some, int(rng.integers(1, 12)))
+    else:
+        shape = (int(rng.integers(1, 4)), few, int(rng.integers(2, 20)), int(rng.integers(2, 20)))
+    return shape if chance(rng, 0.5) else tuple(int(n) for n in rng.permutation(shape))
+
+
 def draw_shape(rng: Generator, only: str | None) -> tuple[int, ...]:
+    if only == "slices" or (only is None and chance(rng, 0.04)):
+        return draw_slices(rng)
     kind = rng.random()
     if only == "layouts":
         kind = 0.9 if kind < 0.8 else kind
@@ -150,7 +169,7 @@ def draw_dtypes(rng: Generator, only: str | None) -> tuple[np.dtype, np.dtype]:
     if only == "integers":
         return pick(rng, *INTEGERS), pick(rng, *INTEGERS)
     first = FLOATS[rng.choice(4, p=[0.1, 0.1, 0.4, 0.4])]
-    if only is not None:
+    if only not in (None, "slices") or (only == "slices" and chance(rng, 0.7)):
         return (FLOATS[rng.choice([2, 3])],) * 2
     second = first if chance(rng, 0.6) else pick(rng, *FLOATS, *INTEGERS)
     if chance(rng, 0.12):
@@ -201,8 +220,11 @@ def _output(rng: Generator, case: Case, name: str, hosts: list[str]) -> Output:
 # The rest of a call -------------------------------------------------------------------------------------------------
 
 
-def _axis(rng: Generator, shape: tuple[int, ...]) -> Any:
+def _axis(rng: Generator, shape: tuple[int, ...], only: str | None) -> Any:
     axes = rng.permutation(len(shape))[: rng.integers(len(shape) + 1)].tolist()
+    if only == "slices" and chance(rng, 0.8):  # neighbours
+        begin, end = (int(k) for k in np.sort(rng.choice(len(shape) + 1, 2, replace=False)))
+        axes = list(range(begin, end))
     if math.prod(n for k, n in enumerate(shape) if k not in axes) > MOST_SLICES:  # each is summed exactly, which takes time
         return None
     axes = [k - len(shape) if chance(rng, 0.5) else k for k in axes]
@@ -232,9 +254,9 @@ def _incoming(rng: Generator, case: Case) -> Operand:
     return Operand(values, draw_place(rng, values.shape, values.dtype, None))
 
 
-def _stream(rng: Generator, shape: tuple[int, ...]) -> Stream:
-    length = shape[0] if shape else 1
-    cuts = np.sort(rng.integers(0, length + 1, rng.integers(6))) if length > 1 else []
+def _stream(rng: Generator, case: Case) -> Stream:
+    length = case.shape[0] if case.shape else 1
+    cuts = np.sort(rng.integers(0, length + 1, rng.integers(6))) if length > 1 and 0 in case.summed else []
     bounds = [0, *(int(cut) for cut in cuts), length]
     totals = int(rng.integers(1, 5))
     pieces = [(a, b, int(rng.integers(totals))) for a, b in itertools.pairwise(bounds)]
@@ -249,7 +271,9 @@ def _operands(rng: Generator, name: str, only: str | None) -> tuple[float, dict[
     """The parameter, input and target."""
     first, second = draw_dtypes(rng, only)
     shape = draw_shape(rng, only)
-    shapes = (shape, shape) if chance(rng, 0.8) else (shape, part_of(rng, shape, 0))[:: pick(rng, 1, -1)]
+    shapes = (
+        (shape, shape) if chance(rng, 0.65 if only == "slices" else 0.8) else (shape, part_of(rng, shape, 0))[:: pick(rng, 1, -1)]
+    )
     parameter = generators.random_parameter(rng, working_dtype(result_dtype(first, second)), name)
     values = [
         draw_integers(rng, math.prod(part), dtype) if dtype in INTEGERS else draw_floats(rng, math.prod(part), dtype)[k]
@@ -278,10 +302,10 @@ def draw(rng: Generator, only: str | None = None, name: str | None = None) -> Ca
     """One case with everything drawn at random."""
     name = name or str(rng.choice(list(LOSSES)))
     parameter, operands = _operands(rng, name, only)
-    quantity = QUANTITIES[rng.choice(5, p=[0.35, 0.25, 0.15, 0.15, 0.1])]
+    quantity = QUANTITIES[rng.choice(5, p=[0.4, 0.25, 0.2, 0.0, 0.15] if only == "slices" else [0.35, 0.25, 0.15, 0.15, 0.1])]
     if only in ("weights", "modes") and quantity in ("value", "streaming") and chance(rng, 0.7):
         quantity = "grad"
-    reduction = str(rng.choice(["mean", "sum"] if quantity == "streaming" else ["none", "mean", "sum"]))
+    reduction = str(rng.choice(["mean", "sum"] if quantity == "streaming" or only == "slices" else ["none", "mean", "sum"]))
     case = Case(
         name=name,
         parameter=parameter,
@@ -292,17 +316,18 @@ def draw(rng: Generator, only: str | None = None, name: str | None = None) -> Ca
         wrt=pick(rng, "input", "target") if quantity == "grad" else "input",
         curvature=pick(rng, "exact", "mm", "ones") if quantity == "grad_and_hess" else "exact",
         n_threads=pick(rng, None, None, 1, 2, 3, 4),
-        mode=pick(rng, *MODES[1:]) if MODES[1:] and (only == "modes" or (only is None and chance(rng, 0.35))) else 0,
+        mode=pick(rng, *MODES[1:]) if MODES[1:] and (only == "modes" or (only in (None, "slices") and chance(rng, 0.35))) else 0,
     )
-    shape = case.shape
+    shape, likely = case.shape, 0.95 if only == "slices" else 0.5
     if quantity == "streaming":
-        case = case.but(stream=_stream(rng, shape))
-    elif quantity != "grad_and_hess" and reduction != "none" and shape and chance(rng, 0.5):
-        case = case.but(axis=_axis(rng, shape))
+        case = case.but(axis=_axis(rng, shape, only) if shape and chance(rng, likely) else None)
+        case = case.but(stream=_stream(rng, case))
+    elif quantity != "grad_and_hess" and reduction != "none" and shape and chance(rng, likely):
+        case = case.but(axis=_axis(rng, shape, only))
     if quantity == "value" and reduction != "none":
         case = case.but(keepdims=chance(rng, 0.3))
     operands = dict(operands)
-    if only == "weights" or (only is None and chance(rng, 0.5)):
+    if only == "weights" or (only in (None, "slices") and chance(rng, 0.5)):
         values = draw_weights(rng, part_of(rng, shape), only)
         operands["weight"] = Operand(values, draw_place(rng, values.shape, values.dtype, only))
     if chance(rng, 0.3):

@@ -108,7 +108,7 @@ def _lay_out(case: Case) -> list[str]:
 
 def _stream_lines(case: Case, roles: list[str], options: list[str]) -> list[str]:
     stream, shape = case.stream, case.shape
-    lines = [f"totals = {{k: loss.streaming() for k in {stream.merged}}}"]
+    lines = [f"totals = {{k: loss.streaming({'' if case.axis is None else case.axis}) for k in {stream.merged}}}"]
     for begin, end, number in stream.pieces:
         parts = []
         for role in roles:
