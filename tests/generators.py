@@ -42,6 +42,36 @@ def spread(rng: np.random.Generator, length: int, dtype: Any, low: int, high: in
         return (magnitude * rng.choice([-1.0, 1.0], length)).astype(dtype)
 
 
+def terms_of(rng: np.random.Generator, total: int, k: int, dtype: Any, *, exact: bool = True) -> list[int] | None:
+    """k integers that a significand of `dtype` holds, of any sizes, whose sum is `total`; None if these attempts find none.
+
+    With `exact` off, the sum may be less.
+    """
+    precision = FORMATS[np.dtype(dtype).name].precision
+
+    def cut(number: int) -> int:
+        low = max(number.bit_length() - precision, 0)
+        return number >> low << low
+
+    for drawn in {int(n) for n in rng.integers(0, k, 3, endpoint=True)} | {0}:
+        most = max(total // k, 1).bit_length()
+        others = [cut(int(rng.random() * 2**53) * total // k >> 53 >> int(rng.integers(0, most))) for _ in range(min(drawn, k - 1))]
+        rest, terms = total - sum(others), []
+        while rest and len(terms) < k - len(others):
+            terms.append(cut(rest))
+            rest -= terms[-1]
+        if rest and exact:
+            continue
+        if len(terms) > 1:  # both of the last two may be large
+            low = (terms[-2] & -terms[-2]).bit_length() - 1
+            moved = int(rng.integers(0, 2 ** max(precision - 1 - max(terms[-1].bit_length() - low, 0), 0))) >> int(rng.integers(precision))
+            if cut(terms[-1] + (moved << low)) == terms[-1] + (moved << low) and moved << low < terms[-2]:
+                terms[-2], terms[-1] = terms[-2] - (moved << low), terms[-1] + (moved << low)
+        terms = [*others, *terms, *(0 for _ in range(k - len(others) - len(terms)))]
+        return [terms[j] for j in rng.permutation(k)]
+    return None
+
+
 def _gauss(rng: np.random.Generator, length: int, dtype: Any) -> Pair:
     return rng.standard_normal(length).astype(dtype), rng.standard_normal(length).astype(dtype)
 

@@ -63,7 +63,7 @@ cdef struct SliceSums:
     double* factor
     double* factor_low
     double* factor_exponent
-    bint has_exponents      # they are not all 0
+    bint has_exponents      # they are not all 0, or some factors are not finite, which must go the same way
     Columns terms           # the same arrays, where columns go on
     Columns weights
 
@@ -435,7 +435,7 @@ cdef inline void find_factors(
             else:
                 factor = factor_over_count(slices.high[i], <uint64_t> slices.divisor[i])
             slices.factor[i], slices.factor_low[i], slices.factor_exponent[i] = factor.high, factor.low, factor.exponent
-            slices.has_exponents = slices.has_exponents or factor.exponent != 0
+            slices.has_exponents = slices.has_exponents or factor.exponent != 0 or not factor.high - factor.high == 0
 
 
 cdef inline void spread(const Job* job, const double* of_slices, Py_ssize_t n, double* to) noexcept nogil:

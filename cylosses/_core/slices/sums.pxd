@@ -377,7 +377,7 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
     """
     cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES, i
     cdef ExponentRange exponents = measure(<const floating*> terms, padded)
-    cdef double* near = columns.near + at
+    cdef double* near
     cdef double* near_low
     cdef double t, h
     if at == 0 and columns.rows:        # a new row, also if this part of it is zeros
@@ -405,6 +405,7 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
     if exponents.bottom < columns.floor:
         take_out_small(columns, at, terms, n)
     columns.rows = max(columns.rows, 1)
+    near = columns.near + at            # only now: the first near sums become the others
     if columns.near_low is NULL:
         for i in range(n):
             near[i] += terms[i]
