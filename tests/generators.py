@@ -64,9 +64,8 @@ def terms_of(rng: np.random.Generator, total: int, k: int, dtype: Any, *, exact:
             continue
         if len(terms) > 1:  # both of the last two may be large
             low = (terms[-2] & -terms[-2]).bit_length() - 1
-            moved = int(rng.integers(0, 2 ** max(precision - 1 - max(terms[-1].bit_length() - low, 0), 0))) >> int(
-                rng.integers(precision)
-            )
+            bits = max(precision - 1 - max(terms[-1].bit_length() - low, 0), 0)
+            moved = int(rng.integers(0, 2**bits)) >> int(rng.integers(precision))
             if cut(terms[-1] + (moved << low)) == terms[-1] + (moved << low) and moved << low < terms[-2]:
                 terms[-2], terms[-1] = terms[-2] - (moved << low), terms[-1] + (moved << low)
         terms = [*others, *terms, *(0 for _ in range(k - len(others) - len(terms)))]

@@ -195,6 +195,21 @@ def test_weighted_means_next_to_halfway(dtype, k, count, bits, rng):
 
 
 @every_dtype
+@pytest.mark.parametrize("k", [2, 4, 6, 10, 40])
+def test_weighted_means_of_neighbours(dtype, k, rng):
+    """Neighbours with equal weights have means that are halfway, while neither the sum nor its divisor is one float64."""
+    first = rng.uniform(1, 2, (200, 1)).astype(dtype)
+    pair = np.concatenate([first, np.nextafter(first, dtype(4))], axis=1)
+    losses, weights = np.tile(pair, (1, k // 2)), np.repeat(rng.uniform(1, 2, (200, k // 2)), 2, axis=1)
+    weights[::4, 0] = np.nextafter(weights[::4, 0], 4)
+    weights[1::4, 0] = np.nextafter(weights[1::4, 0], 0)
+    expected = reduced(losses, "mean", weights, axis=1)
+    assert same_bits(L1Loss()(losses, np.zeros_like(losses), axis=1, weight=weights), expected)
+    columns, of_columns = (np.ascontiguousarray(np.tile(a.T, (1, 5))) for a in (losses, weights))
+    assert same_bits(L1Loss()(columns, np.zeros_like(columns), axis=0, weight=of_columns), np.tile(expected, 5))
+
+
+@every_dtype
 @pytest.mark.parametrize("shape", [(200, 2), (300, 3), (200, 4), (60, 17), (7, 300), (3, 1030), (3000, 5)])
 @pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
 def test_signed_sums(dtype, shape, rng):
@@ -731,3 +746,64 @@ def test_written_means_and_weights(dtype, rng):
         value, in_place = LOSSES["huber"]().value_and_grad(operand, t, out=(None, operand))
         assert same_bits(in_place, gradient)
         assert same_bits(value, LOSSES["huber"]()(x, t))
+
+
+# ---- what readers of the code found ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_that_begin_with_zeros_count_as_rows(dtype, rng):
+    x = np.zeros((200, 2048), dtype)
+    x[:, 1024:] = rng.random((200, 1024))
+    if dtype == np.float32:
+        x[:34, 2047] = [2**20 - 1022, *[2**20] * 31, 1024 - 2**-5, 2**-5 + 2**-28]
+        x[34:, 2047] = 0
+    t = np.zeros_like(x)
+    loss = LOSSES["l1"](reduction="sum")
+    expected = reduced(LOSSES["l1"](reduction="none")(x, t), "sum", axis=0)
+    for threads in (1, 2):
+        assert same_bits(loss(x, t, axis=0, n_threads=threads), expected)
+
+
+def test_out_may_be_any_operand_of_a_gradient_by_slice(rng):
+    x, t = rng.standard_normal((300, 3)), rng.standard_normal((300, 3))
+    weight, incoming = rng.random((300, 3)), rng.standard_normal((300, 1))
+    for axis in (0, 1):
+        given = incoming if axis == 1 else incoming[:1, :]
+        expected = LOSSES["mse"]().grad(x, t, weight=weight, axis=axis, grad_output=given)
+        for name in ("input", "target", "weight"):
+            operands = {"input": x.copy(), "target": t.copy(), "weight": weight.copy()}
+            got = LOSSES["mse"]().grad(**operands, axis=axis, grad_output=given, out=operands[name])
+            assert same_bits(got, expected)
+    column = np.array([[10.0], [20.0], [30.0]])
+    got = LOSSES["mse"]().grad(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 1)), grad_output=column, axis=1, out=column)
+    assert got.ravel().tolist() == [20.0, 80.0, 180.0]
+
+
+def test_columns_that_are_summed_again_find_their_weights(rng):
+    x = rng.standard_normal((2000, 3))
+    x[5, 0] = np.inf
+    t, weight = np.zeros_like(x), np.ones_like(x)
+    loss = LOSSES["mse"](reduction="sum")
+    value, gradient = loss.value_and_grad(x, t, weight=weight.copy(), axis=0)
+    got = loss.value_and_grad(x, t, weight=weight, axis=0, out=(None, weight))
+    assert same_bits(got[0], value)
+    assert same_bits(got[1], gradient)
+
+
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+def test_signed_sums_that_cancel_to_their_last_words():
+    t = np.zeros((1024, 600), np.float32)
+    t[:6, 0] = -0.5 * np.array([2.0**60, 2**6, 2**-25 + 2**-48, -(2.0**60), -(2**6), -(2**-25)])
+    got = LOSSES["mse"](reduction="sum").grad(np.zeros(600, np.float32), t)
+    assert got[0] == 2**-48
+    assert not got[1:].any()
+
+
+def test_tiny_dividends_over_tiny_weights(rng):
+    x, weight = rng.standard_normal((50, 3)), rng.random((50, 3)) * 1e-200
+    t = np.zeros_like(x)
+    loss = LOSSES["smooth_l1"]()
+    for incoming in (1e-290, 1e-306):
+        alone = [loss.grad(x[i], t[i], weight=weight[i], grad_output=incoming) for i in range(50)]
+        assert same_bits(loss.grad(x, t, weight=weight, axis=1, grad_output=incoming), np.stack(alone))

@@ -42,7 +42,17 @@ HOT = {
     "sum_columns": (("",), ""),
     "split_columns": (("",), ""),
     "add_columns": (("",), ""),
-    "add_products": (DTYPES, r"__pyx_v_product\["),  # the other loop deposits one product after the other
+    "multiply": (DTYPES, r"__pyx_v_product\["),
+    "split": (DTYPES, ""),
+    "add_up_rows": (DTYPES, r"__pyx_v_terms\[\(*4\b"),  # of boxes
+    "add_row": (DTYPES, r"__pyx_v_near\["),
+    "add_sums": (("",), ""),
+    "multiply_each": (("",), ""),
+    "divide_each": (("",), ""),
+    "scale_each": (("",), ""),
+    "divide_each_exactly": (("",), ""),
+    "divide_each_double": (("",), ""),
+    "divide_by_all": (("",), ""),
     "are_valid": (DTYPES, ""),
     "weigh_values": (DTYPES, ""),
     "scale_by": (DTYPES, ""),
@@ -68,9 +78,13 @@ class Loop(NamedTuple):
 # Loops that are known to stay scalar: build, loop, reason. Whoever mends one takes it out.
 V2, V3, V4 = "loops_v2", "loops_v3", "loops_v4"
 NO_FMA = "fma() is a call of libm below x86-64-v3, which has the instruction"
+NO_CHOICE = "gcc makes branches, not masks, of the choices in this loop below AVX"
+NO_MIX = "gcc finds no vector type for float32 terms with float64 weights and masks of both"
 NO_LONG = "no instruction converts 64-bit integers below AVX-512"
 KNOWN: dict[tuple[str, Loop], str] = {
-    **{(V2, Loop("add_products", dtype)): NO_FMA for dtype in DTYPES},
+    **{(V2, Loop("multiply", dtype)): NO_FMA for dtype in DTYPES},
+    **{(V2, Loop(name, "")): NO_CHOICE for name in ("divide_each_double", "divide_by_all")},
+    (V4, Loop("multiply", "double")): NO_MIX,
     (V2, Loop("weigh_values", "float")): NO_FMA,
     **{
         (build, Loop("read_elements", f"{element} to {dtype}")): NO_LONG

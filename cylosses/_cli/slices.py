@@ -53,7 +53,8 @@ class SliceTotals:
 
     def windows(self) -> Iterator[Window]:
         """Return the windows, in the order in which `update` wants them."""
-        return windows_of_slices(self._shape, self._summed, math.prod(self.values.shape) if self._keeps_total else _AT_ONCE)
+        every = math.prod(max(n, 1) for n in self.values.shape)  # also where an axis is empty, the others have their lengths
+        return windows_of_slices(self._shape, self._summed, every if self._keeps_total else _AT_ONCE)
 
     def slices_of(self, window: Window) -> tuple[slice, ...]:
         """Return which slices a window belongs to."""

@@ -169,7 +169,6 @@ cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     if are_side_by_side:
         plan.job.side_by_side = &side_by_side.job
     run_from_python(&plan.job)
-    job.count = plan.job.count
     return 0
 
 

@@ -105,6 +105,7 @@ cdef int find_factors_of_slices(Call* call) except -1:
     """
     cdef Job* job = &call.contiguous.job
     cdef int term = job.term
+    cdef bint mean = job.divide
     cdef char* result = job.result
     cdef Py_ssize_t shape[2]
     cdef Py_ssize_t k
@@ -118,9 +119,10 @@ cdef int find_factors_of_slices(Call* call) except -1:
     want_factors(job, NULL if has(call, DIVIDEND) else &call.dividend, factors)
     call.finds_factors = False
     call.present &= ~OUTPUTS
+    job.result, job.divide = NULL, False
     run_planned(call, call.n_kept, call.kept)
     call.present = present & ~(1u << DIVIDEND)
-    job.term, job.result, job.factors, job.dividend.data = term, result, NULL, NULL
+    job.term, job.result, job.divide, job.factors, job.dividend.data = term, result, mean, NULL, NULL
     call.factors = factors
     call.has_low_factors = not job.single and has(call, WEIGHT)       # else too little to count
     call.has_exponents = False

@@ -117,7 +117,6 @@ cdef struct Job:
     int result_storage
     double* factors         # if not NULL: `dividend` over the sum of each slice, as grad_output above: all highs, lows, exponents
     ExactSums* totals       # if not NULL: of each slice what the caller has of it, to which its sums are added, unrounded
-    uint64_t count          # out: elements selected
 
     int threads
     bint prefetch           # the inputs come from memory, not from a cache
@@ -175,7 +174,7 @@ cdef inline void start_job(Job* job, int loss, double parameter, bint single) no
     job.scale, job.scale_low, job.scale_exponent = 1, 0, 0
     job.term, job.divide, job.result, job.result_storage = NOTHING, False, NULL, FLOAT32
     job.factors, job.totals, job.leftover, job.side_by_side, job.columns, job.finds_factors = NULL, NULL, NULL, NULL, 0, False
-    job.threads, job.count, job.bad_weight, job.prefetch, job.bypass_cache = 0, 0, False, False, False
+    job.threads, job.bad_weight, job.prefetch, job.bypass_cache = 0, False, False, False
 
 
 cdef struct ContiguousJob:

@@ -265,10 +265,14 @@ cdef inline bint lies_in_blocks(const Job* job) noexcept nogil:
     return job.terms * job.columns <= BLOCK
 
 
-cdef inline bint overwrites_inputs(const Plan* plan) noexcept:
+cdef inline bint overwrites_operands(const Plan* plan) noexcept:
+    """Whether an elementwise result lies where an operand does."""
+    cdef Job* job = <Job*> &plan.job
+    cdef char* data
     cdef int slot
     for slot in (OUT_VALUE, OUT_GRADIENT, OUT_HESSIAN):
-        if operand_in(<Job*> &plan.job, slot).data in (plan.job.input.data, plan.job.target.data):
+        data = operand_in(job, slot).data
+        if data is not NULL and data in (job.input.data, job.target.data, job.weight.data, job.where.data, job.grad_output.data):
             return True
     return False
 
@@ -305,7 +309,7 @@ cdef inline bint settle_side_by_side(Plan* plan, const bint* kept) noexcept:
     if slices <= 1 or slices * terms == 0 or (columns == 1 and terms > LONG_ROW):
         return False
     plan.job.slices, plan.job.size, plan.job.terms, plan.job.columns = 1, slices * terms, terms, columns
-    if not lies_in_blocks(&plan.job) and overwrites_inputs(plan):       # a slice that must be summed again finds its inputs no more
+    if not lies_in_blocks(&plan.job) and overwrites_operands(plan):     # a slice that must be summed again needs them
         return False
     for k in range(plan.job.ndim - 2, -1, -1):
         if kept[plan.order[k]] == kept[plan.order[k + 1]] and continues(plan, k):

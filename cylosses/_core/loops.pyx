@@ -16,7 +16,6 @@ summation/, layouts memory/. All of these are inline functions, and so compiled 
 """
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
 from cylosses._core.blocks.computing cimport Pair, fill, set_pair
@@ -108,11 +107,11 @@ cdef void write_result(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
     write_strided(job.result_storage, job.result + number * size_of(job.result_storage), 0, False, 1, &v)
 
 
-cdef uint64_t run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_weight) noexcept nogil:
-    """Whole slices, one after the other; the number of elements that were selected."""
+cdef bint run_slices(Job* job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Whole slices, one after the other; False if a weight is bad."""
     cdef cylosses_mode mode = set_default_mode()
     cdef Sums sums
-    cdef uint64_t count = 0
+    cdef bint good = True
     cdef Py_ssize_t number
     for number in range(first, last):
         clear_sums(&sums, job)
@@ -120,12 +119,11 @@ cdef uint64_t run_slices(Job* job, Py_ssize_t first, Py_ssize_t last, int* bad_w
         if job.leftover is not NULL:
             walk_range(job.leftover, number, 0, job.leftover.size, &sums)
         if sums.bad_weight:
-            bad_weight[0] = 1
+            good = False
             break
-        count += sums.count
         write_result(job, number, &sums)
     restore_mode(mode)
-    return count
+    return good
 
 
 cdef void run_share(Job* job, Py_ssize_t number, int share, Sums* sums) noexcept nogil:
@@ -151,7 +149,6 @@ cdef void run_slice(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
             merge_sums(sums, &sums[t], job)
     if job.leftover is not NULL:
         walk_range(job.leftover, number, 0, job.leftover.size, sums)
-    job.count += sums.count
     job.bad_weight = job.bad_weight or sums.bad_weight
     if not sums.bad_weight:
         write_result(job, number, sums)
@@ -161,8 +158,7 @@ cdef void run_slice(Job* job, Py_ssize_t number, Sums* sums) noexcept nogil:
 
 cdef void sum_alone(Job* job, Py_ssize_t number) noexcept nogil:
     """Sum one slice by a superaccumulator; weights have been found to be valid."""
-    cdef int bad_weight = 0
-    run_slices(job, number, number + 1, &bad_weight)
+    run_slices(job, number, number + 1)
 
 
 cdef void leave_outputs(Job* job) noexcept nogil:
@@ -307,21 +303,18 @@ cdef void run_in_default_mode(Job* job) noexcept nogil:
     cdef Sums single
     cdef Sums* sums = &single
     cdef Py_ssize_t number, chunk
-    cdef uint64_t count = 0
     cdef int bad_weight = 0, threads = job.threads
     job.bad_weight = False
-    job.count = 0
     if run_side_by_side(job):
         return
     if job.slices > 1 and (threads == 1 or job.slices >= 4 * threads):
         if threads == 1:
-            count = run_slices(job, 0, job.slices, &bad_weight)
+            bad_weight = not run_slices(job, 0, job.slices)
         else:
             chunk = job.slices // (threads * 8) + 1
             for number in prange(0, job.slices, chunk, num_threads=threads, schedule="dynamic"):
-                count += run_slices(job, number, number + chunk if number + chunk < job.slices else job.slices, &bad_weight)
-        job.bad_weight = bad_weight
-        job.count = count
+                bad_weight += not run_slices(job, number, number + chunk if number + chunk < job.slices else job.slices)
+        job.bad_weight = bad_weight != 0
         return
     if threads > 1:
         sums = <Sums*> malloc(threads * sizeof(Sums))

@@ -132,7 +132,7 @@ cdef inline Products multiply(
     cdef ExponentRange exponents
     cdef double term, product_low
     cdef Py_ssize_t i
-    cdef int64_t lost = 0
+    cdef int lost = 0
     if floating is float:
         if fits_24_bits(job.weight.storage):
             for i in range(n):

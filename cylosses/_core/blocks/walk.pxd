@@ -114,7 +114,7 @@ cdef inline bint can_fill(const Job* job, const Operand* output) noexcept nogil:
         output.data is not NULL and output.direct and job.narrow < 0
         and not (job.bypass_cache and is_selective(job))    # what is stored past the cache is not scaled or masked afterwards
         and output.data != job.input.data and output.data != job.target.data and output.data != job.weight.data
-        and output.data != job.where.data and output.data != job.grad_output.data
+        and output.data != job.where.data and output.data != job.grad_output.data and output.data != job.dividend.data
     )
 
 

@@ -66,29 +66,55 @@ cdef inline bint could_round_either_way(double s, double e, double q, double div
     ) | ((size < SMALLEST_NORMAL) & (size != 0))
 
 
-cdef inline int64_t divide_each(const Quotients* of, Py_ssize_t n, bint has_low, bint known, float* to) noexcept nogil:
-    """Write quotients rounded to float32; whether any could also round to another number."""
-    cdef const double* high = of.high
-    cdef const double* low = of.low
-    cdef const double* rest = of.rest
-    cdef const double* divisors = of.divisor
-    cdef double s, e = 0, q, divisor = divisors[0], reciprocal = 1 / divisor, doubtful = of.error * power_of_two(55)
+cdef inline double sum_of(const Quotients* of, Py_ssize_t i, int words, double* low) noexcept nogil:
+    """The sum of a slice that has so many words, rounded, and what it lacks: at most half a unit, or a multiple where terms cancel."""
+    cdef double s = of.high[i]
+    low[0] = 0
+    if words > 1:
+        s = two_sum(s, of.low[i], low)
+    if words > 2:
+        low[0] += of.rest[i]
+    return s
+
+
+cdef inline bint cancels(double s, double low) noexcept nogil:
+    """Whether what a sum lacks is more than a unit in its last place."""
+    return fabs(low) * 9007199254740992.0 > fabs(s)        # 2**53
+
+
+cdef inline int64_t multiply_each(const Quotients* of, Py_ssize_t n, int words, float* to) noexcept nogil:
+    """Write sums of so many words, over the divisor that all have, rounded to float32; whether any could also round to another number.
+
+    The reciprocal of a divisor is off by half a unit in its last place, and a product takes less time than a quotient.
+    """
+    cdef Quotients these = of[0]        # a copy, which the results cannot overwrite
+    cdef double s, e, q, divisor = of.divisor[0], reciprocal = 1 / divisor
     cdef int64_t found = 0
     cdef Py_ssize_t i
     for i in range(n):
-        s = high[i]
-        if has_low:
-            s = two_sum(s, low[i], &e)
-            if rest is not NULL:
-                e += rest[i]
-        if known:                   # a reciprocal is off by half a unit in the last place, and a product takes less time
-            q = s * reciprocal
-            to[i] = <float> q
-            found |= could_round_either_way(s, e, q, divisor, True) | (fabs(s) < doubtful)
-        else:
-            q = s / divisors[i]
-            to[i] = <float> q if divisors[i] != 0 else <float> NAN
-            found |= could_round_either_way(s, e, q, 1, False) | (fabs(s) < doubtful)
+        s = sum_of(&these, i, words, &e)
+        q = s * reciprocal
+        to[i] = <float> q
+        found |= could_round_either_way(s, e, q, divisor, True)
+        if words > 2:
+            found |= cancels(s, e)
+    return found
+
+
+cdef inline int64_t divide_each(const Quotients* of, Py_ssize_t n, int words, float* to) noexcept nogil:
+    """multiply_each() by divisors of their own; NaN for those that are 0."""
+    cdef Quotients these = of[0]
+    cdef double s, e, q, d, doubtful = of.error * power_of_two(55)
+    cdef int64_t found = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        s = sum_of(&these, i, words, &e)
+        d = these.divisor[i]
+        q = s / d
+        to[i] = <float> (q if d != 0 else NAN)
+        found |= could_round_either_way(s, e, q, 1, False) | (fabs(s) < doubtful)
+        if words > 2:
+            found |= cancels(s, e)
     return found
 
 
@@ -113,8 +139,9 @@ cdef inline bint is_quotient(const Quotients* of, Py_ssize_t i, double s, double
 cdef inline bint divide_to_singles(const Quotients* of, Py_ssize_t n, float* to, uint8_t* unsure) noexcept nogil:
     """Write quotients rounded to float32, and mark those that must be done the long way; whether there are any.
 
-    The sum without its low word, the quotient, and the divisor without its low word or its reciprocal are each off by half a unit in
-    the last place: together by at most NEAR. So rounding once more to float32 is right but near to halfway, and for subnormal results.
+    The sum without its low words, the quotient, and the divisor without its low word or its reciprocal are each off by at most 2**-53
+    of the value, and the error is below 2**-55 of it: together less than NEAR + 1 units in the last place of the quotient. So rounding
+    once more to float32 is right but near to halfway, and for subnormal results.
     """
     cdef double s, e = 0, q
     cdef int64_t found
@@ -124,17 +151,17 @@ cdef inline bint divide_to_singles(const Quotients* of, Py_ssize_t n, float* to,
         scale_each(of, n, to)
         return False
     if of.low is NULL:
-        found = divide_each(of, n, False, True, to) if known else divide_each(of, n, False, False, to)
+        found = multiply_each(of, n, 1, to) if known else divide_each(of, n, 1, to)
+    elif of.rest is NULL:
+        found = multiply_each(of, n, 2, to) if known else divide_each(of, n, 2, to)
     else:
-        found = divide_each(of, n, True, True, to) if known else divide_each(of, n, True, False, to)
+        found = multiply_each(of, n, 3, to) if known else divide_each(of, n, 3, to)
     if not found:
         return False
     for i in range(n):
-        s = of.high[i]
-        if of.low is not NULL:
-            s = two_sum(s, of.low[i], &e)
+        s = sum_of(of, i, 1 if of.low is NULL else 2 if of.rest is NULL else 3, &e)
         q = s / of.divisor[i]
-        if fabs(s) < of.error * power_of_two(55) or (
+        if cancels(s, e) or fabs(s) < of.error * power_of_two(55) or (
             could_round_either_way(s, e, q, 1, False)
             and ((fabs(q) < SMALLEST_NORMAL and q != 0) or not is_quotient(of, i, s, e, q))
         ):

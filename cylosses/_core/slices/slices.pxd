@@ -12,13 +12,13 @@ from cylosses._core.bits cimport exponent_of, power_of_two
 from cylosses._core.blocks.sums cimport LOST_PRODUCTS, EXACT_PRODUCTS, Products, fits_24_bits, multiply
 from cylosses._core.error_free cimport product_low, two_sum
 from cylosses._core.factor cimport MODERATE, Factor, factor_over, factor_over_count
-from cylosses._core.job cimport FLOAT64, VALUES, Job, Operand
+from cylosses._core.job cimport VALUES, Job, Operand
 from cylosses._core.layout cimport lies_in_blocks
 from cylosses._core.memory.position cimport slice_start
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.slices.quotients cimport Quotients, divide_to_doubles, divide_to_singles
 from cylosses._core.slices.sums cimport (
-    ROWS_IN_ONE, ROWS_IN_TWO, Columns, Grid, add_columns, add_near_sums, add_row, add_up, begin_columns, begin_sums, bits_of_count,
+    ROWS_IN_ONE, ROWS_IN_TWO, Columns, Grid, add_near_sums, add_row, add_up, begin_columns, begin_sums, bits_of_count, join_columns,
     join_spans, spannable, sum_measured, sum_slices,
 )
 from cylosses._core.summation.bins cimport BLOCK
@@ -158,7 +158,8 @@ cdef inline void add_slices(
     const Job* job, SliceSums* slices, Py_ssize_t start, floating* terms, double* weights, const floating* selected, Py_ssize_t n
 ) noexcept nogil:
     """Add n elements from `start` on: terms, their weights, and what a mask selects; those that the job lacks are NULL. All are padded
-    with zeros to a multiple of LANES.
+    with zeros to a multiple of LANES. Sums of columns may set terms and weights to 0, so neither may be stored afterwards: terms are
+    never an elementwise result as well.
     """
     cdef Grid grid = grid_of(job, n)
     cdef Py_ssize_t at = 0
@@ -341,15 +342,16 @@ cdef inline bint divide(double dividend, double reciprocal, double d, double d_l
     `reciprocal` is that of the dividend. A quotient of two float64 is never halfway between two others.
     """
     cdef double q = dividend / d, p = q * d, r = (dividend - p) - product_low(q, d, p), of_low = q * d_low
-    cdef double correction = (r - of_low) * q * reciprocal
+    cdef double correction = (r - of_low) * (q * reciprocal)
     cdef double doubt = (fabs(r) + fabs(of_low)) * fabs(q * reciprocal) * power_of_two(-48)
     factor[0] = q + correction
-    return (q + (correction + doubt) == q + (correction - doubt)) & (power_of_two(-MODERATE) <= fabs(q)) & (
-        fabs(q) < power_of_two(MODERATE)
+    return (
+        (q + (correction + doubt) == q + (correction - doubt)) & (power_of_two(-MODERATE) <= fabs(q))
+        & (fabs(q) < power_of_two(MODERATE)) & (fabs(dividend) >= power_of_two(-900))       # so that low words are normal
     )
 
 
-cdef inline bint divide_each(
+cdef inline bint divide_by_all(
     const double* divisors, const double* lows, Py_ssize_t n, double dividend, double* factors
 ) noexcept nogil:
     """divide() one dividend by each divisor, whose low words are 0 if NULL; whether it did for all."""
@@ -362,12 +364,12 @@ cdef inline bint divide_each(
 
 
 cdef inline bint is_one_number(const Job* job, const Operand* operand) noexcept nogil:
-    """Whether all slices have the same number of type float64."""
+    """Whether all slices have the same number."""
     cdef int k
     for k in range(job.outer):
         if operand.strides[k]:
             return False
-    return operand.storage == FLOAT64 and not operand.swapped
+    return True
 
 
 cdef inline void make_factors(
@@ -384,9 +386,8 @@ cdef inline void make_factors(
     memset(lows, 0, n * sizeof(double))
     memset(exponents, 0, n * sizeof(double))
     if is_one_number(one, &one.dividend) and not has_lows and memchr(slices.wide, True, n) is NULL:
-        if divide_each(
-            slices.divisor, slices.divisor_low if slices.weighed else NULL, n, (<const double*> one.dividend.data)[0], factors
-        ):
+        read_strided(one.dividend.storage, one.dividend.data, 0, one.dividend.swapped, 1, &dividend)
+        if divide_by_all(slices.divisor, slices.divisor_low if slices.weighed else NULL, n, dividend, factors):
             return
     for i in range(n):
         read_strided(one.dividend.storage, slice_start(one, &one.dividend, first + i), 0, one.dividend.swapped, 1, &dividend)
@@ -461,9 +462,9 @@ cdef inline void spread(const Job* job, const double* of_slices, Py_ssize_t n, d
 cdef inline void add_part(SliceSums* slices, const SliceSums* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """Add n sums of others, which lie from `at` on, to the first ones here."""
     cdef Py_ssize_t i
-    add_columns(&slices.terms, &others.terms, at, n)
+    join_columns(&slices.terms, &others.terms, at, n)
     if slices.weighed:
-        add_columns(&slices.weights, &others.weights, at, n)
+        join_columns(&slices.weights, &others.weights, at, n)
     elif slices.counted:
         for i in range(n):
             slices.divisor[i] += others.divisor[at + i]
@@ -487,7 +488,8 @@ cdef inline void add_others(SliceSums* slices, const SliceSums* others) noexcept
     """Add the sums of another thread, of the same columns."""
     add_part(slices, others, 0, slices.width)
     join_spans(&slices.terms, &others.terms)
-    join_spans(&slices.weights, &others.weights)
+    if slices.weighed:
+        join_spans(&slices.weights, &others.weights)
     slices.error = max(slices.error, others.error)
 
 

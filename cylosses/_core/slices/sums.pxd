@@ -182,9 +182,6 @@ cdef inline bint sum_slices(
 ) noexcept nogil:
     """Exact sums high + low of whole slices, whose terms of so many bits are padded with zeros to a multiple of LANES. A slice that has
     none is marked in `wide`. False: all of `low` would be 0, and is not written.
-
-    With k <= 2**b terms from 2**bottom on and below 2**(top + 1), one float64 holds the sums if top - bottom <= 53 - bits - b. The
-    grid of multiples of 2**(top + 1 + b - 53) leaves at most half of that of each term; and so for the two sums.
     """
     cdef Py_ssize_t n = grid.groups * grid.terms * grid.columns
     return sum_measured(terms, grid, bits, measure(terms, (n + LANES - 1) // LANES * LANES), high, low, wide)
@@ -193,7 +190,11 @@ cdef inline bint sum_slices(
 cdef inline bint sum_measured(
     const floating* terms, const Grid* grid, int bits, ExponentRange exponents, double* high, double* low, uint8_t* wide
 ) noexcept nogil:
-    """sum_slices() of terms whose exponents lie within this range."""
+    """sum_slices() of terms whose exponents lie within this range.
+
+    With k <= 2**b terms from 2**bottom on and below 2**(top + 1), one float64 holds the sums if top - bottom <= 53 - bits - b. The
+    grid of multiples of 2**(top + 1 + b - 53) leaves at most half of that of each term; and so for the two sums.
+    """
     cdef int b = max(bits_of_count(grid.terms), 2), width = exponents.top - exponents.bottom
     if exponents.empty or (exponents.binnable and (width <= 53 - bits - b or grid.terms == 1)):
         add_up(terms, grid, high)
@@ -235,7 +236,7 @@ cdef inline int spannable(Py_ssize_t k, Py_ssize_t parts, Py_ssize_t additions, 
 
     The high sum of a part is below 2**(top + 1) * (k / parts + 2), and each addition has a low word of at most 2**-53 of that; adding
     the parts makes as many low words again of the whole. So the low sum is below 2**(top - 52) * (k + 2 parts) * (additions + parts),
-    or where it began as what a grid left, below 2**(top - 35). The same once more with a third sum. The last sum is a multiple of
+    or where it began as what a grid left, below 2**(top - 35), if not so many parts began so that the first bound is larger. The same once more with a third sum. The last sum is a multiple of
     2**(bottom - bits + 1), of which float64 holds 2**53.
     """
     cdef int b = bits_of_count(k + 2 * parts) + bits_of_count(additions + parts)
@@ -343,7 +344,7 @@ cdef inline void take_out_small(Columns* columns, Py_ssize_t at, floating* terms
         count += found
     if not (columns.few_rows and count <= MOST_SMALL):
         begin_sums(columns)
-        columns.additions += 1
+    columns.additions += columns.begun
     for k in range(groups):
         if small[k]:
             for i in range(k * LANES, (k + 1) * LANES):
@@ -379,6 +380,12 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
     cdef double* near
     cdef double* near_low
     cdef double t, h
+    if at == 0 and columns.rows:        # a new row, also if this part of it is zeros
+        if columns.rows == most_rows(columns):
+            add_near_sums(columns)
+            clear_near_sums(columns)
+        else:
+            columns.rows += 1
     if not exponents.empty and not exponents.binnable:
         take_out(terms, n, 0, columns.wide + at)
         exponents = measure(<const floating*> terms, padded)
@@ -395,13 +402,9 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
     columns.bottom = min(columns.bottom, exponents.bottom)
     if exponents.top > columns.window:
         set_window(columns, exponents.top + WINDOW_SLACK)
-    elif at == 0 and columns.rows == most_rows(columns):
-        add_near_sums(columns)
-        clear_near_sums(columns)
     if exponents.bottom < columns.floor:
         take_out_small(columns, at, terms, n)
-    if at == 0 or columns.rows == 0:
-        columns.rows += 1
+    columns.rows = max(columns.rows, 1)
     near = columns.near + at            # only now: the first near sums become the others
     if columns.near_low is NULL:
         for i in range(n):
@@ -415,7 +418,7 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
             near_low[i] += t - h
 
 
-cdef inline void add_columns(Columns* columns, const Columns* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+cdef inline void join_columns(Columns* columns, const Columns* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """Add n other sums, which lie from `at` on, to the first ones here; both are without near sums."""
     cdef Py_ssize_t i
     add_sums(others.high + at, n, columns.high, columns.low, columns.rest)
