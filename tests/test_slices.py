@@ -571,6 +571,22 @@ def test_columns_of_any_exponents(dtype, order, k, columns, rng):
 
 
 @every_dtype
+@pytest.mark.parametrize(("k", "columns"), [(70, 30), (700, 5), (40, 1100)])
+def test_columns_whose_last_bit_decides(dtype, k, columns, rng):
+    """Sums that are halfway but for one unit at the end of a run of ones: all bits between must be held, or it is a tie."""
+    precision = FORMATS[np.dtype(dtype).name].precision
+    loss = L1Loss(reduction="sum")
+    for depth in [*range(precision + 1, 4 * precision, 3), 5 * precision, 6 * precision]:
+        last = min(depth, 148) if dtype == np.float32 else depth
+        cuts = [*range(precision, last, precision), last]
+        terms = [1 + 2.0 ** (1 - precision), *(2.0**-a - 2.0**-b for a, b in itertools.pairwise(cuts))]
+        x = np.zeros((k, columns), dtype)
+        for column in x.T:
+            column[rng.choice(k, len(terms), replace=False)] = terms
+        assert (loss(x, np.zeros_like(x), axis=0, n_threads=int(rng.integers(1, 4))) == terms[0]).all()
+
+
+@every_dtype
 @pytest.mark.parametrize(("shape", "axis"), [((300, 4), 1), ((60, 40), 1), ((4, 512), 1), ((12, 80), 0), ((6, 9, 8), 1)])
 def test_whole_slices_of_any_exponents(dtype, shape, axis, rng):
     """The range of a block is what one slice of it makes of it: near to every threshold of it, one bit wider each time."""
