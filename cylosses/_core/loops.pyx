@@ -18,6 +18,7 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc
 
+from cylosses._core.compiler cimport outlined
 from cylosses._core.blocks.computing cimport Pair, fill, set_pair
 from cylosses._core.blocks.plain cimport add_plain, is_plain
 from cylosses._core.blocks.sums cimport Sums, add_to_total, clear_sums, deposit_sums, merge_sums
@@ -64,7 +65,7 @@ cdef void walk_as(
         walk(job, number, start, stop, sums, working_type)
 
 
-cdef void walk_any(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums) noexcept nogil:
+cdef inline outlined walk_any(Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums) noexcept nogil:
     if job.single:
         walk_as(job, number, start, stop, sums, <const float*> NULL)
     else:

@@ -167,6 +167,7 @@ cdef inline outlined scale_by(
 cdef inline outlined narrow_block(const Job* job, floating* values, Py_ssize_t n) noexcept nogil:
     """Round to half precision if that is what results have."""
     cdef Py_ssize_t i
-    if job.narrow >= 0:
-        for i in range(n):
-            values[i] = narrowed(<float> values[i], job.narrow)
+    if floating is float:               # which half precision is computed in
+        if job.narrow >= 0:
+            for i in range(n):
+                values[i] = narrowed(values[i], job.narrow)

@@ -8,6 +8,7 @@ from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memchr, memset
 
+from cylosses._core.compiler cimport outlined
 from cylosses._core.bits cimport exponent_of, power_of_two
 from cylosses._core.blocks.sums cimport LOST_PRODUCTS, EXACT_PRODUCTS, Products, fits_24_bits, multiply
 from cylosses._core.error_free cimport product_low, two_sum
@@ -275,7 +276,7 @@ cdef inline void normalise_divisors(SliceSums* slices, Py_ssize_t n) noexcept no
         slices.divisor_low[i] = low
 
 
-cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+cdef inline outlined write_slices(const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
     """Round the sums of n slices from `first` on, and write what the job wants of them."""
     cdef Quotients of
     cdef uint8_t* wide
@@ -299,7 +300,7 @@ cdef inline void write_slices(const Job* job, SliceSums* slices, Py_ssize_t firs
         wide = <uint8_t*> memchr(slices.wide + i, True, n - i)
 
 
-cdef inline void add_to_totals(const Job* job, const SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+cdef inline outlined add_to_totals(const Job* job, const SliceSums* slices, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
     """Add the sums, which have no weights, to what the caller has of each slice."""
     cdef ExactSums* total
     cdef uint64_t count
@@ -372,7 +373,7 @@ cdef inline bint is_one_number(const Job* job, const Operand* operand) noexcept 
     return True
 
 
-cdef inline void make_factors(
+cdef inline outlined make_factors(
     const Job* job, SliceSums* slices, Py_ssize_t first, Py_ssize_t n, double* factors, double* lows, double* exponents
 ) noexcept nogil:
     """Write the factors that the incoming gradients of n slices from `first` on make with their divisors. Slices whose factors must be
@@ -499,7 +500,7 @@ cdef inline bint is_exact(const Job* job, const SliceSums* slices, const Columns
     )
 
 
-cdef inline void write_columns(const Job* job, SliceSums* slices, Py_ssize_t n) noexcept nogil:
+cdef inline outlined write_columns(const Job* job, SliceSums* slices, Py_ssize_t n) noexcept nogil:
     """Round the sums of n columns, which may lie in several parts, and write what the job wants of them."""
     cdef Py_ssize_t k
     if job.columns <= BLOCK:

@@ -14,6 +14,7 @@ from cython cimport floating
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
+from cylosses._core.compiler cimport outlined, rare
 from cylosses._core.bits cimport power_of_two
 from cylosses._core.error_free cimport two_sum
 from cylosses._core.summation.bins cimport BLOCK, Bins, add_to_bins, clear_bins, on_grid
@@ -87,7 +88,7 @@ cdef inline void add_up_rows(const floating* terms, Py_ssize_t rows, Py_ssize_t 
             sums[r] = sum
 
 
-cdef inline void add_up(const floating* terms, const Grid* grid, double* sums) noexcept nogil:
+cdef inline outlined add_up(const floating* terms, const Grid* grid, double* sums) noexcept nogil:
     """Plain sums of each slice."""
     cdef Py_ssize_t k = grid.terms, n = grid.columns, g, i, c
     if n == 1:
@@ -123,7 +124,7 @@ cdef inline void add_up_split_row(const floating* terms, Py_ssize_t k, double gr
     high[0], low[0] = high_sum, low_sum
 
 
-cdef inline void add_up_split(const floating* terms, const Grid* grid, double g, double* high, double* low) noexcept nogil:
+cdef inline outlined add_up_split(const floating* terms, const Grid* grid, double g, double* high, double* low) noexcept nogil:
     """Sums of each slice on the grid of g, and of what that leaves."""
     cdef double highs[BLOCK]
     cdef double lows[BLOCK]
@@ -169,7 +170,7 @@ cdef inline bint sum_one(const floating* terms, Py_ssize_t k, Py_ssize_t stride,
     return others.low > others.high and not others.special
 
 
-cdef inline void sum_one_by_one(const floating* terms, const Grid* grid, double* high, double* low, uint8_t* wide) noexcept nogil:
+cdef inline rare sum_one_by_one(const floating* terms, const Grid* grid, double* high, double* low, uint8_t* wide) noexcept nogil:
     cdef Py_ssize_t n = grid.columns, g, c
     for g in range(grid.groups):
         for c in range(n):
@@ -260,7 +261,7 @@ cdef inline void clear_near_sums(Columns* columns) noexcept nogil:
     columns.rows = 0
 
 
-cdef inline void add_sums(
+cdef inline outlined add_sums(
     const double* terms, Py_ssize_t n, double* high, double* low, double* rest
 ) noexcept nogil:
     """Add a term to the sums of each column."""
@@ -326,7 +327,7 @@ cdef inline void set_window(Columns* columns, int top) noexcept nogil:
         columns.grid = 1.5 * power_of_two(top + 6)
 
 
-cdef inline void take_out_small(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
+cdef inline rare take_out_small(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
     """Add terms that are too small for the window by themselves, and leave zeros. A few of them among few rows are not worth the other
     sums: their columns are marked instead. The terms are padded with zeros to a multiple of LANES.
     """
@@ -360,7 +361,7 @@ cdef inline void take_out_small(Columns* columns, Py_ssize_t at, floating* terms
                         columns.wide[at + i] = True
 
 
-cdef inline void take_out(floating* terms, Py_ssize_t n, double least, uint8_t* wide) noexcept nogil:
+cdef inline rare take_out(floating* terms, Py_ssize_t n, double least, uint8_t* wide) noexcept nogil:
     """Mark the columns of terms that are not finite, too large for grids, or smaller than `least` but not 0, and leave zeros."""
     cdef double size, most = power_of_two(990)
     cdef Py_ssize_t i
@@ -371,7 +372,7 @@ cdef inline void take_out(floating* terms, Py_ssize_t n, double least, uint8_t* 
             terms[i] = 0
 
 
-cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
+cdef inline outlined add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
     """Add a term to each of n columns from `at` on; terms are padded with zeros, and may be changed. The exponents of all terms span at
     most `limit` binades: what is smaller is taken out, and its column marked, as are columns of terms that are not finite.
     """
@@ -418,7 +419,7 @@ cdef inline void add_row(Columns* columns, Py_ssize_t at, floating* terms, Py_ss
             near_low[i] += t - h
 
 
-cdef inline void join_columns(Columns* columns, const Columns* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+cdef inline outlined join_columns(Columns* columns, const Columns* others, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """Add n other sums, which lie from `at` on, to the first ones here; both are without near sums."""
     cdef Py_ssize_t i
     add_sums(others.high + at, n, columns.high, columns.low, columns.rest)
