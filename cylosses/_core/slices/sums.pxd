@@ -327,7 +327,7 @@ cdef inline void set_window(Columns* columns, int top) noexcept nogil:
         columns.grid = 1.5 * power_of_two(top + 6)
 
 
-cdef inline rare take_out_small(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
+cdef inline outlined take_out_small(Columns* columns, Py_ssize_t at, floating* terms, Py_ssize_t n) noexcept nogil:
     """Add terms that are too small for the window by themselves, and leave zeros. A few of them among few rows are not worth the other
     sums: their columns are marked instead. The terms are padded with zeros to a multiple of LANES.
     """
