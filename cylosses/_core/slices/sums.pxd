@@ -236,9 +236,9 @@ cdef inline int spannable(Py_ssize_t k, Py_ssize_t parts, Py_ssize_t additions, 
     sums are exact.
 
     The high sum of a part is below 2**(top + 1) * (k / parts + 2), and each addition has a low word of at most 2**-53 of that; adding
-    the parts makes as many low words again of the whole. So the low sum is below 2**(top - 52) * (k + 2 parts) * (additions + parts),
-    or where it began as what a grid left, below 2**(top - 35), if not so many parts began so that the first bound is larger. The same once more with a third sum. The last sum is a multiple of
-    2**(bottom - bits + 1), of which float64 holds 2**53.
+    the parts makes as many low words again of the whole. So the low sum is below 2**(top - 52) * (k + 2 parts) * (additions + parts);
+    where it began as what a grid left, and there are so few parts that this is more, below 2**(top - 35). The same once more with a
+    third sum. The last sum is a multiple of 2**(bottom - bits + 1), of which float64 holds 2**53.
     """
     cdef int b = bits_of_count(k + 2 * parts) + bits_of_count(additions + parts)
     if has_rest:
