@@ -120,6 +120,13 @@ cdef inline bint continues(Plan* plan, int k) noexcept:
     return True
 
 
+cdef inline void join_with_next(Plan* plan, int k) noexcept:
+    """Make dimensions k and k + 1 one, if they continue each other."""
+    if continues(plan, k):
+        plan.shape[k + 1] *= plan.shape[k]
+        drop_dimension(plan, k)
+
+
 cdef inline int fastest_dimension(Plan* plan, int m) noexcept:
     """The inner dimension along which operand m has its shortest stride but 0; -1 if there is none."""
     cdef int k, found = -1
@@ -241,9 +248,7 @@ cdef inline void simplify(Plan* plan) noexcept:
                 flip_backward(plan, k)
         sort_dimensions(plan)
         for k in range(plan.job.ndim - 2, plan.job.outer - 1, -1):
-            if continues(plan, k):
-                plan.shape[k + 1] *= plan.shape[k]
-                drop_dimension(plan, k)
+            join_with_next(plan, k)
     if plan.job.ndim == plan.job.outer:         # there is always an inner dimension
         plan.shape[plan.job.ndim] = 1
         for m in range(plan.operands):
@@ -312,8 +317,7 @@ cdef inline bint settle_side_by_side(Plan* plan, const bint* kept) noexcept:
     if not lies_in_blocks(&plan.job) and overwrites_operands(plan):     # a slice that must be summed again needs them
         return False
     for k in range(plan.job.ndim - 2, -1, -1):
-        if kept[plan.order[k]] == kept[plan.order[k + 1]] and continues(plan, k):
-            plan.shape[k + 1] *= plan.shape[k]
-            drop_dimension(plan, k)
+        if kept[plan.order[k]] == kept[plan.order[k + 1]]:
+            join_with_next(plan, k)
     settle_access(plan)
     return True

@@ -12,17 +12,17 @@ Decisions, with their reasons:
     for its share and puts the old one back. The calling thread has the default mode already.
 
 Here are slices and threads. One pass over a slice is blocks/walk.pxd, loops over a loss are blocks/computing.pxd; sums are
-summation/, layouts memory/. All of these are inline functions, and so compiled with this module.
+summation/, those of short slices slices/, layouts memory/. All of these are inline functions, and so compiled with this module.
 """
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc
 
-from cylosses._core.compiler cimport outlined
 from cylosses._core.blocks.computing cimport Pair, fill, set_pair
 from cylosses._core.blocks.plain cimport add_plain, is_plain
 from cylosses._core.blocks.sums cimport Sums, add_to_total, clear_sums, deposit_sums, merge_sums
 from cylosses._core.blocks.walk cimport walk
+from cylosses._core.compiler cimport outlined
 from cylosses._core.factor cimport Factor, factor_over, factor_over_count
 from cylosses._core.job cimport Job, Quantity
 from cylosses._core.layout cimport lies_in_blocks

@@ -5,8 +5,9 @@ from cython cimport floating
 from libc.string cimport memcpy
 
 from cylosses._core.blocks.computing cimport Pair, add_values, fill, set_pair
-from cylosses._core.blocks.steps cimport first_step
+from cylosses._core.blocks.steps cimport first_step, writes
 from cylosses._core.blocks.sums cimport Sums, add_weighted, are_valid, pad
+from cylosses._core.blocks.walk cimport can_fill
 from cylosses._core.job cimport (
     DERIVATIVE, IRLS_WEIGHT, MM_CURVATURE, NOTHING, SCALED_DERIVATIVE, SECOND_DERIVATIVE, UNIT_CURVATURE, VALUE, VALUES, Job, Operand,
     Quantity,
@@ -24,11 +25,7 @@ cdef enum:
 
 cdef inline bint takes_results(const Job* job, const Operand* output) noexcept nogil:
     """Whether results can be computed in the output itself, or there is none."""
-    return output.data is NULL or (output.direct and output.data != job.input.data and output.data != job.target.data)
-
-
-cdef inline bint writes(const Job* job) noexcept nogil:
-    return job.value.data is not NULL or job.gradient.data is not NULL or job.hessian.data is not NULL
+    return output.data is NULL or can_fill(job, output)
 
 
 cdef inline bint is_plain(const Job* job) noexcept nogil:

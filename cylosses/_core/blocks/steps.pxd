@@ -14,9 +14,14 @@ cdef inline Py_ssize_t line_of(const Job* job) noexcept nogil:
     return CACHE_LINE // 4 if job.single else CACHE_LINE // 8
 
 
+cdef inline bint writes(const Job* job) noexcept nogil:
+    """Whether there are elementwise results."""
+    return job.value.data is not NULL or job.gradient.data is not NULL or job.hessian.data is not NULL
+
+
 cdef inline bint stores_past_cache(const Job* job) noexcept nogil:
     """Whether there are outputs that are stored past the cache: then incomplete cache lines cost more than whole ones."""
-    return job.bypass_cache and (job.value.data is not NULL or job.gradient.data is not NULL or job.hessian.data is not NULL)
+    return job.bypass_cache and writes(job)
 
 
 cdef inline bint has_gaps(const Job* job, const Operand* operand) noexcept nogil:

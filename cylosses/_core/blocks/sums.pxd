@@ -12,7 +12,7 @@ from cylosses._core.summation.block cimport add_block
 from cylosses._core.summation.columns cimport ColumnSums, clear_column_sums, deposit_column_sums
 from cylosses._core.summation.exact_sums cimport ExactSums
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
-from cylosses._core.summation.lanes cimport LANES
+from cylosses._core.summation.lanes cimport whole_lanes
 from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, deposit_product, merge
 
 
@@ -89,7 +89,7 @@ cdef inline bint wants_weights(const Job* job) noexcept nogil:
 
 cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
     """Fill up with zeros to a multiple of LANES."""
-    cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES
+    cdef Py_ssize_t padded = whole_lanes(n)
     memset(terms + n, 0, (padded - n) * sizeof(floating))
     return padded
 

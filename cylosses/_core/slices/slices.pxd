@@ -8,9 +8,9 @@ from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memchr, memset
 
-from cylosses._core.compiler cimport outlined
 from cylosses._core.bits cimport exponent_of, power_of_two
-from cylosses._core.blocks.sums cimport LOST_PRODUCTS, EXACT_PRODUCTS, Products, fits_24_bits, multiply
+from cylosses._core.blocks.sums cimport EXACT_PRODUCTS, LOST_PRODUCTS, Products, fits_24_bits, multiply
+from cylosses._core.compiler cimport outlined
 from cylosses._core.error_free cimport product_low, two_sum
 from cylosses._core.factor cimport MODERATE, Factor, factor_over, factor_over_count
 from cylosses._core.job cimport VALUES, Job, Operand
@@ -25,7 +25,7 @@ from cylosses._core.slices.sums cimport (
 from cylosses._core.summation.bins cimport BLOCK
 from cylosses._core.summation.exact_sums cimport ExactSums
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
-from cylosses._core.summation.lanes cimport LANES
+from cylosses._core.summation.lanes cimport whole_lanes
 from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, deposit
 
 ctypedef void (*SumAlone)(Job* job, Py_ssize_t number) noexcept nogil
@@ -195,7 +195,7 @@ cdef inline void add_weighted_terms(
     cdef double low[BLOCK]
     cdef double largest = 0
     cdef ExponentRange exponents
-    cdef Py_ssize_t i, padded = (n + LANES - 1) // LANES * LANES
+    cdef Py_ssize_t i, padded = whole_lanes(n)
     cdef Products products = multiply(job, terms, weights, padded, <double*> product, <double*> low)
     if products == LOST_PRODUCTS:
         memset(slices.wide + at, True, grid.groups * grid.columns if slices.in_block else n)
@@ -240,7 +240,7 @@ cdef inline void add_weights(SliceSums* slices, const Grid* grid, Py_ssize_t at,
     if not slices.in_block:
         add_row(&slices.weights, at, weights, n)
         return
-    slices.weight_exponents = measure(<const double*> weights, (n + LANES - 1) // LANES * LANES)
+    slices.weight_exponents = measure(<const double*> weights, whole_lanes(n))
     if not sum_measured(
         <const double*> weights, grid, slices.weight_bits, slices.weight_exponents, slices.divisor, slices.divisor_low, slices.wide
     ):

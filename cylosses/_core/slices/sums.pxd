@@ -14,12 +14,12 @@ from cython cimport floating
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
-from cylosses._core.compiler cimport outlined, rare
 from cylosses._core.bits cimport power_of_two
+from cylosses._core.compiler cimport outlined, rare
 from cylosses._core.error_free cimport two_sum
 from cylosses._core.summation.bins cimport BLOCK, Bins, add_to_bins, clear_bins, on_grid
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
-from cylosses._core.summation.lanes cimport LANES, fold
+from cylosses._core.summation.lanes cimport LANES, fold, whole_lanes
 from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear
 
 cdef enum:
@@ -37,6 +37,10 @@ cdef struct Grid:
     Py_ssize_t groups
     Py_ssize_t terms
     Py_ssize_t columns
+
+
+cdef inline floating magnitude(floating t) noexcept nogil:
+    return t if t >= 0 else -t
 
 
 cdef inline int bits_of_count(Py_ssize_t n) noexcept nogil:
@@ -158,10 +162,10 @@ cdef inline bint sum_one(const floating* terms, Py_ssize_t k, Py_ssize_t stride,
     else:
         for i in range(k):
             slice[i] = terms[i * stride]
-    memset(slice + k, 0, (-k & LANES - 1) * sizeof(floating))
+    memset(slice + k, 0, (whole_lanes(k) - k) * sizeof(floating))
     clear(&others)
     clear_bins(&bins)
-    add_to_bins(&others, &bins, <const floating*> slice, (k + LANES - 1) // LANES * LANES)
+    add_to_bins(&others, &bins, <const floating*> slice, whole_lanes(k))
     high[0] = low[0] = 0
     if bins.is_open:
         fold(bins.high)
@@ -185,7 +189,7 @@ cdef inline bint sum_slices(
     none is marked in `wide`. False: all of `low` would be 0, and is not written.
     """
     cdef Py_ssize_t n = grid.groups * grid.terms * grid.columns
-    return sum_measured(terms, grid, bits, measure(terms, (n + LANES - 1) // LANES * LANES), high, low, wide)
+    return sum_measured(terms, grid, bits, measure(terms, whole_lanes(n)), high, low, wide)
 
 
 cdef inline bint sum_measured(
@@ -339,7 +343,7 @@ cdef inline outlined take_out_small(Columns* columns, Py_ssize_t at, floating* t
     for k in range(groups):
         found = 0
         for j in range(LANES):
-            size = terms[k * LANES + j] if terms[k * LANES + j] >= 0 else -terms[k * LANES + j]
+            size = magnitude(terms[k * LANES + j])
             found |= (size < least) & (size != 0)
         small[k] = found
         count += found
@@ -349,7 +353,7 @@ cdef inline outlined take_out_small(Columns* columns, Py_ssize_t at, floating* t
     for k in range(groups):
         if small[k]:
             for i in range(k * LANES, (k + 1) * LANES):
-                size = terms[i] if terms[i] >= 0 else -terms[i]
+                size = magnitude(terms[i])
                 if size < least and size != 0:
                     term = terms[i]
                     terms[i] = 0
@@ -366,7 +370,7 @@ cdef inline rare take_out(floating* terms, Py_ssize_t n, double least, uint8_t* 
     cdef double size, most = power_of_two(990)
     cdef Py_ssize_t i
     for i in range(n):
-        size = terms[i] if terms[i] >= 0 else -terms[i]
+        size = magnitude(terms[i])
         if not (size <= most and (size >= least or size == 0)):
             wide[i] = True
             terms[i] = 0
@@ -376,7 +380,7 @@ cdef inline outlined add_row(Columns* columns, Py_ssize_t at, floating* terms, P
     """Add a term to each of n columns from `at` on; terms are padded with zeros, and may be changed. The exponents of all terms span at
     most `limit` binades: what is smaller is taken out, and its column marked, as are columns of terms that are not finite.
     """
-    cdef Py_ssize_t padded = (n + LANES - 1) // LANES * LANES, i
+    cdef Py_ssize_t padded = whole_lanes(n), i
     cdef ExponentRange exponents = measure(<const floating*> terms, padded)
     cdef double* near
     cdef double* near_low

@@ -58,3 +58,8 @@ cdef inline double least_of(double* lanes) noexcept nogil:
             lesser(lesser(lanes[j + 16], lanes[j + 20]), lesser(lanes[j + 24], lanes[j + 28])),
         )
     return lesser(lesser(lanes[0], lanes[1]), lesser(lanes[2], lanes[3]))
+
+
+cdef inline Py_ssize_t whole_lanes(Py_ssize_t n) noexcept nogil:
+    """n, rounded up to a multiple of LANES."""
+    return (n + LANES - 1) // LANES * LANES
