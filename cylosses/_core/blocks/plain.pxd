@@ -2,11 +2,10 @@
 # summed: whole ranges, with nothing else to ask for each block. Small arrays take half the time.
 
 from cython cimport floating
-from libc.string cimport memcpy
 
 from cylosses._core.blocks.computing cimport Pair, add_values, fill, set_pair
 from cylosses._core.blocks.steps cimport first_step, writes
-from cylosses._core.blocks.sums cimport Sums, add_weighted, are_valid, pad
+from cylosses._core.blocks.sums cimport Sums, add_products, are_valid, pad, wants_weights
 from cylosses._core.blocks.walk cimport can_fill
 from cylosses._core.job cimport (
     DERIVATIVE, IRLS_WEIGHT, MM_CURVATURE, NOTHING, SCALED_DERIVATIVE, SECOND_DERIVATIVE, UNIT_CURVATURE, VALUE, VALUES, Job, Operand,
@@ -15,7 +14,8 @@ from cylosses._core.job cimport (
 from cylosses._core.memory.position cimport slice_start
 from cylosses._core.memory.streaming cimport CACHE_LINE
 from cylosses._core.summation.bins cimport BLOCK, QUARTER
-from cylosses._core.summation.lanes cimport LANES
+from cylosses._core.summation.block cimport add_block, add_quarter
+from cylosses._core.summation.products cimport add_quarter_of_float_products, add_quarter_of_products
 
 cdef enum:
     # Bytes by which contiguous operands that are only summed are prefetched, beyond the caches. Within, and where results are
@@ -99,34 +99,46 @@ cdef inline void sum_values(
         n = stop - start
 
 
+cdef inline bint add_quarter_of_weighted(Sums* sums, const floating* terms, const floating* weights) noexcept nogil:
+    """Add QUARTER products; False, and nothing done, if they do not fit open bins."""
+    if floating is float:
+        return add_quarter_of_float_products(&sums.total, &sums.bins, terms, weights)
+    else:
+        return add_quarter_of_products(&sums.total, &sums.bins, &sums.low_bins, terms, weights)
+
+
 cdef inline void sum_weighted_values(
     const Job* job, Py_ssize_t number, Py_ssize_t start, Py_ssize_t stop, Sums* sums, const floating* working_type
 ) noexcept nogil:
-    """Add the weighted values, and the weights, of elements start .. stop of slice `number`."""
+    """Add the weighted values, and the weights if they are wanted, of elements start .. stop of slice `number`."""
     cdef floating values[QUARTER]
-    cdef floating padded_weights[LANES]
+    cdef double wide_weights[QUARTER]
     cdef const floating* input = <const floating*> slice_start(job, &job.input, number)
     cdef const floating* target = <const floating*> slice_start(job, &job.target, number)
-    cdef const floating* first_weight = <const floating*> slice_start(job, &job.weight, number)
-    cdef const floating* weights
+    cdef const floating* weights = <const floating*> slice_start(job, &job.weight, number) + start
     cdef Pair pair
-    cdef Py_ssize_t n = first_step(job, start, stop, QUARTER), whole, count = 0
+    cdef Py_ssize_t n = first_step(job, start, stop, QUARTER), padded, count = 0, i
     while start < stop:
         set_pair(&pair, input + start, target + start, AHEAD if job.bypass_cache else 0, 1)
-        weights = first_weight + start
         if not are_valid(weights, n, &count):
             sums.bad_weight = True
             return
         sums.count += count
         fill(job, VALUE, &pair, <floating*> values, n)
-        whole = n // LANES * LANES
-        add_weighted(job, sums, <floating*> values, weights, whole)
-        if whole < n:
-            memcpy(padded_weights, weights + whole, (n - whole) * sizeof(floating))
-            pad(<floating*> padded_weights, n - whole)
-            pad(<floating*> values + whole, n - whole)
-            add_weighted(job, sums, <floating*> values + whole, <floating*> padded_weights, LANES)
+        if not (n == QUARTER and add_quarter_of_weighted(sums, <floating*> values, weights)):
+            for i in range(n):
+                wide_weights[i] = weights[i]
+            padded = pad(<double*> wide_weights, n)
+            pad(<floating*> values, n)
+            add_products(job, sums, <floating*> values, <double*> wide_weights, padded)
+        if wants_weights(job) and not (
+            n == QUARTER and add_quarter(&sums.weights, &sums.weight_bins, &sums.weight_columns, weights)
+        ):
+            for i in range(n):
+                wide_weights[i] = weights[i]
+            add_block(&sums.weights, &sums.weight_bins, &sums.weight_columns, <double*> wide_weights, pad(<double*> wide_weights, n))
         start += n
+        weights += n
         n = stop - start if stop - start < QUARTER else QUARTER
 
 

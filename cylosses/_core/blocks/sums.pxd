@@ -7,18 +7,15 @@ from libc.string cimport memset
 from cylosses._core.bits cimport Bits32
 from cylosses._core.error_free cimport two_product_fma
 from cylosses._core.job cimport BFLOAT16, FLOAT16, FLOAT32, INT8, INT16, UINT8, UINT16, Job
-from cylosses._core.summation.bins cimport BLOCK, Bins, clear_bins, close_bins
+from cylosses._core.summation.bins cimport BLOCK, QUARTER, RANGE_BATCH_48, RANGE_BATCH_53, Bins, clear_bins, close_bins
 from cylosses._core.summation.block cimport add_block
 from cylosses._core.summation.columns cimport ColumnSums, clear_column_sums, deposit_column_sums
 from cylosses._core.summation.exact_sums cimport ExactSums
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
 from cylosses._core.summation.lanes cimport whole_lanes
+from cylosses._core.summation.products cimport add_quarter_of_products
 from cylosses._core.summation.superaccumulator cimport Superaccumulator, add_count, clear, deposit_product, merge
 
-
-ctypedef fused Weight:          # of a type of their own beside values of type `floating`
-    float
-    double
 
 cdef enum Products:
     EXACT_PRODUCTS
@@ -39,12 +36,18 @@ cdef struct Sums:
     void* slices                # SliceSums, if slices are summed side by side: they take the terms then
 
 
+cdef inline bint fits_24_bits(int storage) noexcept nogil:
+    """Whether products of such weights with float32 terms are exact in float64."""
+    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, UINT8, UINT16)
+
+
 cdef inline void clear_sums(Sums* sums, const Job* job) noexcept nogil:
+    cdef bint exact_products = job.single and job.weight.data is not NULL and fits_24_bits(job.weight.storage)
     clear(&sums.total)
     clear_column_sums(&sums.columns)
-    clear_bins(&sums.bins)
-    clear_bins(&sums.low_bins)
-    clear_bins(&sums.weight_bins)
+    clear_bins(&sums.bins, RANGE_BATCH_48 if exact_products else RANGE_BATCH_53)
+    clear_bins(&sums.low_bins, RANGE_BATCH_53)
+    clear_bins(&sums.weight_bins, RANGE_BATCH_53)
     if job.weight.data is not NULL:
         clear(&sums.weights)
         clear_column_sums(&sums.weight_columns)
@@ -94,11 +97,6 @@ cdef inline Py_ssize_t pad(floating* terms, Py_ssize_t n) noexcept nogil:
     return padded
 
 
-cdef inline bint fits_24_bits(int storage) noexcept nogil:
-    """Products of such weights with float32 are exact in float64."""
-    return storage in (FLOAT32, FLOAT16, BFLOAT16, INT8, INT16, UINT8, UINT16)
-
-
 cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* positive) noexcept nogil:
     """Whether all weights are finite and not negative; counts those above 0."""
     cdef floating most
@@ -126,7 +124,7 @@ cdef inline bint are_valid(const floating* weights, Py_ssize_t n, Py_ssize_t* po
 
 
 cdef inline Products multiply(
-    const Job* job, const floating* terms, const Weight* weights, Py_ssize_t n, double* product, double* low
+    const Job* job, const floating* terms, const double* weights, Py_ssize_t n, double* product, double* low
 ) noexcept nogil:
     """Products of terms and weights, 0 for terms of weight 0, whatever they are; n is a multiple of LANES. Says what they are."""
     cdef ExponentRange exponents
@@ -136,12 +134,14 @@ cdef inline Products multiply(
     if floating is float:
         if fits_24_bits(job.weight.storage):
             for i in range(n):
-                term = terms[i] if weights[i] != 0 else <floating> 0
-                product[i] = term * <double> weights[i]
+                term = terms[i]                 # first as wide as the weight: masks of two widths cost more than the product
+                term = term if weights[i] != 0 else 0
+                product[i] = term * weights[i]
             return EXACT_PRODUCTS
     for i in range(n):
-        term = terms[i] if weights[i] != 0 else <floating> 0
-        product[i] = two_product_fma(term, <double> weights[i], &product_low)
+        term = terms[i]
+        term = term if weights[i] != 0 else 0
+        product[i] = two_product_fma(term, weights[i], &product_low)
         low[i] = product_low
         lost |= (product[i] == 0) & (term != 0)
     exponents = measure(<const double*> product, n)
@@ -151,28 +151,26 @@ cdef inline Products multiply(
 
 
 cdef inline void add_products(
-    const Job* job, Sums* sums, const floating* terms, const Weight* weights, Py_ssize_t n
+    const Job* job, Sums* sums, const floating* terms, const double* weights, Py_ssize_t n
 ) noexcept nogil:
     """Add terms * weights exactly; both are padded."""
     cdef double product[BLOCK]
     cdef double low[BLOCK]
-    cdef Products products = multiply(job, terms, weights, n, <double*> product, <double*> low)
+    cdef Products products
     cdef Py_ssize_t i
+    if floating is double:
+        while n >= QUARTER and add_quarter_of_products(&sums.total, &sums.bins, &sums.low_bins, terms, weights):
+            terms += QUARTER
+            weights += QUARTER
+            n -= QUARTER
+    if n == 0:
+        return
+    products = multiply(job, terms, weights, n, <double*> product, <double*> low)
     if products == LOST_PRODUCTS:
         for i in range(n):
             if weights[i] != 0:
                 deposit_product(&sums.total, terms[i], weights[i])
         return
-    add_block(&sums.total, &sums.bins, NULL, <double*> product, n)
+    add_block(&sums.total, &sums.bins, &sums.columns, <double*> product, n)
     if products == SPLIT_PRODUCTS:
         add_block(&sums.total, &sums.low_bins, NULL, <double*> low, n)
-
-
-cdef inline void add_weighted(
-    const Job* job, Sums* sums, const floating* terms, const floating* weights, Py_ssize_t n
-) noexcept nogil:
-    """Add terms * weights, and the weights if they are wanted; both are padded."""
-    if n:
-        add_products(job, sums, terms, weights, n)
-        if wants_weights(job):
-            add_block(&sums.weights, &sums.weight_bins, &sums.weight_columns, weights, n)

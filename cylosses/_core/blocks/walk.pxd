@@ -388,9 +388,9 @@ cdef inline void add_terms(const Job* job, Block* block, Sums* sums, const float
         padded = pad(derivatives, block.n)
         add_block(&sums.total, &sums.bins, NULL, derivatives, padded)
     elif job.term == WEIGHTS and block.wants.weighted:
-        add_block(&sums.total, &sums.bins, NULL, weights, padded)
+        add_block(&sums.total, &sums.bins, &sums.columns, weights, padded)
     if block.wants.weights:
-        add_block(&sums.weights, &sums.weight_bins, NULL, weights, padded)
+        add_block(&sums.weights, &sums.weight_bins, &sums.weight_columns, weights, padded)
 
 
 cdef inline void store(const Job* job, Block* block, const floating* working_type) noexcept nogil:

@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 from cylosses._core.bits cimport power_of_two
 from cylosses._core.compiler cimport outlined, rare
 from cylosses._core.error_free cimport two_sum
-from cylosses._core.summation.bins cimport BLOCK, Bins, add_to_bins, clear_bins, on_grid
+from cylosses._core.summation.bins cimport BLOCK, RANGE_BATCH_53, Bins, add_to_bins, clear_bins, on_grid
 from cylosses._core.summation.exponent_range cimport ExponentRange, measure
 from cylosses._core.summation.lanes cimport LANES, fold, whole_lanes
 from cylosses._core.summation.superaccumulator cimport Superaccumulator, clear
@@ -164,7 +164,7 @@ cdef inline bint sum_one(const floating* terms, Py_ssize_t k, Py_ssize_t stride,
             slice[i] = terms[i * stride]
     memset(slice + k, 0, (whole_lanes(k) - k) * sizeof(floating))
     clear(&others)
-    clear_bins(&bins)
+    clear_bins(&bins, RANGE_BATCH_53)
     add_to_bins(&others, &bins, <const floating*> slice, whole_lanes(k))
     high[0] = low[0] = 0
     if bins.is_open:

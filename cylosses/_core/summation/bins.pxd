@@ -8,11 +8,10 @@
 # stay open over a batch of blocks as long as the blocks fit their grid, so that depositing them costs next to nothing.
 
 from cython cimport floating
-from libc.math cimport fabs
 
 from cylosses._core.bits cimport power_of_two
 from cylosses._core.summation.exponent_range cimport ExponentRange, exponent_range, measure, smallest_nonzero
-from cylosses._core.summation.lanes cimport LANES, ONE, add_by_fma, fold, greater, greatest, least_of, lesser
+from cylosses._core.summation.lanes cimport LANES, ONE, add_by_fma, fold, least_of, lesser
 from cylosses._core.summation.superaccumulator cimport Superaccumulator, deposit
 
 cdef enum:
@@ -20,6 +19,7 @@ cdef enum:
     BLOCK_BITS = 10
     QUARTERS = 4            # of a block; each has its own range of exponents
     QUARTER = 256           # terms
+    QUARTER_BITS = 8
     # Terms that open bins take before they are deposited, as a power of two: more would leave less room for the range of exponents.
     BATCH_BITS_24 = 15
     BATCH_BITS_53 = 12
@@ -30,6 +30,7 @@ cdef enum:
     RANGE_TWO_24 = 63       # two bins, one block
     RANGE_THREE_24 = 107    # three bins, one block
     RANGE_BATCH_53 = 30
+    RANGE_BATCH_48 = 35     # products of two numbers of 24 bits
     RANGE_TWO_53 = 34
     RANGE_THREE_53 = 78
 
@@ -40,12 +41,14 @@ cdef struct Bins:
     double low[LANES]
     double grid             # 1.5 * 2**(52 + g): adding and subtracting it rounds to a multiple of 2**g
     int top                 # terms below 2**(top + 1) fit
+    int limit               # binades that float64 terms may span
     Py_ssize_t capacity     # terms that may still be added
-    bint is_open            # else all of the above is undefined
+    bint is_open            # else all of the above but the limit is undefined
 
 
-cdef inline void clear_bins(Bins* bins) noexcept nogil:
+cdef inline void clear_bins(Bins* bins, int limit) noexcept nogil:
     bins.is_open = False
+    bins.limit = limit
 
 
 cdef inline void open_bins(Bins* bins, int top, int batch_bits) noexcept nogil:
@@ -54,7 +57,7 @@ cdef inline void open_bins(Bins* bins, int top, int batch_bits) noexcept nogil:
         bins.high[j] = bins.low[j] = 0
     bins.grid = 1.5 * power_of_two(top + batch_bits)
     bins.top = top
-    bins.capacity = <Py_ssize_t> 1 << batch_bits
+    bins.capacity = (<Py_ssize_t> 1 << batch_bits) - QUARTER
     bins.is_open = True
 
 
@@ -181,8 +184,8 @@ cdef inline void add_to_bins(Superaccumulator* total, Bins* bins, const floating
         exponents = measure(terms, n)
         if exponents.empty:
             return
-        if exponents.binnable and exponents.top - exponents.bottom <= RANGE_BATCH_53:
-            prepare_bins(total, bins, exponents, n, RANGE_BATCH_53, BATCH_BITS_53)
+        if exponents.binnable and exponents.top - exponents.bottom <= bins.limit:
+            prepare_bins(total, bins, exponents, n, bins.limit, BATCH_BITS_53)
             add_to_two_bins(bins, terms, n)
         else:
             add_wide_block(total, terms, n, exponents)
@@ -210,59 +213,60 @@ cdef inline void add_to_bins(Superaccumulator* total, Bins* bins, const floating
             add_to_two_bins(bins, terms + k * QUARTER, left if left < QUARTER else QUARTER)
 
 
-# ---- whole quarters of float64 terms: split on the grid of the open bins and measured in one loop --------------------------------
+# ---- whole quarters of float64 terms, none of them negative: split on the grid of the open bins and measured in one loop ----------
+#
+# What bins hold of 256 terms is no more than of 256 times their mean. So the exponent of the sum stands for that of the largest term:
+# it needs no measurement, and is lower, which leaves more room below. The sum is rounded, by far less than the QUARTER terms that
+# bins have room for beyond their capacity.
 
 cdef struct Split:
-    # Per column of a quarter: the sum on the grid and that of what is left, the largest and the smallest magnitude.
+    # Per column of a quarter: the sum on the grid and that of what is left, and the smallest term.
     double high[LANES]
     double low[LANES]
-    double most[LANES]
     double least[LANES]
 
 
 cdef inline void split_columns(const double* terms, double grid, Split* split) noexcept nogil:
-    cdef double t, h, size, high, low, most, least, one = ONE
+    cdef double t, h, high, low, least, one = ONE
     cdef int j, k
     for j in range(LANES):
-        high = low = most = 0
+        high = low = 0
         least = 1.7976931348623157e308
         for k in range(QUARTER // LANES):
             t = terms[k * LANES + j]
             h = add_by_fma(t, one, grid) - grid
             high = add_by_fma(h, one, high)
             low += t - h
-            size = fabs(t)
-            most = greater(size, most)
-            least = lesser(size, least)
+            least = lesser(t, least)
         split.high[j] = high
         split.low[j] = low
-        split.most[j] = most
         split.least[j] = least
 
 
 cdef inline bint add_quarter_of_doubles(Superaccumulator* total, Bins* bins, const double* terms) noexcept nogil:
     """Add QUARTER terms, split on the grid of the open bins before it is known whether they fit it.
 
-    Returns False, and has done nothing, if their range is too wide for open bins.
+    Returns False, and has done nothing, if one of them is negative or not finite, or their range is too wide for open bins.
     """
     cdef Split split
     cdef ExponentRange exponents
-    cdef double poison[LANES]
+    cdef double sums[LANES]
     cdef double bottom, grid = bins.grid if bins.is_open else 0
     cdef int j
     split_columns(terms, grid, &split)
     for j in range(LANES):
-        poison[j] = split.high[j] - split.high[j]       # NaN for NaN and infinities, which comparisons do not see
-    fold(poison)
+        sums[j] = split.high[j] + split.low[j]
+    fold(sums)
     bottom = least_of(split.least)
     if bottom == 0:
         bottom = smallest_nonzero(terms, QUARTER)
-    exponents = exponent_range(greatest(split.most), bottom)
-    if exponents.empty and poison[0] == 0:
+    exponents = exponent_range(sums[0], bottom)
+    exponents.top -= QUARTER_BITS
+    if exponents.empty:
         return True
-    if poison[0] != 0 or not exponents.binnable or exponents.top - exponents.bottom > RANGE_BATCH_53:
+    if bottom < 0 or not exponents.binnable or exponents.top - exponents.bottom > bins.limit:
         return False
-    prepare_bins(total, bins, exponents, QUARTER, RANGE_BATCH_53, BATCH_BITS_53)
+    prepare_bins(total, bins, exponents, QUARTER, bins.limit, BATCH_BITS_53)
     if bins.grid != grid:
         split_columns(terms, bins.grid, &split)
     for j in range(LANES):

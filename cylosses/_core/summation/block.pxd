@@ -1,8 +1,8 @@
 # The exact sum of a block of terms, by whichever way is quickest for its terms: column sums, bins, or deposits one by one.
 #
 # The block is in cache (a buffer of the caller), so measuring and summing are two short loops. Faster still are whole quarters,
-# with a guess of the grid that is verified afterwards: columns of float64 terms are split on the grid of the open bins and measured
-# in one loop, and columns of float32 terms that are not negative are plain sums, whose window is checked with integers.
+# none of them negative, with a guess of the grid that is verified afterwards: columns of float64 terms are split on the grid of the
+# open bins and measured in one loop, and columns of float32 terms are plain sums, whose window is checked with integers.
 
 from cython cimport floating
 
@@ -12,7 +12,7 @@ from cylosses._core.summation.superaccumulator cimport Superaccumulator
 
 
 cdef inline bint add_quarter(Superaccumulator* total, Bins* bins, ColumnSums* columns, const floating* terms) noexcept nogil:
-    """Add QUARTER terms, if floats none of them negative; False, and nothing done, if they fit neither the bins nor the columns."""
+    """Add QUARTER terms, none of them negative; False, and nothing done, if they fit neither the bins nor the columns."""
     if floating is float:
         return add_quarter_of_floats(total, columns, terms)
     else:
@@ -25,9 +25,9 @@ cdef inline void add_block(
     """Add n <= BLOCK terms exactly; n is a multiple of LANES (the caller pads with zeros).
 
     They may stay in the bins, which take terms of one type only, until close_bins(), and in the column sums until
-    deposit_column_sums(). `columns` is NULL where float32 terms may be negative.
+    deposit_column_sums(). `columns` is NULL where terms may be negative.
     """
-    while n >= QUARTER and (columns is not NULL or floating is double) and add_quarter(total, bins, columns, terms):
+    while n >= QUARTER and columns is not NULL and add_quarter(total, bins, columns, terms):
         terms += QUARTER
         n -= QUARTER
     if n:
