@@ -374,6 +374,32 @@ def test_weighted_totals_of_many_blocks_are_exact_to_the_last_place(dtype, rng):
     assert exact_total(values, weights) == sum(products)
 
 
+# On both sides of what open bins hold of products with 48 and with 106 bits. Equal products have equal rests, of one sign.
+@pytest.mark.parametrize("equal", [True, False])
+@pytest.mark.parametrize("spread", range(24, 50))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_totals_of_any_spread_are_exact_to_the_last_place(dtype, spread, equal, rng):
+    digits = np.finfo(dtype).nmant
+    values, weights = np.ldexp((rng.integers(2**digits, 2 ** (digits + 1), (2, 8192)) | 1).astype(dtype), -digits).astype(dtype)
+    if equal:
+        values[:], weights[:] = values[0], weights[0]
+    values[5::256] = np.ldexp(1 + np.finfo(dtype).eps, -spread // 2).astype(dtype)  # one in each part
+    weights[5::256] = np.ldexp(1 + np.finfo(dtype).eps, -spread - -spread // 2).astype(dtype)
+    expected = sum(Fraction(float(value)) * Fraction(float(weight)) for value, weight in zip(values, weights, strict=True))
+    assert exact_total(values, weights) == expected
+
+
+@pytest.mark.parametrize("exponent", [-480, -474, -470, -465, -450, -440, -400, 480, 500, 511])
+def test_weighted_totals_at_the_ends_of_float64_are_exact_to_the_last_place(exponent, rng):
+    values, weights = np.ldexp(1 + rng.random((2, 2048)), exponent - rng.integers(0, 14, (2, 2048)))
+    values[7::100] = 0
+    expected = sum(Fraction(value) * Fraction(weight) for value, weight in zip(values, weights, strict=True))
+    assert exact_total(values, weights) == expected
+    weights[9::100] = np.ldexp(weights[9::100], exponent)  # products that underflow to zero, or overflow
+    expected = sum(Fraction(value) * Fraction(weight) for value, weight in zip(values, weights, strict=True))
+    assert exact_total(values, weights) == expected
+
+
 @pytest.mark.parametrize("zeros", [0, 1000])
 @pytest.mark.parametrize("least", [-28, -29, -30, -31, -32, -34])
 def test_float64_rests_of_one_sign_stay_exact(least, zeros, rng):

@@ -41,6 +41,9 @@ HOT = {
     "least_word": (("",), ""),
     "sum_columns": (("",), ""),
     "split_columns": (("",), ""),
+    "split_products": (("",), ""),
+    "smallest_product": (("",), ""),
+    "add_quarter_of_float_products": (("",), ""),
     "add_columns": (("",), ""),
     "multiply": (DTYPES, r"__pyx_v_product\["),
     "split": (DTYPES, ""),
@@ -79,12 +82,10 @@ class Loop(NamedTuple):
 V2, V3, V4 = "loops_v2", "loops_v3", "loops_v4"
 NO_FMA = "fma() is a call of libm below x86-64-v3, which has the instruction"
 NO_CHOICE = "gcc makes branches, not masks, of the choices in this loop below AVX"
-NO_MIX = "gcc finds no vector type for float32 terms with float64 weights and masks of both"
 NO_LONG = "no instruction converts 64-bit integers below AVX-512"
 KNOWN: dict[tuple[str, Loop], str] = {
     **{(V2, Loop("multiply", dtype)): NO_FMA for dtype in DTYPES},
     **{(V2, Loop(name, "")): NO_CHOICE for name in ("divide_each_double", "divide_by_all")},
-    (V4, Loop("multiply", "double")): NO_MIX,
     (V2, Loop("weigh_values", "float")): NO_FMA,
     **{
         (build, Loop("read_elements", f"{element} to {dtype}")): NO_LONG
@@ -177,6 +178,7 @@ class Report:
         self._vectorised: Counter[int] = Counter()
         self._library_call: Counter[int] = Counter()
         self._scalar: Counter[int] = Counter()
+        self._in_vectors: Counter[int] = Counter()
         self._reasons: defaultdict[int, set[str]] = defaultdict(set)
         for text in path.read_text(errors="replace").splitlines():
             found = re.match(r".*?:(\d+):\d+: \w+: +(.*)", text)
@@ -188,6 +190,8 @@ class Report:
                 self._vectorised[line] += 1
             elif re.search(r"split to 0 loops and \d+ library calls", message):
                 self._library_call[line] += 1
+            elif message.startswith("outer-loop already vectorized"):  # followed by the next message
+                self._in_vectors[line] += 1
             elif message.startswith("couldn't vectorize loop"):
                 self._scalar[line] += 1
             elif message.startswith("not vectorized"):
@@ -198,8 +202,8 @@ class Report:
         return not self._lines.isdisjoint(range(function.line, function.last_line))
 
     def is_vector_code(self, loop: CLoop) -> bool:
-        """Every copy vectorised, turned into memset or memcpy, or unrolled into an enclosing loop that is."""
-        if self._scalar[loop.line]:
+        """Every copy vectorised, turned into memset or memcpy, or within an enclosing loop that is vectorised."""
+        if self._scalar[loop.line] > self._in_vectors[loop.line]:
             return False
         if self._vectorised[loop.line] or self._library_call[loop.line]:
             return True

@@ -264,7 +264,7 @@ cdef inline bint add_quarter_of_doubles(Superaccumulator* total, Bins* bins, con
     exponents.top -= QUARTER_BITS
     if exponents.empty:
         return True
-    if bottom < 0 or not exponents.binnable or exponents.top - exponents.bottom > bins.limit:
+    if not exponents.binnable or exponents.top - exponents.bottom > bins.limit:     # as it is if one is negative
         return False
     prepare_bins(total, bins, exponents, QUARTER, bins.limit, BATCH_BITS_53)
     if bins.grid != grid:

@@ -4,7 +4,7 @@
 # product, every rest is a multiple of 2**(p - 105), and the rests sum to at most 2**-53 of the products: so the rests fit their bins
 # if the products fit theirs, and need no measurement.
 
-from cylosses._core.error_free cimport two_product
+from cylosses._core.error_free cimport product_low
 from cylosses._core.summation.bins cimport BATCH_BITS_53, QUARTER, QUARTER_BITS, RANGE_BATCH_53, Bins, add_quarter_of_doubles, prepare_bins
 from cylosses._core.summation.exponent_range cimport ExponentRange, exponent_range
 from cylosses._core.summation.lanes cimport LANES, ONE, add_by_fma, fold, least_of, lesser
@@ -32,7 +32,8 @@ cdef inline void split_products(
         high = low = rest_high = rest_low = 0
         least = 1.7976931348623157e308
         for k in range(QUARTER // LANES):
-            product = two_product(terms[k * LANES + j], weights[k * LANES + j], &rest)
+            product = terms[k * LANES + j] * weights[k * LANES + j]
+            rest = product_low(terms[k * LANES + j], weights[k * LANES + j], product)
             h = add_by_fma(product, one, grid) - grid
             high = add_by_fma(h, one, high)
             low += product - h
@@ -84,7 +85,7 @@ cdef inline bint add_quarter_of_products(
         bottom = smallest_product(terms, weights)
     exponents = exponent_range(sums[0], bottom)
     exponents.top -= QUARTER_BITS
-    if bottom < 0 or exponents.bottom <= LOWEST_WITH_REST:
+    if exponents.bottom <= LOWEST_WITH_REST:        # so are negative ones
         return False
     if exponents.empty:
         return True
