@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from cylosses._core import builds
+from tools import sanitize
 from tools.compile_lines import copy_sources, recorded
 
 ON_X86_LINUX = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
@@ -142,6 +143,10 @@ def test_signed_overflow_is_a_finding_of_a_sanitized_build(tmp_path):
     for options in lines.values():
         assert [option for option in options if option.endswith("wrapv")][-1] == "-fno-wrapv"
         assert any(re.fullmatch("-fsanitize=.*undefined.*", option) for option in options)
+
+
+def test_the_sanitizer_runs_files_that_exist():
+    assert [name for name in (*sanitize.CORE, *sanitize.FURTHER) if not Path(__file__).with_name(f"{name}.py").exists()] == []
 
 
 @pytest.mark.source_tree

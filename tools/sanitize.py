@@ -34,8 +34,8 @@ RUN = FOLDER / "run"
 # On every build; then on the best one only.
 CORE = ("test_exact", "test_layouts", "test_capi", "test_weights", "test_streaming", "test_streaming_axis")
 FURTHER = (
-    "test_formulas", "test_plain", "test_out", "test_axis", "test_state", "test_dtypes", "test_gradients", "test_curvature",
-    "test_functional", "test_losses", "test_errors", "test_generators",
+    "test_formulas", "test_slices", "test_extreme_weights", "test_integers", "test_out", "test_axis", "test_state", "test_dtypes",
+    "test_gradients", "test_curvature", "test_functional", "test_losses", "test_errors", "test_generators",
 )  # fmt: skip
 # Without those that read sources, compile programs (their own flags differ), or go on for long at full speed already.
 MARKS = "not source_tree and not compiler and not slow"
