@@ -17,7 +17,7 @@ def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
 
     After an InputError, which every bad input raises, `out` has not been touched.
     """
-    path = None if out is None else output_path("--out", out, ".state")
+    path = None if out is None else output_path("--out", out, ".state", map(Path, files))
     seen: set[Path] = set()
     total: StreamingLoss | None = None
     for text in files:

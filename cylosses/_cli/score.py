@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cylosses import LOSSES
-from cylosses._cli.readers import open_source
+from cylosses._cli.readers import open_source, split_label
 from cylosses._cli.selection import Selection, check_shapes, counted, open_selection, total_weight
 from cylosses._cli.slices import SliceTotals, summed_axes
 from cylosses._cli.source import InputError, Source, Window, one_line
@@ -218,9 +218,11 @@ def _output_paths(request: Request) -> tuple[Path | None, Path | None, Path | No
         raise InputError("--axis needs --reduction mean or sum: without a reduction nothing is summed over")
     if request.state is not None and request.reduction == "none":
         raise InputError("--state needs --reduction mean or sum: without a reduction there is no total")
-    state = None if request.state is None else output_path("--state", request.state, ".state")
-    out = None if request.out is None else output_path("--out", request.out, ".npy")
-    grad = None if request.grad is None else output_path("--grad", request.grad, ".npy")
+    labels = (request.predictions, request.targets, request.weight, request.where)
+    inputs = [split_label(label)[0] for label in labels if label is not None]
+    state = None if request.state is None else output_path("--state", request.state, ".state", inputs)
+    out = None if request.out is None else output_path("--out", request.out, ".npy", inputs)
+    grad = None if request.grad is None else output_path("--grad", request.grad, ".npy", inputs)
     if out is not None and out == grad:
         raise InputError(f"--out and --grad both name {request.out!r}; they must be two files")
     return out, grad, state

@@ -4,7 +4,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -14,15 +14,32 @@ import numpy as np
 from cylosses._cli.source import InputError, Window, one_line
 from cylosses._types import Array
 
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
-def output_path(option: str, text: str, suffix: str) -> Path:
-    """Return the file that an option names, symbolic links followed; checked before any work is done for it."""
+
+def output_path(option: str, text: str, suffix: str, inputs: Iterable[Path] = ()) -> Path:
+    """Return the file that an option names, symbolic links followed; checked before any work is done for it.
+
+    None of `inputs` is replaced, under whatever name, nor a file that its owner has protected: a rename asks for neither.
+    """
     if Path(text).suffix.lower() != suffix:  # which also keeps a slip of the keyboard from replacing data
         raise InputError(f"{option}: {text!r} must end in {suffix}")
     # A link is followed here, so that the rename replaces the file and keeps the link.
     path = Path(os.path.realpath(text))
-    if path.exists() and not path.is_file():
+    with _write_errors(option, path):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return path
+    if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{option}: {text!r} is not a regular file")
+    for other in inputs:
+        with suppress(OSError):  # an input that cannot be found is reported by its reader
+            if os.path.samestat(found, other.stat()):
+                raise InputError(f"{option}: {text!r} is the input file {str(other)!r}, which would be lost")
+    # The superuser may write to everything; a file that nobody may write to is protected from him as well.
+    if not os.access(path, os.W_OK) or not found.st_mode & _WRITABLE:
+        raise InputError(f"{option}: {text!r} is write-protected")
     return path
 
 
