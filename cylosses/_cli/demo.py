@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cylosses._cli.output_files import Outputs
 from cylosses._cli.picture import draw
 from cylosses._cli.score import Request, score
 from cylosses._cli.stackloss import (
@@ -30,23 +31,25 @@ from cylosses._cli.stackloss import (
     ordinary_error,
     predict,
 )
-from cylosses._cli.writers import output_path, replacing
 
 SWEEP = (0.1, 1.0, BETA, 10.0, 100.0)
 
 
 def run_demo(output: str) -> None:
     """Fit, score, print the tables and write the picture to `output`, PATH.png, and the fitted values to PATH-fits.csv."""
-    picture = output_path("--output", output, ".png")
-    table = output_path("--output", str(Path(output).with_suffix("")) + "-fits.csv", ".csv")
+    shown = str(Path(output).with_suffix("")) + "-fits.csv"
+    outputs = Outputs()
+    outputs.add("--output", output, ".png")
+    table = outputs.add("the fitted values", shown, ".csv")
     data = load_stackloss()
     coefficients = {"least_squares": fit_least_squares(data), "smooth_l1": fit_smooth_l1(data)}
     fitted = {name: predict(values, data) for name, values in coefficients.items()}
     # First of all the files: a folder that cannot be written to is reported before any table.
-    with replacing("--output", picture) as file:
-        draw(file, {name: data.response - values for name, values in fitted.items()}, data.outliers, BETA)
-    with replacing("--output", table) as file:
-        file.write(_as_csv(data, fitted))
+    with outputs:
+        picture = outputs.open("--output")
+        with picture.errors():
+            draw(picture.file, {name: data.response - values for name, values in fitted.items()}, data.outliers, BETA)
+        outputs.open("the fitted values").write(_as_csv(data, fitted))
 
     console = Console(highlight=False)
     ordinary = {name: ordinary_error(data, values) for name, values in fitted.items()}
@@ -58,7 +61,6 @@ def run_demo(output: str) -> None:
     console.print(_sweep_table(data))
     _say(console, _ON_SWEEP)
     _say(console, "The mean losses, as the command line finds them in the fitted values:")
-    shown = str(Path(output).with_suffix("")) + "-fits.csv"
     for name in fitted:
         _print_command(console, str(table), shown, name)
     console.print(f"\nPicture: {escape(output)}\nFitted values: {escape(shown)}", soft_wrap=True)

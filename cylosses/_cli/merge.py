@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cylosses import StreamingLoss
+from cylosses._cli.output_files import Outputs
 from cylosses._cli.source import InputError, one_line
-from cylosses._cli.writers import output_path, replacing, write_whole
 
 # No state of unsliced data is longer. More is read of no file that does not begin as a state does.
 _FIRST_PART = 65535
@@ -17,7 +17,8 @@ def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
 
     After an InputError, which every bad input raises, `out` has not been touched.
     """
-    path = None if out is None else output_path("--out", out, ".state", map(Path, files))
+    outputs = Outputs(map(Path, files))
+    outputs.add("--out", out, ".state")
     seen: set[Path] = set()
     total: StreamingLoss | None = None
     for text in files:
@@ -34,9 +35,9 @@ def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
             raise InputError(f"{text}: {one_line(error)}") from None
     if total is None:
         raise InputError("no state to merge")
-    if path is not None:
-        with replacing("--out", path) as file:
-            write_whole("--out", path, file, total.to_bytes())
+    with outputs:
+        if out is not None:
+            outputs.open("--out").write(total.to_bytes())
     return total
 
 
