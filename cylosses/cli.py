@@ -190,7 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except MemoryError:
         return _fail("not enough memory")
-    except OSError as error:  # of files it comes as InputError, so this is stdout
+    except OSError as error:
+        if error.filename is not None:  # what cannot even be looked for: a name too long, a folder that may not be entered
+            return _fail(f"cannot access {os.fsdecode(error.filename)!r}: {error.strerror or error}")
+        # Of a file that is open errors come as InputError, so this is stdout.
         _drop_stdout()
         if isinstance(error, BrokenPipeError):
             return 1

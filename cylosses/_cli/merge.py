@@ -1,5 +1,6 @@
 """The work of `cylosses merge`: several states in, their total out."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +23,10 @@ def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
     seen: set[Path] = set()
     total: StreamingLoss | None = None
     for text in files:
-        if Path(text).resolve() in seen:
+        path = Path(os.path.realpath(text))  # unlike resolve, it leaves a loop of links to whoever opens it
+        if path in seen:
             raise InputError(f"{text}: named twice; its data would count twice")
-        seen.add(Path(text).resolve())
+        seen.add(path)
         state = _read_state(text)
         if total is None:
             total = state
@@ -44,9 +46,9 @@ def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
 def _read_state(text: str) -> StreamingLoss:
     """Return the total in a file that `cylosses score --state` or `cylosses merge --out` wrote."""
     path = Path(text)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{text}: not a regular file")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{text}: not a regular file")
         with path.open("rb") as file:
             state = file.read(_FIRST_PART + 1)
             return StreamingLoss.from_bytes(state + (file.read() if state.startswith(_MAGIC) else b""))
