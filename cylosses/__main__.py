@@ -2,6 +2,8 @@
 
 import sys
 
+from cylosses._process import fail, replace_closed_streams
+
 # What the extra `cli` installs: any of these missing gets the same one-line answer.
 _EXTRA = frozenset({"click", "rich", "scipy", "matplotlib"})
 
@@ -14,6 +16,7 @@ def main() -> int:
     int
         The exit code: 0 for success, 2 for bad input or a missing extra, 130 after Ctrl-C.
     """
+    replace_closed_streams()
     try:
         # Imported here, so that a missing extra ends in one line and not in a traceback.
         from cylosses.cli import main as run
@@ -23,9 +26,7 @@ def main() -> int:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRA:
             raise
-        message = f"the command line needs the package {package}: pip install 'cylosses[cli]'"
-        print(f"cylosses: error: {message}", file=sys.stderr)
-        return 2
+        return fail(f"the command line needs the package {package}: pip install 'cylosses[cli]'")
     except KeyboardInterrupt:
         return 130
 

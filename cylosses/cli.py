@@ -8,6 +8,7 @@ Conventions, the same for every command:
 - Losses and their options come from the registry: a new loss needs no change here.
 """
 
+import errno
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from cylosses._cli.merge import merge_states
 from cylosses._cli.output import collect, merged_as_json, print_losses, print_values, progress, score_as_json
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import InputError
+from cylosses._process import drop, fail
 
 # Which losses each parameter belongs to.
 _OWNERS: dict[str, list[str]] = {}
@@ -185,25 +187,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:  # Ctrl-C, as click reports it
         return 130
     except click.ClickException as error:
-        return _fail(error.format_message())
+        return fail(error.format_message())
     except InputError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except MemoryError:
-        return _fail("not enough memory")
+        return fail("not enough memory")
     except OSError as error:
         if error.filename is not None:  # what cannot even be looked for: a name too long, a folder that may not be entered
-            return _fail(f"cannot access {os.fsdecode(error.filename)!r}: {error.strerror or error}")
+            return fail(f"cannot access {os.fsdecode(error.filename)!r}: {error.strerror or error}")
         # Of a file that is open errors come as InputError, so this is stdout.
-        _drop_stdout()
+        drop(1)
         if isinstance(error, BrokenPipeError):
             return 1
-        return _fail(f"cannot write to stdout: {error.strerror or error}")
+        if error.errno == errno.EBADF:
+            return fail("cannot write to stdout: it is closed", 1)
+        return fail(f"cannot write to stdout: {error.strerror or error}")
     return 0
-
-
-def _fail(message: str) -> int:
-    print(f"cylosses: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
 
 
 def _end_by_exception(number: signal.Signals) -> None:
@@ -214,8 +213,3 @@ def _end_by_exception(number: signal.Signals) -> None:
 
     if signal.getsignal(number) is signal.SIG_DFL:  # under nohup it is ignored, and stays so
         signal.signal(number, leave)
-
-
-def _drop_stdout() -> None:
-    """Send what is still buffered nowhere: the interpreter would try to write it once more when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
