@@ -122,3 +122,62 @@ def test_a_missing_extra_is_not_said_on_stdout(folder):
     line = f"exec {shlex.join([*PYTHON, '-c', script])} 2>&-"
     done = subprocess.run(line, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+# --- Ctrl-C while the command is loaded -----------------------------------------------------------------------------
+
+# Python runs it before anything of the command, and it runs at the import of a given module, wherever that is.
+INTERRUPT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.{handler})
+def on_event(event, arguments, done=[]):
+    if event == "import" and arguments[0] == os.environ["INTERRUPTED_IMPORT"] and not done:
+        done.append(event)
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(on_event)
+"""
+MODULES = [
+    "numpy",
+    "numpy._core._multiarray_umath",
+    "numpy.linalg",
+    "cylosses.functional",
+    "cylosses._core.call",
+    "cylosses.cli",
+    "click",
+]
+
+
+def interrupted(module: str, handler: str, cwd: Path, start: list[str]) -> tuple[int, str, str]:
+    (cwd / "sitecustomize.py").write_text(INTERRUPT.format(handler=handler))
+    path = os.pathsep.join([str(cwd), ENVIRONMENT["PYTHONPATH"]])
+    environment = ENVIRONMENT | {"PYTHONPATH": path, "INTERRUPTED_IMPORT": module}
+    command = [*PYTHON, *start, *SCORE]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@on_posix
+@pytest.mark.parametrize("kind", ["module", "script"])
+@pytest.mark.parametrize("module", MODULES)
+def test_an_interrupt_during_imports_is_no_traceback(folder, module, kind):
+    (folder / "bin").mkdir()
+    script = folder / "bin" / "cylosses"  # what an installer writes
+    script.write_text("import sys\nfrom cylosses.__main__ import main\nsys.exit(main())\n")
+    start = ["-m", "cylosses"] if kind == "module" else [str(script)]
+    assert interrupted(module, "default_int_handler", folder, start) == (130, "", "")
+
+
+@on_posix
+def test_an_interrupt_that_is_ignored_stays_ignored(folder):
+    assert interrupted("cylosses.functional", "SIG_IGN", folder, ["-m", "cylosses"]) == (0, "0.0\n", "")
+
+
+@on_posix
+def test_importing_the_package_leaves_interrupts_alone(folder):
+    script = folder / "program.py"
+    script.write_text("try:\n    import cylosses\nexcept KeyboardInterrupt:\n    print('interrupted')\n")
+    assert interrupted("cylosses.functional", "default_int_handler", folder, [str(script)]) == (0, "interrupted\n", "")
+    check = "import signal, cylosses; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    named = folder / "cylosses"
+    named.write_text(check)
+    assert interrupted("no", "default_int_handler", folder, [str(named)]) == (0, "True\n", "")
