@@ -1,6 +1,6 @@
 """Entry point of the `cylosses` command and of `python -m cylosses`."""
 
-import signal
+import atexit
 import sys
 
 from cylosses import _loading
@@ -19,6 +19,7 @@ def main() -> int:
         The exit code: 0 for success, 2 for bad input or a missing extra, 130 after Ctrl-C.
     """
     _loading.begin()
+    atexit.register(_loading.begin)  # as little can be caught while the interpreter ends
     replace_closed_streams()
     try:
         # Imported here, so that a missing extra ends in one line and not in a traceback.
@@ -33,10 +34,6 @@ def main() -> int:
         return fail(f"the command line needs the package {package}: pip install 'cylosses[cli]'")
     except KeyboardInterrupt:
         return 130
-    finally:
-        # All is done; the interpreter, which still has to end, would report Ctrl-C by a traceback.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

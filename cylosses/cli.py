@@ -108,7 +108,7 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
     on_losses = None
     if request.reduction == "none" and request.out is None:
         on_losses = collect(listed) if as_json else print_losses
-    with progress() as on_progress:
+    with progress(beside_losses=on_losses is print_losses) as on_progress:
         result = score(request, on_losses, on_progress)
     if as_json:
         click.echo(json.dumps(score_as_json(request, result, listed if on_losses else None), allow_nan=False))
