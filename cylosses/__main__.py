@@ -6,8 +6,8 @@ import sys
 from cylosses import _loading
 from cylosses._process import fail, replace_closed_streams
 
-# What the extra `cli` installs: any of these missing gets the same one-line answer.
-_EXTRA = frozenset({"click", "rich", "scipy", "matplotlib"})
+# Which extra installs what: each of these that is missing gets the same one-line answer.
+_EXTRAS = {"click": "cli", "rich": "cli", "matplotlib": "plot", "scipy": "demo"}
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
     Returns
     -------
     int
-        The exit code: 0 for success, 2 for bad input or a missing extra, 130 after Ctrl-C.
+        The exit code, as `cylosses --help` lists them.
     """
     _loading.begin()
     atexit.register(_loading.begin)  # as little can be caught while the interpreter ends
@@ -29,9 +29,9 @@ def main() -> int:
         return run()
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA:
+        if package not in _EXTRAS:
             raise
-        return fail(f"the command line needs the package {package}: pip install 'cylosses[cli]'")
+        return fail(f"the command line needs the package {package}: pip install 'cylosses[{_EXTRAS[package]}]'")
     except KeyboardInterrupt:
         return 130
 

@@ -124,10 +124,10 @@ def test_bad_outputs_are_one_line(tmp_path, output, message):
     assert error_of("demo", "--output", output, cwd=tmp_path) == message.format(here=tmp_path.resolve())
 
 
-@pytest.mark.parametrize("package", ["scipy", "matplotlib"])
-def test_a_missing_extra_says_how_to_get_it(tmp_path, package):
+@pytest.mark.parametrize(("package", "extra"), [("scipy", "demo"), ("matplotlib", "plot"), ("rich", "cli"), ("click", "cli")])
+def test_a_missing_extra_says_how_to_get_it(tmp_path, package, extra):
     message = refusal(run_after(f"sys.modules[{package!r}] = None", "demo", cwd=tmp_path))
-    assert message == f"the command line needs the package {package}: pip install 'cylosses[cli]'"
+    assert message == f"the command line needs the package {package}: pip install 'cylosses[{extra}]'"
 
 
 def test_scoring_needs_neither_scipy_nor_matplotlib(tmp_path):
