@@ -144,18 +144,19 @@ def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> Non
     default="cylosses-demo.png",
     show_default=True,
     metavar="PATH.png",
-    help="Where the picture goes; the fitted values go beside it.",
+    help="Where the picture goes.",
 )
-def demo_command(output: str) -> None:
+@click.option("--fits", metavar="PATH.csv", help="Where the fitted values go; by default beside the picture, into PATH-fits.csv.")
+def demo_command(output: str, fits: str | None) -> None:
     """Fit real data with outliers by least squares and by smooth L1, and compare.
 
     The stack loss data (Brownlee 1965): 21 days of a chemical plant, four of them known outliers. Prints tables and
-    writes a picture, and the fitted values as a CSV file beside it.
+    writes a picture, and the fitted values as a CSV file. Needs the extra demo (SciPy and matplotlib).
     """
     # Imported here: SciPy and matplotlib are slow to load and big, and scoring needs neither.
     from cylosses._cli.demo import run_demo
 
-    run_demo(output)
+    run_demo(output, fits)
 
 
 @command.command("info")
