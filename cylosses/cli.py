@@ -1,9 +1,9 @@
-"""The command line: `cylosses score`, `cylosses merge`, `cylosses demo`, `cylosses info`.
+"""The command line: `cylosses score`, `merge`, `demo`, `info`, `completion`.
 
 Conventions, the same for every command:
 
 - Results go to stdout, everything else to stderr. A progress bar appears only if stderr is a terminal.
-- Bad input is one line on stderr and exit code 2, Ctrl-C is exit code 130, a stdout that nobody reads any more is 1.
+- Bad input is one line on stderr; the help of the command lists the exit codes.
 - Output files appear complete or not at all.
 - Losses and their options come from the registry: a new loss needs no change here.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 
 from cylosses import LOSSES, __version__, show_versions
 from cylosses._cli.merge import merge_states
@@ -56,7 +57,15 @@ def _parameters_of(loss: str, given: dict[str, float]) -> dict[str, float]:
 @click.version_option(__version__, prog_name="cylosses")
 @click.pass_context
 def command(context: click.Context) -> None:
-    """Exact regression losses for NumPy."""
+    """Exact regression losses for NumPy.
+
+    \b
+    Exit codes:
+      0    success
+      1    a loss is above a threshold that was given, or stdout is closed
+      2    bad input, a file that cannot be read or written, a missing package
+      130  Ctrl-C; likewise 143 after the signal TERM, and 129 after HUP
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -163,6 +172,34 @@ def demo_command(output: str, fits: str | None) -> None:
 def info_command() -> None:
     """Print versions, instruction set, threads and compiler: what a bug report needs."""
     show_versions()
+
+
+@command.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the script with which a SHELL completes commands, options and names of files.
+
+    \b
+    Once and for all:
+      cylosses completion bash >> ~/.bashrc
+      cylosses completion zsh >> ~/.zshrc       # behind compinit
+      cylosses completion fish > ~/.config/fish/completions/cylosses.fish
+    """
+    script = get_completion_class(shell)
+    assert script is not None  # for the shells of the choice
+    click.echo(script(command, {}, "cylosses", "_CYLOSSES_COMPLETE").source())
+
+
+def _complete_files() -> None:
+    """Let shells complete names of files wherever one is wanted; otherwise they complete nothing there."""
+    for subcommand in command.commands.values():
+        for parameter in subcommand.params:
+            wanted = isinstance(parameter, click.Argument) or (parameter.metavar or "").startswith(("FILE", "PATH"))
+            if wanted and parameter.type is click.STRING:
+                parameter.type = click.Path(readable=False)  # whether it can be read, and why not, is said by its reader
+
+
+_complete_files()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

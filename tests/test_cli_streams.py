@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from .cli_runs import ENVIRONMENT, PYTHON, error_of, refusal, run_after
+from .cli_runs import ENVIRONMENT, PYTHON, error_of, output_of, refusal, run_after
 
 on_posix = pytest.mark.skipif(os.name != "posix", reason="about permissions, streams and signals as POSIX has them")
 
@@ -181,3 +182,57 @@ def test_importing_the_package_leaves_interrupts_alone(folder):
     named = folder / "cylosses"
     named.write_text(check)
     assert interrupted("no", "default_int_handler", folder, [str(named)]) == (0, "True\n", "")
+
+
+# --- completion -----------------------------------------------------------------------------------------------------
+
+
+def completed(*words: str, cwd: Path) -> list[str]:
+    """What bash would be told of the last word: type and value, as the script of `completion bash` reads them."""
+    variables = {
+        "_CYLOSSES_COMPLETE": "bash_complete",
+        "COMP_WORDS": shlex.join(["cylosses", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run(
+        [*PYTHON, "-m", "cylosses"], cwd=cwd, env=ENVIRONMENT | variables, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ["score"],
+        ["score", "a.npy"],
+        *(["score", "a.npy", "a.npy", option] for option in ("--out", "--grad", "--weight", "--where", "--state")),
+        ["merge"],
+        ["merge", "one.state"],
+        ["merge", "one.state", "--out"],
+        ["demo", "--output"],
+        ["demo", "--fits"],
+    ],
+)
+def test_names_of_files_are_completed(folder, before):
+    assert completed(*before, "no", cwd=folder) == ["file,no"]
+
+
+def test_commands_options_and_choices_are_completed(folder):
+    assert completed("s", cwd=folder) == ["plain,score"]
+    assert completed("score", "--wh", cwd=folder) == ["plain,--where"]
+    assert completed("score", "--loss", "smo", cwd=folder) == ["plain,smooth_l1"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(folder, shell):
+    script = output_of("completion", shell, cwd=folder)
+    assert f"_CYLOSSES_COMPLETE={shell}_complete" in script
+    if shutil.which(shell) is not None:
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)  # it is read without an error
+
+
+def test_the_help_lists_the_exit_codes(folder):
+    text = output_of("--help", cwd=folder)
+    assert [code for code in ("0", "1", "2", "130") if f"\n    {code:<3}  " in text] == ["0", "1", "2", "130"]
+    assert "143 after the signal TERM" in text
