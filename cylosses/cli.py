@@ -6,6 +6,7 @@ Conventions, the same for every command:
 - Bad input is one line on stderr; the help of the command lists the exit codes.
 - Output files appear complete or not at all.
 - Losses and their options come from the registry: a new loss needs no change here.
+- Each command imports what it needs: help and completion shall come at once, and the demo's SciPy and matplotlib are slow and big.
 """
 
 import errno
@@ -19,10 +20,8 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from cylosses import LOSSES, __version__, show_versions
-from cylosses._cli.merge import merge_states
-from cylosses._cli.output import collect, merged_as_json, print_losses, print_values, progress, score_as_json
-from cylosses._cli.score import Request, score
+import cylosses
+from cylosses import LOSSES
 from cylosses._cli.source import InputError
 from cylosses._process import drop, fail
 
@@ -53,8 +52,16 @@ def _parameters_of(loss: str, given: dict[str, float]) -> dict[str, float]:
     return {} if own is None else {own: given.get(own, LOSSES[loss].default)}
 
 
+def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:  # asked for here and nowhere else: looking it up takes a while
+        click.echo(f"cylosses, version {cylosses.__version__}")
+        context.exit()
+
+
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="cylosses")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version and exit."
+)
 @click.pass_context
 def command(context: click.Context) -> None:
     """Exact regression losses for NumPy.
@@ -110,6 +117,9 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
       cylosses score outputs.npy targets.npy --axis 0
       cylosses score part-1.npy targets-1.npy --state run-1.state
     """
+    from cylosses._cli.output import collect, print_losses, print_values, progress, score_as_json
+    from cylosses._cli.score import Request, score
+
     parameters = {name: options.pop(name) for name in _OWNERS}
     given = {name: value for name, value in parameters.items() if value is not None}
     request = Request(predictions, targets, loss, _parameters_of(loss, given), **options)
@@ -140,6 +150,9 @@ def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> Non
       cylosses merge run-1.state run-2.state
       cylosses merge run-*.state --out total.state --json
     """
+    from cylosses._cli.merge import merge_states
+    from cylosses._cli.output import merged_as_json, print_values
+
     total = merge_states(files, out)
     if as_json:
         click.echo(json.dumps(merged_as_json(total, files, out), allow_nan=False))
@@ -162,7 +175,6 @@ def demo_command(output: str, fits: str | None) -> None:
     The stack loss data (Brownlee 1965): 21 days of a chemical plant, four of them known outliers. Prints tables and
     writes a picture, and the fitted values as a CSV file. Needs the extra demo (SciPy and matplotlib).
     """
-    # Imported here: SciPy and matplotlib are slow to load and big, and scoring needs neither.
     from cylosses._cli.demo import run_demo
 
     run_demo(output, fits)
@@ -171,7 +183,7 @@ def demo_command(output: str, fits: str | None) -> None:
 @command.command("info")
 def info_command() -> None:
     """Print versions, instruction set, threads and compiler: what a bug report needs."""
-    show_versions()
+    cylosses.show_versions()
 
 
 @command.command("completion")

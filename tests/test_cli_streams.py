@@ -236,3 +236,20 @@ def test_the_help_lists_the_exit_codes(folder):
     text = output_of("--help", cwd=folder)
     assert [code for code in ("0", "1", "2", "130") if f"\n    {code:<3}  " in text] == ["0", "1", "2", "130"]
     assert "143 after the signal TERM" in text
+
+
+# --- start ----------------------------------------------------------------------------------------------------------
+
+UNNEEDED = {"rich", "matplotlib", "scipy", "hashlib"}  # each takes as long to load as all of the command
+OF_SCORING = {"cylosses._cli.score", "cylosses._cli.output"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"), [(["--help"], UNNEEDED | OF_SCORING), (["score", "-h"], UNNEEDED | OF_SCORING), (SCORE, UNNEEDED)]
+)
+def test_commands_load_what_they_need(folder, arguments, unneeded):
+    script = "import sys; from cylosses.__main__ import main; main(); print(*sys.modules, file=sys.stderr)"
+    command = [*PYTHON, "-c", script, *arguments]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert "cylosses.cli" in done.stderr.split()
+    assert unneeded & set(done.stderr.split()) == set()

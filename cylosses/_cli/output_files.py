@@ -12,7 +12,6 @@ import errno
 import importlib
 import os
 import re
-import secrets
 import signal
 import stat
 import threading
@@ -82,7 +81,7 @@ class OutputFile:
             os.close(descriptor)
 
     def _new_name(self) -> Path:
-        return self.path.with_name(f".cylosses-{secrets.token_hex(6)}.tmp")
+        return self.path.with_name(f".cylosses-{os.urandom(6).hex()}.tmp")
 
     def complete(self) -> None:
         """Bring all that was written onto the disk, and give it the permissions of the file that it replaces."""
