@@ -2,7 +2,8 @@
 
 import typing
 
-from cylosses import _versions, functional, losses
+# _loading comes first: what follows takes a while, and Ctrl-C may come at any time.
+from cylosses import _loading, _versions, functional, losses
 from cylosses._core.convert import BroadcastWarning
 from cylosses._mode import default_floating_point_mode
 from cylosses._threads import get_num_threads, set_num_threads
@@ -10,6 +11,8 @@ from cylosses._versions import get_include, show_versions
 from cylosses.functional import *  # noqa: F403
 from cylosses.losses import *  # noqa: F403
 from cylosses.streaming import StreamingLoss
+
+_loading.end()
 
 __all__ = [
     "BroadcastWarning",

@@ -1,9 +1,13 @@
 """Entry point of the `cylosses` command and of `python -m cylosses`."""
 
+import atexit
 import sys
 
-# What the extra `cli` installs: any of these missing gets the same one-line answer.
-_EXTRA = frozenset({"click", "rich", "scipy", "matplotlib"})
+from cylosses import _loading
+from cylosses._process import fail, replace_closed_streams
+
+# Which extra installs what: each of these that is missing gets the same one-line answer.
+_EXTRAS = {"click": "cli", "rich": "cli", "matplotlib": "plot", "scipy": "demo"}
 
 
 def main() -> int:
@@ -12,20 +16,22 @@ def main() -> int:
     Returns
     -------
     int
-        The exit code: 0 for success, 2 for bad input or a missing extra, 130 after Ctrl-C.
+        The exit code, as `cylosses --help` lists them.
     """
+    _loading.begin()
+    atexit.register(_loading.begin)  # as little can be caught while the interpreter ends
+    replace_closed_streams()
     try:
         # Imported here, so that a missing extra ends in one line and not in a traceback.
         from cylosses.cli import main as run
 
+        _loading.end()
         return run()
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA:
+        if package not in _EXTRAS:
             raise
-        message = f"the command line needs the package {package}: pip install 'cylosses[cli]'"
-        print(f"cylosses: error: {message}", file=sys.stderr)
-        return 2
+        return fail(f"the command line needs the package {package}: pip install 'cylosses[{_EXTRAS[package]}]'")
     except KeyboardInterrupt:
         return 130
 

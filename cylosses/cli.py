@@ -1,13 +1,15 @@
-"""The command line: `cylosses score`, `cylosses merge`, `cylosses demo`, `cylosses info`.
+"""The command line: `cylosses score`, `merge`, `demo`, `info`, `completion`.
 
 Conventions, the same for every command:
 
 - Results go to stdout, everything else to stderr. A progress bar appears only if stderr is a terminal.
-- Bad input is one line on stderr and exit code 2, Ctrl-C is exit code 130, a stdout that nobody reads any more is 1.
+- Bad input is one line on stderr; the help of the command lists the exit codes.
 - Output files appear complete or not at all.
 - Losses and their options come from the registry: a new loss needs no change here.
+- Each command imports what it needs: help and completion shall come at once, and the demo's SciPy and matplotlib are slow and big.
 """
 
+import errno
 import json
 import os
 import signal
@@ -16,12 +18,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 
-from cylosses import LOSSES, __version__, show_versions
-from cylosses._cli.merge import merge_states
-from cylosses._cli.output import collect, merged_as_json, print_losses, print_values, progress, score_as_json
-from cylosses._cli.score import Request, score
+import cylosses
+from cylosses import LOSSES
 from cylosses._cli.source import InputError
+from cylosses._process import drop, fail
 
 # Which losses each parameter belongs to.
 _OWNERS: dict[str, list[str]] = {}
@@ -50,11 +52,27 @@ def _parameters_of(loss: str, given: dict[str, float]) -> dict[str, float]:
     return {} if own is None else {own: given.get(own, LOSSES[loss].default)}
 
 
+def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:  # asked for here and nowhere else: looking it up takes a while
+        click.echo(f"cylosses, version {cylosses.__version__}")
+        context.exit()
+
+
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="cylosses")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version and exit."
+)
 @click.pass_context
 def command(context: click.Context) -> None:
-    """Exact regression losses for NumPy."""
+    """Exact regression losses for NumPy.
+
+    \b
+    Exit codes:
+      0    success
+      1    a loss is above a threshold that was given, or stdout is closed
+      2    bad input, a file that cannot be read or written, a missing package
+      130  Ctrl-C; likewise 143 after the signal TERM, and 129 after HUP
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -99,6 +117,9 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
       cylosses score outputs.npy targets.npy --axis 0
       cylosses score part-1.npy targets-1.npy --state run-1.state
     """
+    from cylosses._cli.output import collect, print_losses, print_values, progress, score_as_json
+    from cylosses._cli.score import Request, score
+
     parameters = {name: options.pop(name) for name in _OWNERS}
     given = {name: value for name, value in parameters.items() if value is not None}
     request = Request(predictions, targets, loss, _parameters_of(loss, given), **options)
@@ -106,7 +127,7 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
     on_losses = None
     if request.reduction == "none" and request.out is None:
         on_losses = collect(listed) if as_json else print_losses
-    with progress() as on_progress:
+    with progress(beside_losses=on_losses is print_losses) as on_progress:
         result = score(request, on_losses, on_progress)
     if as_json:
         click.echo(json.dumps(score_as_json(request, result, listed if on_losses else None), allow_nan=False))
@@ -129,6 +150,9 @@ def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> Non
       cylosses merge run-1.state run-2.state
       cylosses merge run-*.state --out total.state --json
     """
+    from cylosses._cli.merge import merge_states
+    from cylosses._cli.output import merged_as_json, print_values
+
     total = merge_states(files, out)
     if as_json:
         click.echo(json.dumps(merged_as_json(total, files, out), allow_nan=False))
@@ -142,24 +166,52 @@ def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> Non
     default="cylosses-demo.png",
     show_default=True,
     metavar="PATH.png",
-    help="Where the picture goes; the fitted values go beside it.",
+    help="Where the picture goes.",
 )
-def demo_command(output: str) -> None:
+@click.option("--fits", metavar="PATH.csv", help="Where the fitted values go; by default beside the picture, into PATH-fits.csv.")
+def demo_command(output: str, fits: str | None) -> None:
     """Fit real data with outliers by least squares and by smooth L1, and compare.
 
     The stack loss data (Brownlee 1965): 21 days of a chemical plant, four of them known outliers. Prints tables and
-    writes a picture, and the fitted values as a CSV file beside it.
+    writes a picture, and the fitted values as a CSV file. Needs the extra demo (SciPy and matplotlib).
     """
-    # Imported here: SciPy and matplotlib are slow to load and big, and scoring needs neither.
     from cylosses._cli.demo import run_demo
 
-    run_demo(output)
+    run_demo(output, fits)
 
 
 @command.command("info")
 def info_command() -> None:
     """Print versions, instruction set, threads and compiler: what a bug report needs."""
-    show_versions()
+    cylosses.show_versions()
+
+
+@command.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the script with which a SHELL completes commands, options and names of files.
+
+    \b
+    Once and for all:
+      cylosses completion bash >> ~/.bashrc
+      cylosses completion zsh >> ~/.zshrc       # behind compinit
+      cylosses completion fish > ~/.config/fish/completions/cylosses.fish
+    """
+    script = get_completion_class(shell)
+    assert script is not None  # for the shells of the choice
+    click.echo(script(command, {}, "cylosses", "_CYLOSSES_COMPLETE").source())
+
+
+def _complete_files() -> None:
+    """Let shells complete names of files wherever one is wanted; otherwise they complete nothing there."""
+    for subcommand in command.commands.values():
+        for parameter in subcommand.params:
+            wanted = isinstance(parameter, click.Argument) or (parameter.metavar or "").startswith(("FILE", "PATH"))
+            if wanted and parameter.type is click.STRING:
+                parameter.type = click.Path(readable=False)  # whether it can be read, and why not, is said by its reader
+
+
+_complete_files()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,22 +237,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:  # Ctrl-C, as click reports it
         return 130
     except click.ClickException as error:
-        return _fail(error.format_message())
+        return fail(error.format_message())
     except InputError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except MemoryError:
-        return _fail("not enough memory")
-    except OSError as error:  # of files it comes as InputError, so this is stdout
-        _drop_stdout()
+        return fail("not enough memory")
+    except OSError as error:
+        if error.filename is not None:  # what cannot even be looked for: a name too long, a folder that may not be entered
+            return fail(f"cannot access {os.fsdecode(error.filename)!r}: {error.strerror or error}")
+        # Of a file that is open errors come as InputError, so this is stdout.
+        drop(1)
         if isinstance(error, BrokenPipeError):
             return 1
-        return _fail(f"cannot write to stdout: {error.strerror or error}")
+        if error.errno == errno.EBADF:
+            return fail("cannot write to stdout: it is closed", 1)
+        return fail(f"cannot write to stdout: {error.strerror or error}")
     return 0
-
-
-def _fail(message: str) -> int:
-    print(f"cylosses: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
 
 
 def _end_by_exception(number: signal.Signals) -> None:
@@ -211,8 +263,3 @@ def _end_by_exception(number: signal.Signals) -> None:
 
     if signal.getsignal(number) is signal.SIG_DFL:  # under nohup it is ignored, and stays so
         signal.signal(number, leave)
-
-
-def _drop_stdout() -> None:
-    """Send what is still buffered nowhere: the interpreter would try to write it once more when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

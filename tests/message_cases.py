@@ -516,7 +516,7 @@ CASES: dict[str, dict[str, Case]] = {}
 NEEDED = {
     "scikit-learn": ("scipy", "sklearn"),
     "command line": ("click", "rich", "matplotlib", "scipy", "pyarrow"),
-    "processes": ("click", "rich", "scipy", "sklearn"),
+    "processes": ("click", "scipy", "sklearn"),
 }
 
 
@@ -1063,6 +1063,9 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "grad: nowhere": ("score", "a.npy", "b.npy", "--grad", "no/x.npy"),
     "state: nowhere": ("score", "a.npy", "b.npy", "--state", "no/x.state"),
     "out and grad are one": ("score", "a.npy", "b.npy", "--out", "x.npy", "--grad", "./x.npy"),
+    "out is an input": ("score", "a.npy", "b.npy", "--out", "./b.npy"),
+    "grad is an input": ("score", "a.npy", "b.npy", "--grad", "a.npy"),
+    "merge: out is an input": ("merge", "s.state", "--out", "s.state"),
     "merge: missing": ("merge", "no.state"),
     "merge: folder": ("merge", "folder.state"),
     "merge: no state": ("merge", "a.npy"),
@@ -1122,7 +1125,6 @@ CASES["processes"] = {
     "scikit-learn is missing": _blocked("sklearn", "import cylosses.sklearn"),
     "SciPy is missing": _blocked("scipy", "import cylosses.sklearn"),
     "click is missing": _blocked("click", RUN_COMMAND),
-    "rich is missing": _blocked("rich", RUN_COMMAND),
 }
 
 

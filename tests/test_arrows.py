@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "cylosses"
 # Private modules that belong to an adapter, to the command line or to the solver. The types of arguments are everybody's.
 OWN = {
     "_cli": {"_cli", "_fit"},  # the demo fits linear models
-    "__main__": set(),
-    "cli": {"_cli"},
+    "__main__": {"_loading", "_process"},
+    "cli": {"_cli", "_process"},
     "_fit": {"_fit", "_weights"},
     "sklearn": {"_fit", "_sklearn_checks", "_sklearn_metrics", "_weights"},
     "_sklearn_checks": set(),

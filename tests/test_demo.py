@@ -124,10 +124,38 @@ def test_bad_outputs_are_one_line(tmp_path, output, message):
     assert error_of("demo", "--output", output, cwd=tmp_path) == message.format(here=tmp_path.resolve())
 
 
-@pytest.mark.parametrize("package", ["scipy", "matplotlib"])
-def test_a_missing_extra_says_how_to_get_it(tmp_path, package):
+def test_a_neighbour_of_the_picture_is_not_replaced(tmp_path):
+    """Nobody has named it, and so nobody can know that the demo writes to it."""
+    (tmp_path / "x-fits.csv").write_text("years of work\n")
+    message = "--fits: 'x-fits.csv' exists, and is not from an earlier demo; name the file for the fitted values"
+    assert error_of("demo", "--output", "x.png", cwd=tmp_path) == message
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x-fits.csv", "years of work\n")]
+    text = output_of("demo", "--output", "x.png", "--fits", "y.csv", cwd=tmp_path)
+    assert text.endswith("Picture: x.png\nFitted values: y.csv\n")
+    assert "cylosses score y.csv:least_squares" in text
+    assert (tmp_path / "x-fits.csv").read_text() == "years of work\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x-fits.csv", "x.png", "y.csv"]
+
+
+def test_files_of_an_earlier_demo_are_replaced(tmp_path):
+    for _ in range(2):
+        output_of("demo", "--output", "x.png", cwd=tmp_path)
+    (tmp_path / "old.csv").write_text("named, so meant\n")
+    output_of("demo", "--output", "x.png", "--fits", "old.csv", cwd=tmp_path)
+    assert (tmp_path / "old.csv").read_bytes() == (tmp_path / "x-fits.csv").read_bytes()
+
+
+def test_both_outputs_are_two_files_and_checked(tmp_path):
+    assert error_of("demo", "--fits", "x.txt", cwd=tmp_path) == "--fits: 'x.txt' must end in .csv"
+    (tmp_path / "x-fits.csv").mkdir()
+    assert error_of("demo", "--output", "x.png", cwd=tmp_path) == "--fits: 'x-fits.csv' is not a regular file"
+    assert [path.name for path in tmp_path.iterdir()] == ["x-fits.csv"]
+
+
+@pytest.mark.parametrize(("package", "extra"), [("scipy", "demo"), ("matplotlib", "plot"), ("rich", "cli"), ("click", "cli")])
+def test_a_missing_extra_says_how_to_get_it(tmp_path, package, extra):
     message = refusal(run_after(f"sys.modules[{package!r}] = None", "demo", cwd=tmp_path))
-    assert message == f"the command line needs the package {package}: pip install 'cylosses[cli]'"
+    assert message == f"the command line needs the package {package}: pip install 'cylosses[{extra}]'"
 
 
 def test_scoring_needs_neither_scipy_nor_matplotlib(tmp_path):

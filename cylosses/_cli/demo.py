@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cylosses._cli.output_files import Outputs
 from cylosses._cli.picture import draw
 from cylosses._cli.score import Request, score
+from cylosses._cli.source import InputError
 from cylosses._cli.stackloss import (
     BETA,
     PREDICTORS,
@@ -30,23 +32,31 @@ from cylosses._cli.stackloss import (
     ordinary_error,
     predict,
 )
-from cylosses._cli.writers import output_path, replacing
 
 SWEEP = (0.1, 1.0, BETA, 10.0, 100.0)
+_FIRST_COLUMNS = ("observation", RESPONSE)
 
 
-def run_demo(output: str) -> None:
-    """Fit, score, print the tables and write the picture to `output`, PATH.png, and the fitted values to PATH-fits.csv."""
-    picture = output_path("--output", output, ".png")
-    table = output_path("--output", str(Path(output).with_suffix("")) + "-fits.csv", ".csv")
+def run_demo(output: str, fits: str | None = None) -> None:
+    """Fit, score, print the tables and write the picture to `output`, PATH.png, and the fitted values to `fits`.
+
+    By default, they go to PATH-fits.csv.
+    """
+    shown = fits or str(Path(output).with_suffix("")) + "-fits.csv"
+    outputs = Outputs()
+    outputs.add("--output", output, ".png")
+    table = outputs.add("--fits", shown, ".csv")
+    if fits is None:
+        _check_neighbour(shown)
     data = load_stackloss()
     coefficients = {"least_squares": fit_least_squares(data), "smooth_l1": fit_smooth_l1(data)}
     fitted = {name: predict(values, data) for name, values in coefficients.items()}
     # First of all the files: a folder that cannot be written to is reported before any table.
-    with replacing("--output", picture) as file:
-        draw(file, {name: data.response - values for name, values in fitted.items()}, data.outliers, BETA)
-    with replacing("--output", table) as file:
-        file.write(_as_csv(data, fitted))
+    with outputs:
+        picture = outputs.open("--output")
+        with picture.errors():
+            draw(picture.file, {name: data.response - values for name, values in fitted.items()}, data.outliers, BETA)
+        outputs.open("--fits").write(_as_csv(data, fitted))
 
     console = Console(highlight=False)
     ordinary = {name: ordinary_error(data, values) for name, values in fitted.items()}
@@ -58,7 +68,6 @@ def run_demo(output: str) -> None:
     console.print(_sweep_table(data))
     _say(console, _ON_SWEEP)
     _say(console, "The mean losses, as the command line finds them in the fitted values:")
-    shown = str(Path(output).with_suffix("")) + "-fits.csv"
     for name in fitted:
         _print_command(console, str(table), shown, name)
     console.print(f"\nPicture: {escape(output)}\nFitted values: {escape(shown)}", soft_wrap=True)
@@ -85,10 +94,24 @@ def _say(console: Console, text: str) -> None:
     console.print(text, width=min(console.width, 80))
 
 
+def _check_neighbour(path: str) -> None:
+    """Refuse to replace a file that nobody has named, unless it is a table of fitted values, as an earlier demo wrote it."""
+    start = ",".join(_FIRST_COLUMNS).encode()
+    try:
+        with Path(path).open("rb") as file:
+            ours = file.read(len(start)) == start
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"--fits: cannot read {path!r}: {error.strerror}") from None
+    if not ours:
+        raise InputError(f"--fits: {path!r} exists, and is not from an earlier demo; name the file for the fitted values")
+
+
 def _as_csv(data: StackLoss, fitted: dict[str, Vector]) -> bytes:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["observation", RESPONSE, *fitted])
+    rows.writerow([*_FIRST_COLUMNS, *fitted])
     for number, values in enumerate(zip(data.response, *fitted.values(), strict=True), start=1):
         rows.writerow([number, *(str(value) for value in values)])
     return text.getvalue().encode()

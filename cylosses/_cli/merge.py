@@ -1,11 +1,12 @@
 """The work of `cylosses merge`: several states in, their total out."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from cylosses import StreamingLoss
+from cylosses._cli.output_files import Outputs
 from cylosses._cli.source import InputError, one_line
-from cylosses._cli.writers import output_path, replacing, write_whole
 
 # No state of unsliced data is longer. More is read of no file that does not begin as a state does.
 _FIRST_PART = 65535
@@ -17,13 +18,15 @@ def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
 
     After an InputError, which every bad input raises, `out` has not been touched.
     """
-    path = None if out is None else output_path("--out", out, ".state")
+    outputs = Outputs(map(Path, files))
+    outputs.add("--out", out, ".state")
     seen: set[Path] = set()
     total: StreamingLoss | None = None
     for text in files:
-        if Path(text).resolve() in seen:
+        path = Path(os.path.realpath(text))  # unlike resolve, it leaves a loop of links to whoever opens it
+        if path in seen:
             raise InputError(f"{text}: named twice; its data would count twice")
-        seen.add(Path(text).resolve())
+        seen.add(path)
         state = _read_state(text)
         if total is None:
             total = state
@@ -34,18 +37,18 @@ def merge_states(files: Sequence[str], out: str | None = None) -> StreamingLoss:
             raise InputError(f"{text}: {one_line(error)}") from None
     if total is None:
         raise InputError("no state to merge")
-    if path is not None:
-        with replacing("--out", path) as file:
-            write_whole("--out", path, file, total.to_bytes())
+    with outputs:
+        if out is not None:
+            outputs.open("--out").write(total.to_bytes())
     return total
 
 
 def _read_state(text: str) -> StreamingLoss:
     """Return the total in a file that `cylosses score --state` or `cylosses merge --out` wrote."""
     path = Path(text)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{text}: not a regular file")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{text}: not a regular file")
         with path.open("rb") as file:
             state = file.read(_FIRST_PART + 1)
             return StreamingLoss.from_bytes(state + (file.read() if state.startswith(_MAGIC) else b""))

@@ -5,12 +5,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cylosses import StreamingLoss
 from cylosses._cli.score import Request, Score
@@ -18,14 +16,23 @@ from cylosses._types import Array
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[int, int], None] | None]:
-    if sys.stderr is None or not sys.stderr.isatty():
+def progress(beside_losses: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar if stderr is a terminal, but not `beside_losses` that go to a terminal, most likely the same one."""
+    if not _is_terminal(sys.stderr) or (beside_losses and _is_terminal(sys.stdout)):
         yield None
         return
+    # Imported here: it takes a third of the time that the command needs to start.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("score", total=None)  # pulses while text is being loaded
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def print_values(values: Any) -> None:

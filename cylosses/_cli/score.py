@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cylosses import LOSSES
-from cylosses._cli.readers import open_source
+from cylosses._cli.output_files import Outputs
+from cylosses._cli.readers import open_source, split_label
 from cylosses._cli.selection import Selection, check_shapes, counted, open_selection, total_weight
 from cylosses._cli.slices import SliceTotals, summed_axes
 from cylosses._cli.source import InputError, Source, Window, one_line
 from cylosses._cli.text import with_floats
 from cylosses._cli.windows import windows_of
-from cylosses._cli.writers import NpyWriter, output_path, replacing, write_whole
+from cylosses._cli.writers import NpyWriter
 from cylosses._types import Array
 
 
@@ -70,8 +69,8 @@ def score(
         loss = LOSSES[request.loss](**settings)
     except (TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
-    out, grad, state = _output_paths(request)
-    with ExitStack() as stack:
+    outputs = _outputs(request)
+    with outputs, ExitStack() as stack:
         predictions, targets = (
             stack.enter_context(closing(open_source(label))) for label in (request.predictions, request.targets)
         )
@@ -80,12 +79,7 @@ def score(
         check_shapes(predictions, targets)
         scoring = _Scoring(request, loss, predictions, targets, open_selection(stack, request.weight, request.where, predictions))
         windows, order = scoring.plan(in_c_order=on_losses is not None)
-        if out is not None:
-            scoring.open_out(stack, out, order)
-        if grad is not None:
-            scoring.open_grad(stack, grad, order)
-        if state is not None:
-            scoring.open_state(stack, state)
+        scoring.open_outputs(outputs, order)
         done = 0
         for window in windows:
             losses, length = scoring.run(window)
@@ -140,18 +134,14 @@ class _Scoring:
             return self._slices.windows(), "C"
         return windows_of(self._predictions.orders & self._targets.orders & self._selection.orders(), self.shape, in_c_order)
 
-    def open_out(self, stack: ExitStack, path: Path, order: str) -> None:
-        shape = self.shape if self._elementwise else () if self._slices is None else self._slices.values.shape
-        file = stack.enter_context(replacing("--out", path))
-        self._out = NpyWriter("--out", path, file, shape, self.dtype, order)
-
-    def open_grad(self, stack: ExitStack, path: Path, order: str) -> None:
-        file = stack.enter_context(replacing("--grad", path))
-        self._grad = NpyWriter("--grad", path, file, self.shape, self.dtype, order)
-
-    def open_state(self, stack: ExitStack, path: Path) -> None:
-        file = stack.enter_context(replacing("--state", path))
-        self._write_state = partial(write_whole, "--state", path, file)
+    def open_outputs(self, outputs: Outputs, order: str) -> None:
+        if "--out" in outputs:
+            shape = self.shape if self._elementwise else () if self._slices is None else self._slices.values.shape
+            self._out = NpyWriter(outputs.open("--out"), shape, self.dtype, order)
+        if "--grad" in outputs:
+            self._grad = NpyWriter(outputs.open("--grad"), self.shape, self.dtype, order)
+        if "--state" in outputs:
+            self._write_state = outputs.open("--state").write
 
     def run(self, window: Window) -> tuple[Array | None, int]:
         """Score one window; return its losses, if they are wanted, and its length."""
@@ -213,14 +203,14 @@ def _inverse(divisor: Any) -> Any:
     return 1 / divisor if divisor else Fraction(0)
 
 
-def _output_paths(request: Request) -> tuple[Path | None, Path | None, Path | None]:
+def _outputs(request: Request) -> Outputs:
     if request.axis and request.reduction == "none":
         raise InputError("--axis needs --reduction mean or sum: without a reduction nothing is summed over")
     if request.state is not None and request.reduction == "none":
         raise InputError("--state needs --reduction mean or sum: without a reduction there is no total")
-    state = None if request.state is None else output_path("--state", request.state, ".state")
-    out = None if request.out is None else output_path("--out", request.out, ".npy")
-    grad = None if request.grad is None else output_path("--grad", request.grad, ".npy")
-    if out is not None and out == grad:
-        raise InputError(f"--out and --grad both name {request.out!r}; they must be two files")
-    return out, grad, state
+    labels = (request.predictions, request.targets, request.weight, request.where)
+    outputs = Outputs(split_label(label)[0] for label in labels if label is not None)
+    outputs.add("--state", request.state, ".state")
+    outputs.add("--out", request.out, ".npy")
+    outputs.add("--grad", request.grad, ".npy")
+    return outputs
