@@ -61,7 +61,10 @@ def test_a_name_that_no_file_can_have_is_named(folder, arguments, message):
 def test_a_folder_that_may_not_be_entered_is_named(folder, arguments, message):
     (folder / "closed").mkdir(mode=0o000)
     # The superuser may enter every folder, so the command is run as nobody, who perhaps may not read the modules of Python either.
-    unprivileged = "import os, cylosses.cli, cylosses._cli.merge, cylosses._cli.output, cylosses._cli.score\nif os.geteuid() == 0:\n    os.seteuid(65534)"
+    unprivileged = (
+        "import os, cylosses.cli, cylosses._cli.merge, cylosses._cli.output, cylosses._cli.score\n"
+        "if os.geteuid() == 0:\n    os.seteuid(65534)"
+    )
     try:
         said = refusal(run_after(unprivileged, *arguments, cwd=folder))
     finally:
