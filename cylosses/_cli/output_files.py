@@ -199,7 +199,10 @@ class Outputs:
                 with _signals_held_back():
                     for file in self._files:
                         file.name()
-                    self._rename_all()
+                    with ExitStack() as replaced:
+                        for file in self._files:
+                            replaced.enter_context(_kept(file.path))
+                        self._rename_all()
 
     def _rename_all(self) -> None:
         renamed: list[str] = []
@@ -209,6 +212,23 @@ class Outputs:
             except InputError as error:  # the target has become a folder, say, since it was checked
                 raise InputError(f"{error}{''.join(f'; {name} is written' for name in renamed)}") from None
             renamed.append(repr(str(file.path)))
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Hold a file that is to be replaced until the block ends.
+
+    To free a large one takes milliseconds, for which the next rename would wait: long enough to be killed between the two.
+    """
+    descriptor = None
+    if hasattr(os, "O_PATH"):
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_PATH)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def remove_abandoned(folder: Path) -> None:
