@@ -233,7 +233,7 @@ def test_a_name_that_is_taken_before_its_lock_is_drawn_again(inputs, monkeypatch
 
 # All that a run is made of, but with temporary files that have names: a module of its own, so that it may be killed from its start.
 NAMED = "from cylosses._cli import output_files; output_files._DESCRIPTORS = output_files.Path('/no/such/folder')"
-KILLED_RUNS = 60
+KILLED_RUNS = 18  # 60, by hand, take a minute
 
 
 @pytest.mark.slow
