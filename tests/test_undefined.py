@@ -21,7 +21,7 @@ COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or
 
 # The sum of float32 terms by the package's own superaccumulator; a trap ends the process at the first undefined step.
 MODULE = """
-from cylosses._core.summation.bins cimport BLOCK, Bins, clear_bins, close_bins
+from cylosses._core.summation.bins cimport BLOCK, RANGE_BATCH_53, Bins, clear_bins, close_bins
 from cylosses._core.summation.block cimport add_block
 from cylosses._core.summation.columns cimport ColumnSums, clear_column_sums, deposit_column_sums
 from cylosses._core.summation.rounding cimport Format, round_quotient
@@ -35,7 +35,7 @@ def total_of(const float[::1] terms):
     cdef Py_ssize_t start
     target.precision, target.least, target.greatest = 53, -1022, 1023
     clear(&total)
-    clear_bins(&bins)
+    clear_bins(&bins, RANGE_BATCH_53)
     clear_column_sums(&columns)
     for start in range(0, terms.shape[0], BLOCK):
         add_block(&total, &bins, &columns, &terms[start], BLOCK)
