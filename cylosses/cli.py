@@ -69,7 +69,7 @@ def command(context: click.Context) -> None:
     \b
     Exit codes:
       0    success
-      1    a loss is above a threshold that was given, or stdout is closed
+      1    stdout is closed
       2    bad input, a file that cannot be read or written, a missing package
       130  Ctrl-C; likewise 143 after the signal TERM, and 129 after HUP
     """
