@@ -13,7 +13,7 @@ $(VENV)/.pip: pyproject.toml
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.pip $(SOURCES)
-	$(PY) -m pip install --quiet --editable '.[cli]'
+	$(PY) -m pip install --quiet --editable '.[demo]'
 	touch $@
 
 $(VENV)/.%-group: $(VENV)/.installed

@@ -2,8 +2,8 @@
 
 import sys
 
-# What the extra `cli` installs: any of these missing gets the same one-line answer.
-_EXTRA = frozenset({"click", "rich", "scipy", "matplotlib"})
+# The extras that install what the command line needs: any of these missing gets the same one-line answer.
+_EXTRAS = {"click": "cli", "rich": "cli", "duckdb": "cli", "nanoarrow": "cli", "matplotlib": "plot", "scipy": "demo"}
 
 
 def main() -> int:
@@ -21,9 +21,9 @@ def main() -> int:
         return run()
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA:
+        if package not in _EXTRAS:
             raise
-        message = f"the command line needs the package {package}: pip install 'cylosses[cli]'"
+        message = f"the command line needs the package {package}: pip install 'cylosses[{_EXTRAS[package]}]'"
         print(f"cylosses: error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

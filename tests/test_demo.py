@@ -124,13 +124,21 @@ def test_bad_outputs_are_one_line(tmp_path, output, message):
     assert error_of("demo", "--output", output, cwd=tmp_path) == message.format(here=tmp_path.resolve())
 
 
-@pytest.mark.parametrize("package", ["scipy", "matplotlib"])
-def test_a_missing_extra_says_how_to_get_it(tmp_path, package):
+@pytest.mark.parametrize(("package", "extra"), [("scipy", "demo"), ("matplotlib", "plot")])
+def test_a_missing_extra_says_how_to_get_it(tmp_path, package, extra):
     message = refusal(run_after(f"sys.modules[{package!r}] = None", "demo", cwd=tmp_path))
-    assert message == f"the command line needs the package {package}: pip install 'cylosses[cli]'"
+    assert message == f"the command line needs the package {package}: pip install 'cylosses[{extra}]'"
 
 
 def test_scoring_needs_neither_scipy_nor_matplotlib(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros(3))
     missing = "sys.modules['scipy'] = sys.modules['matplotlib'] = None"
     assert run_after(missing, "score", "a.npy", "a.npy", cwd=tmp_path).stdout == "0.0\n"
+
+
+def test_a_file_beside_the_picture_that_is_not_of_the_demo_stays(tmp_path):
+    fits = tmp_path / "cylosses-demo-fits.csv"
+    fits.write_text("mine\n")
+    assert "is there and not of this demo" in error_of("demo", cwd=tmp_path)
+    assert fits.read_text() == "mine\n"
+    assert not (tmp_path / "cylosses-demo.png").exists()

@@ -199,7 +199,7 @@ def try_out(python: Path, wheel: Path, folder: Path, arguments: Sequence[str]) -
     run(python, "-m", "venv", environment)  # with pip: tests build packages there
     installed = executable_of(environment, "python")
     bare = without_compiler(environment, folder / "tools")
-    requirement = f"cylosses[cli] @ {wheel.as_uri()}"
+    requirement = f"cylosses[demo] @ {wheel.as_uri()}"
     pip(installed, "install", "--only-binary=:all:", "--group", f"{ROOT / 'pyproject.toml'}:test", requirement, env=bare)
     copy_tests(elsewhere)
     script = "import cylosses; print(cylosses.__file__); cylosses.show_versions()"

@@ -18,6 +18,8 @@ from rich.table import Table
 
 from cylosses._cli.picture import draw
 from cylosses._cli.score import Request, score
+from cylosses._cli.source import InputError
+from cylosses._cli.specs import LossSpec
 from cylosses._cli.stackloss import (
     BETA,
     PREDICTORS,
@@ -32,6 +34,7 @@ from cylosses._cli.stackloss import (
 )
 from cylosses._cli.writers import output_path, replacing
 
+_HEADER = f"observation,{RESPONSE},least_squares,smooth_l1\n"
 SWEEP = (0.1, 1.0, BETA, 10.0, 100.0)
 
 
@@ -39,6 +42,8 @@ def run_demo(output: str) -> None:
     """Fit, score, print the tables and write the picture to `output`, PATH.png, and the fitted values to PATH-fits.csv."""
     picture = output_path("--output", output, ".png")
     table = output_path("--output", str(Path(output).with_suffix("")) + "-fits.csv", ".csv")
+    if table.exists() and not table.read_bytes().startswith(_HEADER.encode()):
+        raise InputError(f"--output: {str(table)!r} is there and not of this demo; another name for the picture avoids it")
     data = load_stackloss()
     coefficients = {"least_squares": fit_least_squares(data), "smooth_l1": fit_smooth_l1(data)}
     fitted = {name: predict(values, data) for name, values in coefficients.items()}
@@ -97,13 +102,13 @@ def _as_csv(data: StackLoss, fitted: dict[str, Vector]) -> bytes:
 def _losses(path: str, name: str) -> Vector:
     """Score each observation of one fit."""
     losses: list[Vector] = []
-    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", parameters={"beta": BETA}, reduction="none")
+    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", losses=(LossSpec("smooth_l1", {"beta": BETA}),), reduction="none")
     score(request, on_losses=losses.append)
     return np.concatenate(losses)
 
 
 def _print_command(console: Console, path: str, shown: str, name: str) -> None:
-    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", parameters={"beta": BETA})
+    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", losses=(LossSpec("smooth_l1", {"beta": BETA}),))
     line = ["cylosses", "score", f"{shown}:{name}", f"{shown}:{RESPONSE}", "--beta", str(BETA)]
     console.print(f"  $ {escape(shlex.join(line))}\n  {score(request).value}", soft_wrap=True)
 
