@@ -1014,7 +1014,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "table: empty cell": ("score", "cell.csv", "x", "y"),
     "table: no file": ("score", "no-*.csv", "x", "y"),
     "table: unknown encoding": ("score", "t.csv", "x", "y", "--encoding", "no-such"),
-    "rows of two tables": ("score", "t.csv:x", "one.csv:x"),
+    "rows of two tables": ("score", "t.csv:x", "many.csv:c1"),
     "on one table": ("score", "t.csv", "x", "y", "--on", "x"),
     "on: unmatched": ("score", "t.csv:y", "one.csv:x", "--on", "x"),
     "by and arrays": ("score", "a.npy", "b.npy", "--by", "x"),
