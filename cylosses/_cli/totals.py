@@ -33,7 +33,8 @@ class Totals:
         keeps_states: bool = False,
     ) -> None:
         self._losses = [spec.make(reduction) for spec in specs]
-        self._operands, self._threads = operands, threads
+        # DuckDB's threads keep the CPUs busy with what takes a hundred times as long: more threads would wait for each other.
+        self._operands, self._threads = operands, 1 if operands.scans else threads
         self._by, self._keeps_states = list(by), keeps_states
         self.pairs = Pairs(operands.scans, operands.arrays, missing, dtype) if operands.scans else None
         self.shape: tuple[int, ...] = ()
