@@ -25,7 +25,7 @@ import cylosses
 from cylosses import LOSSES
 from cylosses._cli.source import NA, InputError
 from cylosses._cli.specs import OWNERS, parse_losses
-from cylosses._process import drop, fail
+from cylosses._process import drop, fail, note
 
 
 def _parameter_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -158,7 +158,7 @@ def score_command(
       cylosses score predictions.npy targets.npy --reduction sum --grad gradient.npy
       cylosses score part-1.npy targets-1.npy --state run-1.state
     """
-    from cylosses._cli.output import JsonLosses, note, print_losses, print_score, progress, score_as_json
+    from cylosses._cli.output import JsonLosses, print_losses, print_score, progress, score_as_json
     from cylosses._cli.score import Request, score
     from cylosses._cli.tables import Reading
     from cylosses._cli.thresholds import exceeded, parse_thresholds
@@ -191,8 +191,6 @@ def score_command(
 
 def _end(failures: list[str]) -> None:
     """Leave with code 1 if a threshold was exceeded."""
-    from cylosses._cli.output import note
-
     for line in failures:
         note(line)
     if failures:
@@ -218,14 +216,14 @@ def merge_command(files: tuple[str, ...], out: str | None, as_json: bool, as_csv
       cylosses merge run-1.state run-2.state
       cylosses merge run-*.state --out total.state --json
     """
-    from cylosses._cli.merge import merge_states, score_of
+    from cylosses._cli.merge import merged, score_of
     from cylosses._cli.output import merged_as_json, print_score, spec_of
     from cylosses._cli.thresholds import exceeded, parse_thresholds
 
-    bundle = merge_states(files, out)
-    result = score_of(bundle)
-    specs = [spec_of(total.loss) for total in bundle.totals]
-    thresholds = parse_thresholds(fail_above, specs)
+    with merged(files, out) as bundle:
+        result = score_of(bundle)
+        specs = [spec_of(total.loss) for total in bundle.totals]
+        thresholds = parse_thresholds(fail_above, specs)
     if as_json:
         click.echo(json.dumps(merged_as_json(bundle.totals, result, files, out), allow_nan=False))
     else:

@@ -6,10 +6,13 @@ needed. Both are imported here alone, and only when a table is read.
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -76,7 +79,8 @@ def rows(database: "DuckDBPyConnection", query: str) -> list[tuple[Any, ...]]:
     import duckdb
 
     try:
-        found: list[tuple[Any, ...]] = database.execute(query).fetchall()
+        with _signals_passed_on():
+            found: list[tuple[Any, ...]] = database.execute(query).fetchall()
         return found
     except duckdb.Error as error:
         raise EngineError(_shortened(error)) from None
@@ -89,8 +93,13 @@ def batches(database: "DuckDBPyConnection", query: str) -> Iterator[list[Values]
 
     try:
         # A cursor of its own, since a connection has one open result at a time.
-        stream = c_array_stream(database.cursor().sql(query))
-        for batch in stream:
+        with _signals_passed_on():
+            stream = iter(c_array_stream(database.cursor().sql(query)))
+        while True:
+            with _signals_passed_on():
+                batch = next(stream, None)
+            if batch is None:
+                return
             view = batch.view()
             yield [_as_values(view.child(k), np.dtype(_DTYPES[view.child(k).storage_type])) for k in range(view.n_children)]
     except duckdb.Error as error:
@@ -99,6 +108,36 @@ def batches(database: "DuckDBPyConnection", query: str) -> Iterator[list[Values]
         if type(error).__module__.partition(".")[0] != "nanoarrow":
             raise
         raise EngineError(_shortened(error)) from None
+
+
+@contextmanager
+def _signals_passed_on() -> Iterator[None]:
+    """Raise what the handler of a signal raises: DuckDB calls it during a query, and says only that it is interrupted."""
+    raised: list[BaseException] = []
+    handlers: dict[int, Any] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        try:
+            handlers[number](number, frame)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and callable(found := signal.getsignal(number)):
+                handlers[number] = found
+                signal.signal(number, handle)
+    try:
+        yield
+    except Exception:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 _DTYPES = {"double": "<f8", "float": "<f4", "int64": "<i8", "uint64": "<u8", "uint8": "u1"}

@@ -1,7 +1,8 @@
 """The work of `cylosses merge`: several states in, their total out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cylosses import StreamingLoss
@@ -21,6 +22,13 @@ def merge_states(files: Sequence[str], out: str | None = None) -> Bundle:
 
     After an InputError, which every bad input raises, `out` has not been touched.
     """
+    with merged(files, out) as total:
+        return total
+
+
+@contextmanager
+def merged(files: Sequence[str], out: str | None = None) -> Iterator[Bundle]:
+    """Do what `merge_states` does, but let `out` appear at the end of the block, unless that raises an exception."""
     outputs = Outputs(map(Path, files))
     outputs.add("--out", out, ".state")
     seen: set[Path] = set()
@@ -43,7 +51,7 @@ def merge_states(files: Sequence[str], out: str | None = None) -> Bundle:
     with outputs:
         if out is not None:
             outputs.open("--out").write(total.to_bytes())
-    return total
+        yield total
 
 
 def score_of(bundle: Bundle) -> Score:

@@ -39,11 +39,6 @@ def _is_terminal(stream: IO[str] | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def note(line: str) -> None:
-    """Say something that is not a result."""
-    click.echo(f"cylosses: {line}", err=True)
-
-
 def print_values(values: Any) -> None:
     """Print a number, or those of an array of any shape, one a line."""
     print_losses(np.ravel(values))
