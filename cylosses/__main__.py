@@ -7,7 +7,7 @@ from cylosses import _loading
 from cylosses._process import fail, replace_closed_streams
 
 # Which extra installs what: each of these that is missing gets the same one-line answer.
-_EXTRAS = {"click": "cli", "rich": "cli", "matplotlib": "plot", "scipy": "demo"}
+_EXTRAS = {"click": "cli", "rich": "cli", "duckdb": "cli", "nanoarrow": "cli", "matplotlib": "plot", "scipy": "demo"}
 
 
 def main() -> int:

@@ -27,11 +27,16 @@ def drop(descriptor: int) -> None:
 
 def fail(message: str, code: int = 2) -> int:
     """Say in one line on stderr what is wrong, and return the exit code."""
+    note(f"error: {' '.join(message.split())}")
+    return code
+
+
+def note(line: str) -> None:
+    """Say something on stderr that is not a result."""
     try:
-        print(f"cylosses: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"cylosses: {line}", file=sys.stderr, flush=True)
     except OSError:  # nobody can be told but by the exit code
         drop(2)
-    return code
 
 
 def _occupy(descriptor: int, flags: int) -> None:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -22,34 +23,19 @@ from click.shell_completion import get_completion_class
 
 import cylosses
 from cylosses import LOSSES
-from cylosses._cli.source import InputError
-from cylosses._process import drop, fail
-
-# Which losses each parameter belongs to.
-_OWNERS: dict[str, list[str]] = {}
-for _name, _loss in LOSSES.items():
-    if _loss.parameter_name is not None:
-        _OWNERS.setdefault(_loss.parameter_name, []).append(_name)
+from cylosses._cli.source import NA, InputError
+from cylosses._cli.specs import OWNERS, parse_losses
+from cylosses._process import drop, fail, note
 
 
 def _parameter_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add an option for each parameter of a loss, described by the docstring of its attribute."""
-    for name, owners in reversed(_OWNERS.items()):
+    for name, owners in reversed(OWNERS.items()):
         meaning = (getattr(LOSSES[owners[0]], name).__doc__ or "").strip().splitlines()
         defaults = ", ".join(f"{owner} (default {LOSSES[owner].default:g})" for owner in owners)
         text = f"{meaning[0] if meaning else 'A number.'} For {defaults}."
         function = click.option(f"--{name}", name, type=float, help=text)(function)
     return function
-
-
-def _parameters_of(loss: str, given: dict[str, float]) -> dict[str, float]:
-    """Return the parameters of the loss, by default its own; refuse those of other losses."""
-    own = LOSSES[loss].parameter_name
-    for name in given:
-        if name != own:
-            takes = f"takes --{own}" if own is not None else "has no parameter"
-            raise InputError(f"--{name} belongs to {' and '.join(_OWNERS[name])}; {loss} {takes}")
-    return {} if own is None else {own: given.get(own, LOSSES[loss].default)}
 
 
 def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -77,29 +63,82 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+def _comma_separated(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for value in values for name in value.split(","))
+
+
 @command.command("score")
-@click.argument("predictions")
-@click.argument("targets")
-@click.option("--loss", type=click.Choice(list(LOSSES)), default="smooth_l1", show_default=True)
+@click.argument("files", nargs=-1, required=True, metavar="PREDICTIONS TARGETS | TABLE... PREDICTED OBSERVED")
+@click.option(
+    "--loss",
+    "losses",
+    multiple=True,
+    default=("smooth_l1",),
+    metavar="LOSS[:PARAMETER=VALUE]",
+    shell_complete=lambda context, parameter, begun: [name for name in LOSSES if name.startswith(begun)],
+    help=f"One of {', '.join(LOSSES)}; several in one pass by giving it several times. Default: smooth_l1.",
+)
 @_parameter_options
 @click.option("--reduction", type=click.Choice(["mean", "sum", "none"]), default="mean", show_default=True)
 @click.option("--axis", type=int, multiple=True, metavar="N", help="Sum over this axis alone; may be given several times.")
+@click.option("--weight", metavar="FILE|COLUMN", help="Weights: finite, not negative; a mean divides by their sum.")
+@click.option(
+    "--where", metavar="FILE|COLUMN", help="Which pairs count: bool, or 0 and 1. What the others hold is never looked at."
+)
+@click.option("--filter", metavar="SQL", help="Score the rows for which this condition on columns of the table holds.")
+@click.option("--by", multiple=True, callback=_comma_separated, metavar="COLUMN[,COLUMN]", help="One score for each group of rows.")
+@click.option(
+    "--on", multiple=True, callback=_comma_separated, metavar="KEY[,KEY]", help="Pair rows of two tables with equal keys."
+)
+@click.option(
+    "--how", type=click.Choice(["inner"]), help="With --on: leave out rows without a partner, pair equal keys all with all."
+)
+@click.option(
+    "--missing", type=click.Choice(["error", "skip", "nan"]), default="error", show_default=True, help="What a missing value is."
+)
+@click.option("--delimiter", metavar="TEXT", help="What separates the columns of text files; by default guessed.")
+@click.option("--decimal", default=".", metavar="CHARACTER", show_default=True, help="The decimal separator of text files.")
+@click.option("--encoding", metavar="NAME", help="The encoding of text files; default: UTF-8.")
+@click.option(
+    "--na",
+    multiple=True,
+    metavar="TEXT",
+    help=f"What a missing cell is written as, beside the empty one. Default: {', '.join(NA[1:])}.",
+)
+@click.option("--header/--no-header", default=None, help="Whether the first line names the columns; by default guessed.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Convert predictions and targets first.")
 @click.option("--out", metavar="FILE.npy", help="Write the result: the losses, or with a reduction its values, if one a 0-d array.")
 @click.option("--grad", metavar="FILE.npy", help="Write the gradient with respect to the predictions.")
-@click.option("--weight", metavar="FILE", help="Weights: finite, not negative; a mean divides by their sum.")
-@click.option("--where", metavar="FILE", help="Which pairs count: bool, or 0 and 1. What the others hold is never looked at.")
 @click.option("--state", metavar="FILE.state", help="Write the exact total, for cylosses merge.")
+@click.option(
+    "--fail-above", multiple=True, metavar="[LOSS=]VALUE", help="Exit with code 1 if the loss, of any group, is larger or NaN."
+)
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads; default: all there are.")
+@click.option("--memory", metavar="SIZE", help="How much memory joins and sorts may take before they go to disk, such as 1GB.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bare value.")
-def score_command(predictions: str, targets: str, loss: str, as_json: bool, **options: Any) -> None:
-    """Print the loss of PREDICTIONS against TARGETS, by default the mean smooth L1 loss.
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV.")
+@click.option("--verbose", is_flag=True, help="Say how text files were read.")
+def score_command(
+    files: tuple[str, ...],
+    losses: tuple[str, ...],
+    fail_above: tuple[str, ...],
+    as_json: bool,
+    as_csv: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Print the loss of predictions against targets, by default the mean smooth L1 loss.
 
-    Each file is FILE.npy, FILE.npz:NAME, FILE.csv:COLUMN, FILE.tsv:COLUMN or FILE.parquet:COLUMN (with pyarrow). The name
-    may be left off if the file holds one array or column. All must have the same shape; nothing is broadcast.
+    Either two columns of one table, TABLE PREDICTED OBSERVED, or two files, PREDICTIONS TARGETS.
 
-    .npy and .parquet files stream in constant memory, so they may be larger than memory. From .csv, .tsv and .npz the
-    one column or array is loaded. The result has the bits of a call on the whole arrays, whatever the number of
-    threads.
+    A table is a file that ends in .csv, .tsv, .parquet, .json or .jsonl, also with .gz or .zst, several of them, a pattern such as
+    'part-*.csv', a folder, also with partitions such as year=2026, or - for standard input. Columns have names, or numbers from 1.
+    A file is FILE:COLUMN of a table, or an array: FILE.npy, FILE.npy.gz or FILE.npz:NAME. The name may be left off if there is only
+    one. Rows of different files are paired by their order, or with --on by keys. All arrays must have the same shape; nothing is
+    broadcast.
+
+    Tables and .npy files stream in constant memory; for --grad, --axis and --reduction none, columns are loaded. The result has the
+    bits of a call on the whole arrays, whatever the number of threads.
 
     With --axis, there is one result for each element of the axes that are kept, as of a call with axis: printed one per
     line in C order, in JSON as nested lists. So --axis 0 scores the columns of a matrix, and --axis 1 its rows. A column
@@ -111,53 +150,85 @@ def score_command(predictions: str, targets: str, loss: str, as_json: bool, **op
     \b
     Examples:
       cylosses score predictions.npy targets.npy
-      cylosses score results.csv:predicted results.csv:observed --beta 0.5 --json
+      cylosses score results.csv predicted observed --beta 0.5 --json
+      cylosses score results.csv predicted observed --by region --loss mse --loss huber:delta=2
+      cylosses score model.parquet:yhat truth.csv.gz:y --on id --filter 'price > 0'
+      cylosses score 'runs/*.csv' predicted observed --missing skip --fail-above 0.3
       cylosses score predictions.npy targets.npy --loss huber --delta 2 --weight weights.npy
       cylosses score predictions.npy targets.npy --reduction sum --grad gradient.npy
-      cylosses score outputs.npy targets.npy --axis 0
       cylosses score part-1.npy targets-1.npy --state run-1.state
     """
-    from cylosses._cli.output import collect, print_losses, print_values, progress, score_as_json
+    from cylosses._cli.output import JsonLosses, print_losses, print_score, progress, score_as_json
     from cylosses._cli.score import Request, score
+    from cylosses._cli.tables import Reading
+    from cylosses._cli.thresholds import exceeded, parse_thresholds
 
-    parameters = {name: options.pop(name) for name in _OWNERS}
-    given = {name: value for name, value in parameters.items() if value is not None}
-    request = Request(predictions, targets, loss, _parameters_of(loss, given), **options)
-    listed: list[Any] = []
-    on_losses = None
-    if request.reduction == "none" and request.out is None:
-        on_losses = collect(listed) if as_json else print_losses
-    with progress(beside_losses=on_losses is print_losses) as on_progress:
-        result = score(request, on_losses, on_progress)
-    if as_json:
-        click.echo(json.dumps(score_as_json(request, result, listed if on_losses else None), allow_nan=False))
-    elif result.value is not None:
-        print_values(result.value)
+    if len(files) == 1:
+        raise click.UsageError("Missing argument 'TARGETS'.")
+    *table, predictions, targets = files
+    parameters = {name: options.pop(name) for name in OWNERS}
+    specs = parse_losses(losses, {name: value for name, value in parameters.items() if value is not None})
+    thresholds = parse_thresholds(fail_above, specs)
+    reading = Reading(**{name: options.pop(name) for name in ("delimiter", "decimal", "encoding", "header")})
+    reading = replace(reading, na=("", *given) if (given := options.pop("na")) else NA)
+    request = Request(predictions, targets, specs, table=tuple(table), reading=reading, **options)
+    prints_losses = request.reduction == "none" and request.out is None
+    stream = JsonLosses(request) if prints_losses and as_json else None
+    on_losses = (print_losses if stream is None else stream.add) if prints_losses else None
+    with progress(beside_losses=prints_losses) as on_progress:
+        result = score(request, on_losses, on_progress, note if verbose else None)
+    if stream is not None:
+        stream.end(result)
+    elif as_json:
+        click.echo(json.dumps(score_as_json(request, result), allow_nan=False))
+    elif result.values:
+        print_score([spec.text for spec in specs], result, as_csv)
+    if not as_json:
+        for line in result.notes(request):
+            note(line)
+    _end(exceeded(thresholds, result))
+
+
+def _end(failures: list[str]) -> None:
+    """Leave with code 1 if a threshold was exceeded."""
+    for line in failures:
+        note(line)
+    if failures:
+        raise click.exceptions.Exit(1)
 
 
 @command.command("merge")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", metavar="FILE.state", help="Write the combined state.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bare value.")
-def merge_command(files: tuple[str, ...], out: str | None, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV.")
+@click.option(
+    "--fail-above", multiple=True, metavar="[LOSS=]VALUE", help="Exit with code 1 if the loss, of any group, is larger or NaN."
+)
+def merge_command(files: tuple[str, ...], out: str | None, as_json: bool, as_csv: bool, fail_above: tuple[str, ...]) -> None:
     """Print the loss of all data behind several states, each a FILE that score --state or merge --out wrote.
 
-    All must be of one loss, parameter, reduction and axes. The value has the bits of one run over all data, in whatever
-    parts, order and grouping they come.
+    All must be of the same losses, parameters, reduction, axes, and columns of --by. The values have the bits of one run over all
+    data, in whatever parts, order and grouping they come.
 
     \b
     Examples:
       cylosses merge run-1.state run-2.state
       cylosses merge run-*.state --out total.state --json
     """
-    from cylosses._cli.merge import merge_states
-    from cylosses._cli.output import merged_as_json, print_values
+    from cylosses._cli.merge import merged, score_of
+    from cylosses._cli.output import merged_as_json, print_score, spec_of
+    from cylosses._cli.thresholds import exceeded, parse_thresholds
 
-    total = merge_states(files, out)
+    with merged(files, out) as bundle:
+        result = score_of(bundle)
+        specs = [spec_of(total.loss) for total in bundle.totals]
+        thresholds = parse_thresholds(fail_above, specs)
     if as_json:
-        click.echo(json.dumps(merged_as_json(total, files, out), allow_nan=False))
+        click.echo(json.dumps(merged_as_json(bundle.totals, result, files, out), allow_nan=False))
     else:
-        print_values(total.compute())
+        print_score([spec.text for spec in specs], result, as_csv)
+    _end(exceeded(thresholds, result))
 
 
 @command.command("demo")
@@ -231,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hasattr(signal, "SIGHUP"):
         _end_by_exception(signal.SIGHUP)
     try:
-        command.main(arguments, prog_name="cylosses", standalone_mode=False)
+        code = command.main(arguments, prog_name="cylosses", standalone_mode=False)  # of a command that ends by click's Exit
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.Abort:  # Ctrl-C, as click reports it
@@ -252,7 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno == errno.EBADF:
             return fail("cannot write to stdout: it is closed", 1)
         return fail(f"cannot write to stdout: {error.strerror or error}")
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _end_by_exception(number: signal.Signals) -> None:

@@ -103,6 +103,10 @@ def redirected(arguments: str, redirection: str, cwd: Path) -> tuple[int, str, s
         (GOOD, "<&- >&- 2>&-", (1, "", "")),
         (BAD, "<&- >&- 2>&-", (2, "", "")),
         (GOOD, "<&-", (0, "0.0\n", "")),
+        ("score - x y", "<&-", (2, "", "cylosses: error: -: cannot read: standard input is closed\n")),
+        ("score - x y", "0>empty.csv", (2, "", "cylosses: error: -: cannot read: Bad file descriptor\n")),
+        (GOOD + " --fail-above -1", "2>&-", (1, "0.0\n", "")),
+        (GOOD + " --fail-above -1", ">&- 2>&-", (1, "", "")),
     ],
 )
 def test_closed_streams(folder, arguments, redirection, expected):
@@ -113,6 +117,14 @@ def test_closed_streams(folder, arguments, redirection, expected):
 def test_files_do_not_take_the_place_of_closed_streams(folder):
     assert redirected(GOOD + " --grad grad.npy", "<&- >&- 2>&-", folder) == (1, "", "")
     assert np.load(folder / "grad.npy").tolist() == [0, 0, 0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_note_that_cannot_be_written_leaves_value_and_exit_code(folder):
+    assert redirected(GOOD + " --fail-above -1", "2>/dev/full", folder) == (1, "0.0\n", "")
+    assert redirected("score t.csv x x --verbose", "2>/dev/full", folder) == (2, "", "")
+    (folder / "t.csv").write_text("x\n1\n")
+    assert redirected("score t.csv x x --verbose", "2>/dev/full", folder) == (0, "0.0\n", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -210,6 +222,7 @@ def completed(*words: str, cwd: Path) -> list[str]:
         ["score"],
         ["score", "a.npy"],
         *(["score", "a.npy", "a.npy", option] for option in ("--out", "--grad", "--weight", "--where", "--state")),
+        ["score", "a.csv", "b.csv", "c.csv"],
         ["merge"],
         ["merge", "one.state"],
         ["merge", "one.state", "--out"],
@@ -225,6 +238,7 @@ def test_commands_options_and_choices_are_completed(folder):
     assert completed("s", cwd=folder) == ["plain,score"]
     assert completed("score", "--wh", cwd=folder) == ["plain,--where"]
     assert completed("score", "--loss", "smo", cwd=folder) == ["plain,smooth_l1"]
+    assert completed("score", "--missing", "s", cwd=folder) == ["plain,skip"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

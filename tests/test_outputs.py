@@ -20,7 +20,7 @@ from cylosses._cli import output_files
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import InputError
 
-from .cli_runs import ENVIRONMENT, PYTHON, error_of, run_after
+from .cli_runs import ENVIRONMENT, PYTHON, error_of, output_of, refusal, run, run_after
 
 on_posix = pytest.mark.skipif(os.name != "posix", reason="about permissions, links, signals and limits as POSIX has them")
 
@@ -85,6 +85,34 @@ def test_an_input_with_a_column_behind_it(tmp_path):
 
 @on_posix
 @pytest.mark.parametrize(
+    ("named", "table"),
+    [
+        (["t.csv"], "t.csv"),
+        (["t.csv", "u.csv"], "u.csv"),
+        (["*.csv"], "u.csv"),
+        (["folder"], "folder/year=1/v.csv"),
+        (["-"], "/dev/stdin"),
+    ],
+)
+def test_every_file_of_a_table_is_an_input(tmp_path, named, table):
+    (tmp_path / "folder" / "year=1").mkdir(parents=True)
+    for name in ("t.csv", "u.csv", "folder/year=1/v.csv"):
+        (tmp_path / name).write_text("x,y\n1,2\n")
+    (tmp_path / "link.npy").symlink_to("t.csv" if table == "/dev/stdin" else table)
+    with (tmp_path / "t.csv").open() as stdin:
+        done = run("score", *named, "x", "y", "--grad", "link.npy", cwd=tmp_path, stdin=stdin)
+    assert refusal(done) == f"--grad: 'link.npy' is the input file {table!r}, which would be lost"
+
+
+def test_a_file_called_as_a_column_is_no_input(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y.npy\n1,2\n")
+    (tmp_path / "y.npy").write_bytes(b"old")
+    assert output_of("score", "t.csv", "x", "y.npy", "--grad", "y.npy", cwd=tmp_path) == "0.5\n"
+    assert np.load(tmp_path / "y.npy").tolist() == [-1.0]
+
+
+@on_posix
+@pytest.mark.parametrize(
     ("arguments", "option", "name"),
     [
         (SCORE, "--out", "old.npy"),
@@ -120,6 +148,43 @@ def temporary(request, monkeypatch):
 def request(folder: Path, **options) -> Request:
     paths = {name: str(folder / file) for name, file in OUTPUTS.items()}
     return Request(str(folder / "a.npy"), str(folder / "b.npy"), **(paths | options))
+
+
+@pytest.mark.parametrize("options", [["--grad", "old.npy"], ["--out", "old.npy"], ["--state", "old.state"]])
+@pytest.mark.parametrize("table", [False, True])
+def test_an_input_that_changes_meanwhile_leaves_the_old_files(tmp_path, monkeypatch, options, table):
+    pair = ("t.csv", "x", "y") if table else ("a.npy", "b.npy")
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.ones(3))
+    (tmp_path / "old.npy").write_bytes(b"old")
+    (tmp_path / "old.state").write_bytes(b"old")
+    change = (
+        "import os, cylosses._cli.output_files as files\nopen_it = files.Outputs.open\n"
+        f"files.Outputs.open = lambda self, option: (os.utime({pair[0]!r}, (1, 1)), open_it(self, option))[1]"
+    )
+    if table and options[0] == "--grad":  # whose columns are read before its file is opened
+        change = (
+            "import os, cylosses._cli.pairs as pairs\nread = pairs.TableScan.read\n"
+            "pairs.TableScan.read = lambda self: (os.utime('t.csv', (1, 1)), read(self))[1]"
+        )
+    said = refusal(run_after(change, "score", *pair, *options, cwd=tmp_path))
+    assert said == f"{pair[0]}: the file has changed while it was read"
+    assert {(tmp_path / name).read_bytes() for name in ("old.npy", "old.state")} == {b"old"}
+    assert len(contents(tmp_path)) == 5
+
+
+def test_a_threshold_is_no_failure_of_the_run(inputs):
+    done = run("score", "a.npy", "b.npy", "--fail-above", "-1", "--grad", "grad.npy", cwd=inputs)
+    assert done.returncode == 1
+    assert (inputs / "grad.npy").exists()
+
+
+@pytest.mark.parametrize("threshold", ["x", "mse=1"])
+def test_a_threshold_that_is_none_leaves_the_merged_state(inputs, threshold):
+    (inputs / "old.state").write_bytes(b"old")
+    assert error_of("merge", "one.state", "--out", "old.state", "--fail-above", threshold, cwd=inputs).startswith("--fail-above")
+    assert (inputs / "old.state").read_bytes() == b"old"
 
 
 def test_files_appear_at_the_end(inputs, temporary, monkeypatch):

@@ -20,6 +20,7 @@ from cylosses._cli.output_files import Outputs
 from cylosses._cli.picture import draw
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import InputError
+from cylosses._cli.specs import LossSpec
 from cylosses._cli.stackloss import (
     BETA,
     PREDICTORS,
@@ -120,13 +121,13 @@ def _as_csv(data: StackLoss, fitted: dict[str, Vector]) -> bytes:
 def _losses(path: str, name: str) -> Vector:
     """Score each observation of one fit."""
     losses: list[Vector] = []
-    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", parameters={"beta": BETA}, reduction="none")
+    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", losses=(LossSpec("smooth_l1", {"beta": BETA}),), reduction="none")
     score(request, on_losses=losses.append)
     return np.concatenate(losses)
 
 
 def _print_command(console: Console, path: str, shown: str, name: str) -> None:
-    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", parameters={"beta": BETA})
+    request = Request(f"{path}:{name}", f"{path}:{RESPONSE}", losses=(LossSpec("smooth_l1", {"beta": BETA}),))
     line = ["cylosses", "score", f"{shown}:{name}", f"{shown}:{RESPONSE}", "--beta", str(BETA)]
     console.print(f"  $ {escape(shlex.join(line))}\n  {score(request).value}", soft_wrap=True)
 

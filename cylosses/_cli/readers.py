@@ -1,52 +1,66 @@
-"""From what the user typed, `FILE` or `FILE:NAME`, to an open source."""
+"""From what the user typed, `FILE` or `FILE:NAME`, to its parts, and to an open array."""
 
 import os
 from pathlib import Path
 
-from cylosses._cli.npy import NpySource, read_npz
-from cylosses._cli.parquet import ParquetSource
+from cylosses._cli.npy import NpySource, read_npy_gz, read_npz
 from cylosses._cli.source import ArraySource, InputError, Source, one_line
-from cylosses._cli.text import TextSource, read_text
+from cylosses._cli.tables import KINDS, is_table, suffixes
 
-NAMED_SUFFIXES = (".npz", ".csv", ".tsv", ".parquet")
-SUFFIXES = (".npy", *NAMED_SUFFIXES)
-_FORMATS = "FILE.npy, FILE.npz:NAME, FILE.csv:COLUMN, FILE.tsv:COLUMN or FILE.parquet:COLUMN"
+ARRAYS = (".npy", ".npz")
+_FORMATS = (
+    "FILE.npy, FILE.npz:NAME, and tables as FILE:COLUMN that end in .csv, .tsv, .parquet, .json or .jsonl, with .gz or .zst, "
+    "a folder of them, or -"
+)
+_CONVERSIONS = {
+    ".xlsx": "save it as CSV",
+    ".xls": "save it as CSV",
+    ".ods": "save it as CSV",
+    ".feather": "pyarrow.parquet.write_table(pyarrow.feather.read_table(FILE), 'FILE.parquet') makes a .parquet file of it",
+    ".arrow": "pyarrow.parquet.write_table(pyarrow.feather.read_table(FILE), 'FILE.parquet') makes a .parquet file of it",
+    ".h5": "numpy.save('FILE.npy', h5py.File(FILE)[NAME][...]) makes a .npy file of it",
+    ".hdf5": "numpy.save('FILE.npy', h5py.File(FILE)[NAME][...]) makes a .npy file of it",
+    ".mat": "numpy.save('FILE.npy', scipy.io.loadmat(FILE)[NAME]) makes a .npy file of it",
+    ".pt": "numpy.save('FILE.npy', torch.load(FILE).numpy()) makes a .npy file of it",
+    ".pkl": "pickles run code when they are read; save it as .npy or .parquet",
+    ".txt": "if it is a table, call it .csv or .tsv; --delimiter says what separates columns",
+    ".dat": "if it is a table, call it .csv or .tsv; --delimiter says what separates columns",
+}
 
 
-def open_source(label: str) -> Source:
-    """Open a file, or one array or column of it; the caller closes it.
+def open_array(label: str) -> Source:
+    """Open a file of one array, or one array of it; the caller closes it.
 
     The name may be left off where the file holds only one. An InputError says that the file cannot be read or does not hold real
     numbers, and what is accepted.
     """
-    path, name = split_label(label)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"{label}: unknown kind of file; accepted: {_FORMATS}")
+    text, name = split_label(label)
+    path = Path(text)
+    suffix, compression = suffixes(text)
+    if suffix not in ARRAYS or (compression and (suffix, compression) != (".npy", ".gz")):
+        hint = f"{_CONVERSIONS[path.suffix.lower()]}; " if path.suffix.lower() in _CONVERSIONS else ""
+        raise InputError(f"{label}: unknown kind of file; {hint}accepted: {_FORMATS}")
     if path.exists() and not path.is_file():
         raise InputError(f"{label}: not a regular file")
     try:
+        if compression:
+            return ArraySource(label, read_npy_gz(label, path))
         if suffix == ".npy":
             return NpySource(label, path)
-        if suffix == ".npz":
-            return ArraySource(label, read_npz(label, path, name))
-        if suffix == ".parquet":
-            return ParquetSource(label, path, name)
-        return TextSource(label, read_text(label, path, name, "\t" if suffix == ".tsv" else ","))
+        return ArraySource(label, read_npz(label, path, name))
     except OSError as error:
-        # By number, because pyarrow has words of its own for it.
         reason = os.strerror(error.errno) if error.errno else one_line(error)
         raise InputError(f"{label}: cannot read: {reason}") from None
 
 
-def split_label(label: str) -> tuple[Path, str | None]:
+def split_label(label: str) -> tuple[str, str | None]:
     """Split a label into the file and the name, None if it has none.
 
-    A colon separates only behind a suffix that takes a name, so that colons elsewhere in a path, and in the name, are left alone.
+    A colon separates only behind what takes a name, so that colons elsewhere in a path, and in the name, are left alone.
     """
     end = label.rfind(":")
     while end > 0:
-        if Path(label[:end]).suffix.lower() in NAMED_SUFFIXES:
-            return Path(label[:end]), label[end + 1 :]
+        if suffixes(label[:end])[0] in (".npz", *KINDS) or is_table(label[:end]):
+            return label[:end], label[end + 1 :]
         end = label.rfind(":", 0, end)
-    return Path(label), None
+    return label, None

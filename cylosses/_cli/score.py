@@ -1,26 +1,33 @@
-"""The work of `cylosses score`: two to four files in, a loss and perhaps three files out, window by window.
+"""The work of `cylosses score`: files in, one value of each loss out, and perhaps files, window by window.
 
 Why the result has the bits of one in-memory call: reductions are exact, so windows may be cut anywhere and come in any
 order; elementwise results do not depend on their neighbours; and the divisor of a mean's gradient is known beforehand:
 from the shape, or from a pass of its own over weights and mask.
+
+Values alone come from one pass, in which tables stream: see totals.py. Losses of each pair, gradients and slices need the
+number of pairs beforehand, and columns of tables are loaded for them.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from cylosses import LOSSES
+from cylosses import StreamingLoss
+from cylosses._cli.groups import Groups
+from cylosses._cli.operands import Operands, input_files, open_operands
 from cylosses._cli.output_files import Outputs
-from cylosses._cli.readers import open_source, split_label
-from cylosses._cli.selection import Selection, check_shapes, counted, open_selection, total_weight
+from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
+from cylosses._cli.selection import Selection, check_shapes, counted, total_weight
 from cylosses._cli.slices import SliceTotals, summed_axes
-from cylosses._cli.source import InputError, Source, Window, one_line
-from cylosses._cli.text import with_floats
+from cylosses._cli.source import ArraySource, InputError, Source, Window, one_line
+from cylosses._cli.specs import LossSpec
+from cylosses._cli.tables import Reading
+from cylosses._cli.totals import Totals
 from cylosses._cli.windows import windows_of
 from cylosses._cli.writers import NpyWriter
 from cylosses._types import Array
@@ -28,12 +35,14 @@ from cylosses._types import Array
 
 @dataclass(frozen=True)
 class Request:
-    """What to score, and how: files as the user named them, and the options of `cylosses score`."""
+    """What to score, and how: files as the user named them, and the options of `cylosses score`.
+
+    With `table`, predictions and targets are columns of these files, and the other operands may be.
+    """
 
     predictions: str
     targets: str
-    loss: str = "smooth_l1"
-    parameters: dict[str, float] = field(default_factory=dict)
+    losses: tuple[LossSpec, ...] = (LossSpec("smooth_l1", {"beta": 1.0}),)
     reduction: str = "mean"
     axis: tuple[int, ...] = ()
     out: str | None = None
@@ -42,77 +51,182 @@ class Request:
     where: str | None = None
     state: str | None = None
     threads: int | None = None
+    table: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
+    missing: str = "error"
+    on: tuple[str, ...] = ()
+    how: str | None = None
+    filter: str | None = None
+    by: tuple[str, ...] = ()
+    dtype: str | None = None
+    memory: str | None = None
 
 
 @dataclass(frozen=True)
 class Score:
     """The outcome of a request."""
 
-    value: Any  # in the dtype of the result, an array if there are axes that it keeps; None for reduction "none"
+    values: list[Any]  # of each loss, in the dtype of the result, arrays if there are axes that are kept; none for "none"
     dtype: str
     shape: tuple[int, ...]
     count: Any  # of the pairs that are selected and have a weight other than 0; an array beside one of values
+    missing: int = 0  # pairs that were left out because a value was missing
+    nan: int = 0  # pairs that count in which one is NaN
+    groups: Groups | None = None
+    has_tables: bool = False
+
+    @property
+    def value(self) -> Any:
+        """The value of the first loss; None for the reduction "none"."""
+        return self.values[0] if self.values else None
+
+    def notes(self, request: Request) -> list[str]:
+        """Return lines about what a reader of the value should know."""
+        lines = []
+        if self.missing:
+            lines.append(f"{self.missing} of {math.prod(self.shape)} rows have a missing value and were left out")
+        if self.nan:
+            lines.append(f"{self.nan} of {math.prod(self.shape)} pairs have NaN in them")
+        if self.has_tables and self.shape == (0,):
+            lines.append(f"{request.table[0] if request.table else request.predictions}: no rows")
+        if self.dtype == "float16" and any(np.isinf(value).any() for value in self.values):
+            lines.append("float16 has no number beyond 65504: --dtype float32 or float64 converts first")
+        return lines
 
 
 def score(
     request: Request,
     on_losses: Callable[[Array], None] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    on_guess: Callable[[str], None] | None = None,
 ) -> Score:
     """Score a file of predictions against a file of targets.
 
-    `on_losses` receives the losses of reduction "none" in C order, a one-dimensional array at a time, `on_progress` the number of
-    pairs done and of all pairs. After an InputError, which every bad input raises, no output file has been touched.
+    `on_guess` receives lines that tell how tables are read, before they are; `on_losses` the losses of reduction "none" in C order,
+    a one-dimensional array at a time; `on_progress` the number of pairs done and of all pairs, None if nobody knows. After an
+    InputError, which every bad input raises, no output file has been touched.
     """
-    settings: dict[str, Any] = {"reduction": request.reduction, **request.parameters}
-    try:
-        loss = LOSSES[request.loss](**settings)
-    except (TypeError, ValueError) as error:
-        raise InputError(one_line(error)) from None
+    for spec in request.losses:
+        spec.make(request.reduction)
     outputs = _outputs(request)
+    _check_options(request)
     with outputs, ExitStack() as stack:
-        predictions, targets = (
-            stack.enter_context(closing(open_source(label))) for label in (request.predictions, request.targets)
-        )
-        if not {predictions.dtype.kind, targets.dtype.kind} <= set("biu"):  # integers are subtracted as such beside integers only
-            predictions, targets = with_floats(predictions), with_floats(targets)
-        check_shapes(predictions, targets)
-        scoring = _Scoring(request, loss, predictions, targets, open_selection(stack, request.weight, request.where, predictions))
-        windows, order = scoring.plan(in_c_order=on_losses is not None)
-        scoring.open_outputs(outputs, order)
-        done = 0
-        for window in windows:
-            losses, length = scoring.run(window)
-            done += length
-            if on_losses is not None and losses is not None:
-                on_losses(losses.ravel())
-            if on_progress is not None:
-                on_progress(done, math.prod(predictions.shape))
-        return scoring.finish()
+        operands = open_operands(stack, request)
+        for line in (line for table in operands.tables for line in table.describe()):
+            if on_guess is not None:
+                on_guess(line)
+        if request.reduction == "none" or request.grad is not None or request.axis:
+            found = _score_elements(request, operands, outputs, on_losses, on_progress)
+        else:
+            found = _score_totals(request, operands, outputs, on_progress)
+        return replace(found, has_tables=bool(operands.tables))
+
+
+def _score_totals(
+    request: Request,
+    operands: Operands,
+    outputs: Outputs,
+    on_progress: Callable[[int, int | None], None] | None,
+) -> Score:
+    totals = Totals(
+        request.losses,
+        request.reduction,
+        operands,
+        missing=request.missing,
+        dtype=None if request.dtype is None else np.dtype(request.dtype),
+        threads=request.threads,
+        by=request.by,
+        keeps_states=request.state is not None,
+    )
+    # Opened before the work, so that a place that cannot be written to is found at once.
+    out = outputs.open("--out") if "--out" in outputs else None
+    state = outputs.open("--state") if "--state" in outputs else None
+    totals.run(on_progress)
+    values = [total.compute() for total in totals.totals]
+    dtype: np.dtype[Any] = values[0].dtype
+    if out is not None:
+        NpyWriter(out, (), dtype, "C").write(slice(0, 1), np.asarray(values[0]))
+    if state is not None:
+        state.write(totals.bundle().to_bytes())
+    return Score(values, dtype.name, totals.shape, totals.totals[0].count, totals.missing, totals.nan, totals.groups)
+
+
+def _score_elements(
+    request: Request,
+    operands: Operands,
+    outputs: Outputs,
+    on_losses: Callable[[Array], None] | None,
+    on_progress: Callable[[int, int | None], None] | None,
+) -> Score:
+    sources, missing = (operands.arrays, 0) if not operands.scans else _loaded(operands, request)
+    predictions, targets = sources["predictions"], sources["targets"]
+    for source in sources.values():
+        check_shapes(predictions, source)
+    selection = Selection({role: sources[role] for role in ("weight", "where") if role in sources})
+    scoring = _Scoring(request, predictions, targets, selection)
+    windows, order = scoring.plan(in_c_order=on_losses is not None)
+    scoring.open_outputs(outputs, order)
+    done = 0
+    for window in windows:
+        losses, length = scoring.run(window)
+        done += length
+        if on_losses is not None and losses is not None:
+            on_losses(losses.ravel())
+        if on_progress is not None:
+            on_progress(done, math.prod(predictions.shape))
+    for source in sources.values():
+        source.check_unchanged()
+    return scoring.finish(missing)
+
+
+def _loaded(operands: Operands, request: Request) -> tuple[dict[str, Source], int]:
+    """Load all operands, some of which are columns of tables; return also how many pairs had a missing value and do not count."""
+    pairs = Pairs(operands.scans, operands.arrays, request.missing, None if request.dtype is None else np.dtype(request.dtype))
+    try:
+        batches = [_copied(batch) for batch in pairs.read()]
+    except WantsIntegersError:
+        pairs.settle_integers()
+        batches = [_copied(batch) for batch in pairs.read()]
+    sources: dict[str, Source] = {}
+    for role in ("predictions", "targets"):
+        values: list[Array] = [getattr(batch, role) for batch in batches] or [np.empty(0)]
+        sources[role] = ArraySource(pairs.labels[role], np.concatenate(values))
+    for role in ("weight", "where"):
+        if any(role in batch.selection for batch in batches):
+            everything = [batch.selection.get(role, np.ones(batch.rows, bool)) for batch in batches]
+            sources[role] = ArraySource(pairs.labels.get(role, role), np.concatenate(everything))
+    return sources, pairs.missing
+
+
+def _copied(batch: Batch) -> Batch:
+    """Return a batch that stays when the next one comes."""
+    selection = {name: values.copy() for name, values in batch.selection.items()}
+    return Batch(batch.predictions.copy(), batch.targets.copy(), selection, batch.rows)
 
 
 class _Scoring:
     """One request on open sources."""
 
-    def __init__(self, request: Request, loss: Any, predictions: Source, targets: Source, selection: Selection) -> None:
+    def __init__(self, request: Request, predictions: Source, targets: Source, selection: Selection) -> None:
+        loss: Any = request.losses[0].make(request.reduction)
         self.shape = predictions.shape
         self._predictions, self._targets, self._selection = predictions, targets, selection
         self._threads = request.threads
         self._elementwise = request.reduction == "none"
         self._loss = loss
-        self._state = None if self._elementwise else loss.streaming()
+        self._state: StreamingLoss | None = None if self._elementwise else loss.streaming()
         self._slices: SliceTotals | None = None
         axes = summed_axes(request.axis, self.shape) if request.axis else None
         self._count = 0
         # The gradient of one window of a mean is that of its sum, with the divisor of the whole.
-        self._summed = type(loss)(reduction="sum", **request.parameters)
+        self._summed = request.losses[0].make("sum")
         self._factor: Any = Fraction(1)  # or an array of one for each slice
         self._out: NpyWriter | None = None
         self._grad: NpyWriter | None = None
         self._write_state: Callable[[bytes], None] | None = None
         self.dtype = self._result_dtype()
         if request.reduction == "mean" and request.grad is not None:
-            self._factor = _inverse(total_weight(request.weight, request.where, predictions, request.threads, axes))
+            self._factor = _inverse(total_weight(selection, self.shape, request.threads, axes))
         if axes is not None:
             self._slices = SliceTotals(loss, self.shape, axes, self.dtype, keeps_total=request.state is not None)
 
@@ -179,9 +293,9 @@ class _Scoring:
         settings: dict[str, Any] = selection | {"n_threads": self._threads}
         return np.asarray(self._summed.grad(predictions, targets, grad_output=factor, **settings))
 
-    def finish(self) -> Score:
+    def finish(self, missing: int) -> Score:
         if self._state is None:
-            return Score(None, self.dtype.name, self.shape, self._count)
+            return Score([], self.dtype.name, self.shape, self._count, missing)
         if self._slices is not None:
             total, value, count = self._slices.total, self._slices.values[()], self._slices.counts[()]
         else:
@@ -190,7 +304,7 @@ class _Scoring:
             self._out.write(slice(0, np.size(value)), np.asarray(value))
         if self._write_state is not None:
             self._write_state(total.to_bytes())
-        return Score(value, self.dtype.name, self.shape, count)
+        return Score([value], self.dtype.name, self.shape, count, missing)
 
 
 def _inverse(divisor: Any) -> Any:
@@ -203,13 +317,22 @@ def _inverse(divisor: Any) -> Any:
     return 1 / divisor if divisor else Fraction(0)
 
 
+def _check_options(request: Request) -> None:
+    """Refuse options that do not go together."""
+    elements = [f"--{name}" for name in ("grad", "axis") if getattr(request, name)]
+    elements += ["--reduction none"] if request.reduction == "none" else []
+    if len(request.losses) > 1 and (elements or request.out):
+        raise InputError(f"{(elements or ['--out'])[0]} takes one --loss, not {len(request.losses)}")
+    if request.by and (elements or request.out):
+        raise InputError(f"{(elements or ['--out'])[0]} and --by do not go together")
+
+
 def _outputs(request: Request) -> Outputs:
     if request.axis and request.reduction == "none":
         raise InputError("--axis needs --reduction mean or sum: without a reduction nothing is summed over")
     if request.state is not None and request.reduction == "none":
         raise InputError("--state needs --reduction mean or sum: without a reduction there is no total")
-    labels = (request.predictions, request.targets, request.weight, request.where)
-    outputs = Outputs(split_label(label)[0] for label in labels if label is not None)
+    outputs = Outputs(input_files(request) if request.out or request.grad or request.state else ())
     outputs.add("--state", request.state, ".state")
     outputs.add("--out", request.out, ".npy")
     outputs.add("--grad", request.grad, ".npy")

@@ -1,17 +1,14 @@
 """Which pairs count, and how much: the files of weights and of the mask."""
 
 import math
-from contextlib import ExitStack, closing
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from cylosses import L1Loss
-from cylosses._cli.readers import open_source
 from cylosses._cli.slices import SliceTotals
-from cylosses._cli.source import InputError, Source, Window, one_line
-from cylosses._cli.text import with_floats
+from cylosses._cli.source import InputError, Source, Window, as_mask, one_line
 from cylosses._cli.windows import windows_of
 from cylosses._types import Array
 
@@ -21,6 +18,11 @@ class Selection:
 
     def __init__(self, sources: dict[str, Source]) -> None:
         self._sources = sources
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are neither weights nor a mask."""
+        return not self._sources
 
     def orders(self) -> frozenset[str]:
         """Return the memory orders in which all of them are contiguous."""
@@ -34,54 +36,29 @@ class Selection:
         """Return the elements of one window."""
         found = {name: source.read(window) for name, source in self._sources.items()}
         if "where" in found:
-            found["where"] = _as_mask(self._sources["where"].label, found["where"])
+            found["where"] = as_mask(self._sources["where"].label, found["where"])
         return found
 
 
-def open_selection(stack: ExitStack, weight: str | None, where: str | None, predictions: Source) -> Selection:
-    sources = {}
-    for name, label in (("weight", weight), ("where", where)):
-        if label is not None:
-            sources[name] = with_floats(stack.enter_context(closing(open_source(label))))
-            check_shapes(predictions, sources[name])
-    return Selection(sources)
-
-
-def _as_mask(label: str, values: Array) -> Array:
-    """Return bools; text files have none, so 0 and 1 will do."""
-    if values.dtype == np.bool_:
-        return values
-    mask: Array = values == 1
-    other = values[~mask & (values != 0)]
-    if other.size:
-        raise InputError(f"{label}: a mask holds bool, or the numbers 0 and 1; it has {other.flat[0]}")
-    return mask
-
-
-def total_weight(
-    weight: str | None, where: str | None, predictions: Source, n_threads: int | None, summed: tuple[int, ...] | None = None
-) -> Any:
+def total_weight(selection: Selection, shape: tuple[int, ...], n_threads: int | None, summed: tuple[int, ...] | None = None) -> Any:
     """Return the divisor of a mean, in a pass over weights and mask alone; if slices differ in it, the array of theirs."""
-    shape = predictions.shape
-    if weight is None and where is None:
+    if selection.is_empty:
         return Fraction(math.prod(shape if summed is None else (shape[k] for k in summed)))
     # Each pair has the loss 1, so that the exact sum of the weighted losses is that of the weights.
     loss = L1Loss(reduction="sum")
     total = loss.streaming()
     slices = None if summed is None else SliceTotals(loss, shape, summed, np.dtype(np.float64), wants_exact=True)
-    with ExitStack() as stack:
-        selection = open_selection(stack, weight, where, predictions)
-        windows = windows_of(selection.orders(), shape, in_c_order=False)[0] if slices is None else slices.windows()
-        for window in windows:
-            found: dict[str, Any] = selection.read(window)
-            ones = np.ones(next(iter(found.values())).shape)
-            try:
-                if slices is None:
-                    total.update(ones, np.zeros_like(ones), **found, n_threads=n_threads)
-                else:
-                    slices.update(window, ones, np.zeros_like(ones), **found, n_threads=n_threads)
-            except ValueError as error:
-                raise InputError(one_line(error)) from None
+    windows = windows_of(selection.orders(), shape, in_c_order=False)[0] if slices is None else slices.windows()
+    for window in windows:
+        found: dict[str, Any] = selection.read(window)
+        ones = np.ones(next(iter(found.values())).shape)
+        try:
+            if slices is None:
+                total.update(ones, np.zeros_like(ones), **found, n_threads=n_threads)
+            else:
+                slices.update(window, ones, np.zeros_like(ones), **found, n_threads=n_threads)
+        except ValueError as error:
+            raise InputError(one_line(error)) from None
     return total.exact() if slices is None else slices.exact[()]
 
 

@@ -11,6 +11,9 @@ from cylosses._types import Array
 Window = slice | tuple[slice, ...]
 
 NUMBERS = "bool, integers, float16, float32 and float64 are accepted"
+# What an empty cell may be written as. NaN is no such text: it is a number.
+NA = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None")
+MISSING = "--missing skip leaves such rows out, --missing nan takes NaN"
 
 
 class InputError(Exception):
@@ -39,6 +42,9 @@ class Source(Protocol):
     def read(self, window: Window) -> Array:
         """Return the elements of one window; a source of batches needs its windows in ascending order."""
 
+    def check_unchanged(self) -> None:
+        """Refuse a file that has changed since it was opened."""
+
     def close(self) -> None:
         """Close the file."""
 
@@ -58,8 +64,42 @@ class ArraySource:
         """Return a view of the window."""
         return self._flat[window] if isinstance(window, slice) else self._values[window]
 
+    def check_unchanged(self) -> None:
+        """Do nothing: what was read stays."""
+
     def close(self) -> None:
         """Do nothing: there is no file."""
+
+
+class AsDtype:
+    """A source whose elements are converted."""
+
+    def __init__(self, source: Source, dtype: np.dtype[Any]) -> None:
+        self.label, self.shape, self.orders, self.dtype = source.label, source.shape, source.orders, dtype
+        self._source = source
+
+    def read(self, window: Window) -> Array:
+        """Return the elements of one window, converted."""
+        return self._source.read(window).astype(self.dtype, copy=False)
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that has changed since it was opened."""
+        self._source.check_unchanged()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+
+def as_mask(label: str, values: Array) -> Array:
+    """Return bools; files that have none may hold 0 and 1."""
+    if values.dtype == np.bool_:
+        return values
+    mask: Array = values == 1
+    other = values[~mask & (values != 0)]
+    if other.size:
+        raise InputError(f"{label}: a mask holds bool, or the numbers 0 and 1; it has {other.flat[0]}")
+    return mask
 
 
 def one_line(error: BaseException) -> str:

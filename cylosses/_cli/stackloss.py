@@ -1,14 +1,13 @@
 """The stack loss data and the linear models that `cylosses demo` fits to them."""
 
-from contextlib import closing
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cylosses import SmoothL1Loss
-from cylosses._cli.readers import open_source
 from cylosses._fit.design import Design
 from cylosses._fit.objective import Objective
 from cylosses._fit.search import minimise
@@ -36,15 +35,10 @@ class StackLoss:
 
 
 def load_stackloss() -> StackLoss:
-    """Read the data that come with the package, with the reader of `cylosses score`."""
-    with as_file(files("cylosses") / "data" / "stackloss.csv") as path:
-        columns = [_column(f"{path}:{name}") for name in (*PREDICTORS, RESPONSE)]
-    return StackLoss(np.column_stack(columns[:-1]), columns[-1])
-
-
-def _column(label: str) -> Vector:
-    with closing(open_source(label)) as source:
-        return np.asarray(source.read(slice(0, source.shape[0])), np.float64)
+    """Read the data that come with the package."""
+    text = (files("cylosses") / "data" / "stackloss.csv").read_text(encoding="utf-8")
+    table: Any = np.genfromtxt(text.splitlines(), delimiter=",", names=True, dtype=np.float64)
+    return StackLoss(np.column_stack([table[name] for name in PREDICTORS]), table[RESPONSE])
 
 
 def fit_least_squares(data: StackLoss) -> Vector:
