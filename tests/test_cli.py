@@ -939,9 +939,17 @@ def on_a_terminal(*arguments: str, cwd: Path, **streams) -> tuple[str, bytes]:
 def test_the_progress_bar_appears_on_a_terminal_only(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros(3_000_000, np.float32))
     printed, drawn = on_a_terminal("score", "a.npy", "a.npy", cwd=tmp_path)
-    assert b"3000000/3000000" in drawn
+    assert b"24.0/24.0 MB" in drawn
     assert printed == "0.0\n"  # and nothing of the bar
     assert output_of("score", "a.npy", "a.npy", cwd=tmp_path) == "0.0\n"  # stderr a pipe: nothing on it
+
+
+def test_the_progress_bar_of_a_table_tells_bytes(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "1,2\n" * 250_000)
+    printed, drawn = on_a_terminal("score", "t.csv", "x", "y", cwd=tmp_path)
+    assert b"reading" in drawn
+    assert b"/1.0 MB" in drawn
+    assert printed == "0.5\n"
 
 
 def test_the_progress_bar_is_gone_before_the_value(tmp_path):
@@ -957,7 +965,7 @@ def test_no_progress_bar_stands_between_losses(tmp_path):
     assert drawn == b"0.0\r\n" * 3
     printed, drawn = on_a_terminal(*none, cwd=tmp_path)
     assert printed == "0.0\n" * 3
-    assert b"3/3" in drawn
+    assert b"48/48 bytes" in drawn
 
 
 def _read_until_closed(terminal: io.RawIOBase) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +199,38 @@ def test_importing_the_package_leaves_interrupts_alone(folder):
     named = folder / "cylosses"
     named.write_text(check)
     assert interrupted("no", "default_int_handler", folder, [str(named)]) == (0, "True\n", "")
+
+
+# --- a signal during a query ----------------------------------------------------------------------------------------
+
+# A condition that takes hours, and that DuckDB does not leave of its own accord.
+SLOW = "(SELECT count(*) FROM range(1000000000000) AS a WHERE a.range % 7 <> 3) > 0"
+# Test runners may ignore Ctrl-C, and their children with them.
+HEEDING = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from cylosses.__main__ import main; exit(main())"
+)
+
+
+@on_posix
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("operands", ["t.csv x y", "t.csv x y --by x", "t.csv:x u.csv:y --on x"])
+def test_a_signal_ends_a_query(folder, number, code, operands):
+    for name in ("t.csv", "u.csv"):
+        (folder / name).write_text("x,y\n1,2\n")
+    command = [*PYTHON, "-c", HEEDING, "score", *operands.split(), "--filter", SLOW, "--verbose", "--state", "s.state"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, text=True, **streams) as process:
+        assert process.stderr is not None
+        while "columns" not in process.stderr.readline():  # what --verbose says last, before the query
+            assert process.poll() is None
+        time.sleep(0.3)
+        process.send_signal(getattr(signal, number))
+        try:
+            printed, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, printed, [line for line in said.splitlines() if line and "u.csv: " not in line]) == (code, "", [])
+    assert sorted(path.name for path in folder.iterdir()) == ["a.npy", "t.csv", "u.csv"]
 
 
 # --- completion -----------------------------------------------------------------------------------------------------

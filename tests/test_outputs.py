@@ -230,7 +230,7 @@ def test_a_failure_after_it_says_what_is_written(inputs, temporary):
     """A folder may come to stand in the way between the check and the rename."""
     (inputs / "old").mkdir()
 
-    def block(done, total):
+    def block(step, done, total):
         (inputs / "grad.npy").mkdir(exist_ok=True)
 
     with pytest.raises(InputError, match=r"--grad: cannot write '.*grad.npy': .*; '.*out.npy' is written$"):

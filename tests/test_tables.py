@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cylosses import LOSSES, SmoothL1Loss
-from cylosses._cli.engine import connection
+from cylosses._cli.engine import database
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import NUMBERS, InputError
 from cylosses._cli.specs import LossSpec
@@ -361,7 +361,7 @@ def test_json_lines():
 def test_a_file_that_changes_while_it_is_read_is_refused(write, change):
     write("a.csv", options="(HEADER)")
 
-    def alter(done, total):
+    def alter(step, done, total):
         if change == "replace":
             write("b.csv", "(0, 0)", options="(HEADER)")
             Path("b.csv").replace("a.csv")
@@ -380,6 +380,6 @@ def test_a_file_that_changes_while_it_is_read_is_refused(write, change):
 
 def test_guesses_are_told():
     Path("a.csv").write_text("x;y\n1;a\n")
-    with connection(None, None) as database, ExitStack() as stack:
-        lines = open_table(database, stack, ["a.csv"], Reading()).describe()
+    with database(None, None) as opened, ExitStack() as stack:
+        lines = open_table(opened, stack, ["a.csv"], Reading()).describe()
     assert lines == ["a.csv: delimiter ';', decimal '.', a header line", "a.csv: columns x (BIGINT), y (VARCHAR)"]

@@ -1,29 +1,34 @@
-"""DuckDB, which reads the tables: a connection with its limits, the stream of a query as NumPy arrays, and names in SQL.
+"""DuckDB, which reads the tables: a database with its limits, the stream of a query as NumPy arrays, and names in SQL.
 
 DuckDB parses, decompresses, filters, joins and sorts; nothing of it sums. Its batches are read by nanoarrow, so that pyarrow is not
 needed. Both are imported here alone, and only when a table is read.
+
+Queries run in a thread of their own. Python calls the handlers of signals in the main thread only, between two of its instructions,
+so a query there would keep Ctrl-C waiting until it ends; the main thread waits in short steps, tells how far the query is, and
+interrupts it when a handler raises. Meanwhile the next batch is read while one is summed.
 """
 
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from cylosses._cli.source import InputError, one_line
+from cylosses._cli.source import InputError, OnProgress, one_line
 from cylosses._types import Array
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+T = TypeVar("T")
+
 _LONGEST = 400  # characters of a message that are shown: some of DuckDB's quote a whole line of the file
+_STEP = 0.1  # seconds between two looks at a query that runs
 
 
 class Values(NamedTuple):
@@ -37,8 +42,84 @@ class EngineError(Exception):
     """DuckDB refused a query or gave up on it; the message is one line without advice that is about SQL."""
 
 
+class Step(NamedTuple):
+    """What a query does, for people who wait for it, and the bytes of the files that it is about."""
+
+    text: str
+    size: int
+
+
+class Database:
+    """A database in memory, whose queries can be interrupted and tell how far they are."""
+
+    def __init__(self, connection: "DuckDBPyConnection", on_progress: OnProgress | None) -> None:
+        self._connection, self._on_progress = connection, on_progress
+        self._running = {connection}
+        self._shares: dict[Any, tuple[Step, float]] = {}
+        self._thread = ThreadPoolExecutor(1, "cylosses DuckDB")
+
+    def close(self) -> None:
+        """Give up what still runs."""
+        self._interrupt()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        for connection in self._running:
+            connection.close()
+
+    def rows(self, query: str, step: Step | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a small result."""
+        with _engine_errors():
+            work = self._thread.submit(lambda: self._connection.execute(query).fetchall())
+            found: list[tuple[Any, ...]] = self._await(work, self._connection, step)
+            self._shares.clear()
+        return found
+
+    def batches(self, query: str, step: Step) -> Iterator[list[Values]]:
+        """Return the columns of a result, all of them numbers, in batches of rows; a batch lasts until the next one is asked."""
+        from nanoarrow import c_array_stream
+
+        # A cursor of its own, since a connection has one open result at a time.
+        cursor = self._connection.cursor()
+        _let_progress_be_known(cursor)
+        self._running.add(cursor)
+        with _engine_errors():
+            stream: Iterator[Any] = self._await(self._thread.submit(lambda: iter(c_array_stream(cursor.sql(query)))), cursor, step)
+            coming = self._thread.submit(next, stream, None)
+            while (batch := self._await(coming, cursor, step)) is not None:
+                coming = self._thread.submit(next, stream, None)
+                # The arrays are views of the batch, which the name keeps alive.
+                view = batch.view()
+                yield [_as_values(view.child(k), np.dtype(_DTYPES[view.child(k).storage_type])) for k in range(view.n_children)]
+        self._shares.pop(cursor, None)
+
+    def _await(self, work: "Future[T]", connection: "DuckDBPyConnection", step: Step | None) -> T:
+        """Return the result of a query, or interrupt it if a handler of a signal raises."""
+        try:
+            while wait([work], _STEP).not_done:
+                self._tell(connection, step)
+            self._tell(connection, step)
+            return work.result()
+        except BaseException:
+            if not work.done():
+                self._interrupt()
+                wait([work])
+            raise
+
+    def _tell(self, connection: "DuckDBPyConnection", step: Step | None) -> None:
+        """Tell how far this query is, and others that do the same at the same time."""
+        if self._on_progress is None or step is None:
+            return
+        share = connection.query_progress() / 100  # negative if nobody knows
+        self._shares[connection] = step, max(share, self._shares.get(connection, (step, 0.0))[1])
+        alike = [(part, done) for part, done in self._shares.values() if part.text == step.text]
+        self._on_progress(step.text, round(sum(part.size * done for part, done in alike)), sum(part.size for part, _ in alike))
+
+    def _interrupt(self) -> None:
+        for connection in self._running:
+            connection.interrupt()
+
+
 @contextmanager
-def connection(threads: int | None, memory: str | None) -> "Iterator[DuckDBPyConnection]":
+def database(threads: int | None, memory: str | None, on_progress: OnProgress | None = None) -> Iterator[Database]:
     """Open a database in memory, which spills to a folder for temporary files that is gone at the end."""
     try:
         import duckdb
@@ -49,21 +130,27 @@ def connection(threads: int | None, memory: str | None) -> "Iterator[DuckDBPyCon
     config: dict[str, Any] = {
         "temp_directory": str(spill),
         "autoinstall_known_extensions": False,  # nothing is downloaded
+        "preserve_insertion_order": True,
         "python_enable_replacements": False,  # a name in SQL is a column or a table, never a variable of this program
     }
     config |= {} if threads is None else {"threads": threads}
     config |= {} if memory is None else {"memory_limit": memory}
     try:
-        database = duckdb.connect(":memory:", config=config)
+        connection = duckdb.connect(":memory:", config=config)
     except duckdb.Error as error:
         raise InputError(f"cannot set up DuckDB: {_shortened(error)}") from None
+    _let_progress_be_known(connection)
+    opened = Database(connection, on_progress)
     try:
-        database.execute("SET enable_progress_bar = false")
-        database.execute("SET preserve_insertion_order = true")
-        yield database
+        yield opened
     finally:
-        database.close()
+        opened.close()
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def _let_progress_be_known(connection: "DuckDBPyConnection") -> None:
+    connection.execute("SET enable_progress_bar = true")
+    connection.execute("SET enable_progress_bar_print = false")
 
 
 def identifier(name: str) -> str:
@@ -74,70 +161,19 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def rows(database: "DuckDBPyConnection", query: str) -> list[tuple[Any, ...]]:
-    """Return all rows of a small result."""
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """Turn errors of DuckDB, also those that come through nanoarrow in the middle of a stream, into EngineError."""
     import duckdb
 
     try:
-        with _signals_passed_on():
-            found: list[tuple[Any, ...]] = database.execute(query).fetchall()
-        return found
+        yield
     except duckdb.Error as error:
         raise EngineError(_shortened(error)) from None
-
-
-def batches(database: "DuckDBPyConnection", query: str) -> Iterator[list[Values]]:
-    """Return the columns of a result, all of them numbers, in batches of rows; a batch lasts until the next one is asked for."""
-    import duckdb
-    from nanoarrow import c_array_stream
-
-    try:
-        # A cursor of its own, since a connection has one open result at a time.
-        with _signals_passed_on():
-            stream = iter(c_array_stream(database.cursor().sql(query)))
-        while True:
-            with _signals_passed_on():
-                batch = next(stream, None)
-            if batch is None:
-                return
-            view = batch.view()
-            yield [_as_values(view.child(k), np.dtype(_DTYPES[view.child(k).storage_type])) for k in range(view.n_children)]
-    except duckdb.Error as error:
-        raise EngineError(_shortened(error)) from None
-    except RuntimeError as error:  # how nanoarrow passes on what happens in the middle of the stream
+    except RuntimeError as error:
         if type(error).__module__.partition(".")[0] != "nanoarrow":
             raise
         raise EngineError(_shortened(error)) from None
-
-
-@contextmanager
-def _signals_passed_on() -> Iterator[None]:
-    """Raise what the handler of a signal raises: DuckDB calls it during a query, and says only that it is interrupted."""
-    raised: list[BaseException] = []
-    handlers: dict[int, Any] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        try:
-            handlers[number](number, frame)
-        except BaseException as error:
-            raised.append(error)
-            raise
-
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and callable(found := signal.getsignal(number)):
-                handlers[number] = found
-                signal.signal(number, handle)
-    try:
-        yield
-    except Exception:
-        if raised:
-            raise raised[0] from None
-        raise
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 _DTYPES = {"double": "<f8", "float": "<f4", "int64": "<i8", "uint64": "<u8", "uint8": "u1"}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cylosses import Loss, StreamingLoss
-from cylosses._cli.engine import EngineError, identifier, rows
+from cylosses._cli.engine import EngineError, Step, identifier
 from cylosses._cli.join import JoinScan
 from cylosses._cli.pairs import Batch, TableScan
 from cylosses._cli.source import InputError
@@ -35,18 +35,22 @@ class GroupedScan(TableScan):
         names = ", ".join(map(identifier, self._by))
         query = self._scan.select(self._by)
         try:
-            rows(self.database, f"CREATE OR REPLACE TABLE grouped AS {query}")
+            self.database.rows(f"CREATE OR REPLACE TABLE grouped AS {query}", self._scan.step)
         except EngineError as error:
             raise self.explain(error) from None
         # Sorted by the same keys, so that the groups are runs of these lengths.
-        found = rows(self.database, f"SELECT {names}, count(*) FROM grouped GROUP BY ALL ORDER BY {names}")
+        found = self.database.rows(f"SELECT {names}, count(*) FROM grouped GROUP BY ALL ORDER BY {names}")
         self.keys = [row[:-1] for row in found]
         self.sizes = np.array([row[-1] for row in found], np.int64)
-        types = rows(self.database, f"DESCRIBE SELECT {names} FROM grouped")
+        types = self.database.rows(f"DESCRIBE SELECT {names} FROM grouped")
         self.kinds = [_KINDS.get(kind, "integer") for _, kind, *_ in types]
         if isinstance(self._scan, JoinScan):
             self._scan.count(int(self.sizes.sum()))
         return f"SELECT {', '.join(map(identifier, self.operands))} FROM grouped ORDER BY {names}"
+
+    @property
+    def step(self) -> Step:
+        return Step("sorting", self._scan.step.size)
 
     def explain(self, error: EngineError) -> InputError:
         return self._scan.explain(error)

@@ -6,15 +6,11 @@ table has are only left if every key comes once.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
-from cylosses._cli.engine import EngineError, Values, identifier, literal, rows
+from cylosses._cli.engine import Database, EngineError, Step, Values, identifier, literal
 from cylosses._cli.pairs import TableScan
 from cylosses._cli.source import MISSING, InputError
 from cylosses._cli.tables import Column, Table
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 _NAMES = ("predictions", "targets")  # of the tables, which a condition may use, too
 _UNMATCHED = "a row has no partner"
@@ -26,7 +22,7 @@ class JoinScan(TableScan):
 
     def __init__(
         self,
-        database: "DuckDBPyConnection",
+        database: Database,
         tables: tuple[Table, Table],
         operands: Mapping[str, Column],
         keys: list[str],
@@ -55,6 +51,10 @@ class JoinScan(TableScan):
             query += f" WHERE CASE WHEN {unmatched} THEN error({literal(_UNMATCHED)}) ELSE {kept} END"
         return query + (" ORDER BY predictions.rowid" if self._ordered else "")
 
+    @property
+    def step(self) -> Step:
+        return Step("joining", sum(table.reading.size for table in self._tables))
+
     def read(self) -> Iterator[dict[str, Values]]:
         for batch in super().read():
             self.count(len(next(iter(batch.values())).values))
@@ -67,8 +67,8 @@ class JoinScan(TableScan):
     def explain(self, error: EngineError) -> InputError:
         if _UNMATCHED in str(error):
             for mine, other in (_NAMES, _NAMES[::-1]):
-                if found := rows(
-                    self.database, f"{self._keys_of(mine)} WHERE NOT EXISTS (FROM {other} WHERE {self._equal()}) LIMIT 1"
+                if found := self.database.rows(
+                    f"{self._keys_of(mine)} WHERE NOT EXISTS (FROM {other} WHERE {self._equal()}) LIMIT 1"
                 ):
                     table = self._tables[_NAMES.index(mine)]
                     return InputError(
@@ -80,7 +80,7 @@ class JoinScan(TableScan):
         gaps = " OR ".join(f"{identifier(f'cylosses {role}')} IS NULL" for role in roles)
         keys = ", ".join(f"predictions.{identifier(f'cylosses key {k}')}" for k in range(len(self._names)))
         cells = ", ".join(f"{identifier(f'cylosses {role}')} IS NULL" for role in roles)
-        found = rows(self.database, f"SELECT {cells}, {keys} FROM {self._joined('JOIN')} WHERE {gaps} LIMIT 1")[0]
+        found = self.database.rows(f"SELECT {cells}, {keys} FROM {self._joined('JOIN')} WHERE {gaps} LIMIT 1")[0]
         column = self.operands[roles[found.index(True)]]
         return InputError(
             f"{column.table.label}: {self._shown(found[len(roles) :])}, column {column.name!r}: the value is missing; {MISSING}"
@@ -91,11 +91,11 @@ class JoinScan(TableScan):
             table.check_unchanged()
         if self._inner:
             return
-        lengths = [rows(self.database, f"SELECT count(*) FROM {name}")[0][0] for name in _NAMES]
+        lengths = [self.database.rows(f"SELECT count(*) FROM {name}")[0][0] for name in _NAMES]
         if self.condition or any(length != self._rows for length in lengths):
             for name, table in zip(_NAMES, self._tables, strict=True):
                 twice = f"{self._keys_of(name, 'count(*)')} GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
-                if found := rows(self.database, twice):
+                if found := self.database.rows(twice):
                     *key, times = found[0]
                     raise InputError(f"{table.label}: {times} rows have {self._shown(tuple(key))}; --how inner pairs all with all")
 
@@ -122,7 +122,8 @@ class JoinScan(TableScan):
                 wanted.append(f"{column.mask() if role == 'where' else column.number()} AS {identifier(f'cylosses {role}')}")
             wanted += ["*"] if self.condition else []
             try:
-                rows(self.database, f"CREATE OR REPLACE TABLE {name} AS SELECT {', '.join(wanted)} FROM {table.source(uses)}")
+                query = f"CREATE OR REPLACE TABLE {name} AS SELECT {', '.join(wanted)} FROM {table.source(uses)}"
+                self.database.rows(query, table.reading)
             except EngineError as error:
                 numbers = [column for role, column in operands.items() if role != "where"]
                 raise table.explain(error, numbers) from None
@@ -131,7 +132,7 @@ class JoinScan(TableScan):
         return f"predictions {how} targets ON {self._equal()}"
 
     def _equal(self) -> str:
-        types = [{row[0]: row[1] for row in rows(self.database, f"DESCRIBE {name}")} for name in _NAMES]
+        types = [{row[0]: row[1] for row in self.database.rows(f"DESCRIBE {name}")} for name in _NAMES]
         conditions = []
         for k in range(len(self._names)):
             name = f"cylosses key {k}"

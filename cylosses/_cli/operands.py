@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cylosses._cli.engine import connection
+from cylosses._cli.engine import Database, database
 from cylosses._cli.groups import GroupedScan
 from cylosses._cli.join import JoinScan
 from cylosses._cli.pairs import ROLES, TableScan
 from cylosses._cli.readers import ARRAYS, open_array, split_label
-from cylosses._cli.source import AsDtype, InputError, Source
+from cylosses._cli.source import AsDtype, InputError, OnProgress, Source
 from cylosses._cli.tables import Column, Reading, Table, files_behind, is_table, open_table
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from cylosses._cli.score import Request
 
 
@@ -37,9 +35,9 @@ class Operands:
         return found if isinstance(found, GroupedScan) else None
 
 
-def open_operands(stack: ExitStack, request: "Request") -> Operands:
-    """Open the files of a request; the stack closes them."""
-    return _Opener(stack, request).open()
+def open_operands(stack: ExitStack, request: "Request", on_progress: OnProgress | None = None) -> Operands:
+    """Open the files of a request; the stack closes them. `on_progress` is told how far tables are read."""
+    return _Opener(stack, request, on_progress).open()
 
 
 def input_files(request: "Request") -> Iterator[Path]:
@@ -51,9 +49,9 @@ def input_files(request: "Request") -> Iterator[Path]:
 
 
 class _Opener:
-    def __init__(self, stack: ExitStack, request: "Request") -> None:
-        self._stack, self._request = stack, request
-        self._database: DuckDBPyConnection | None = None
+    def __init__(self, stack: ExitStack, request: "Request", on_progress: OnProgress | None) -> None:
+        self._stack, self._request, self._on_progress = stack, request, on_progress
+        self._database: Database | None = None
         self._tables: dict[str, Table] = {}
         self._columns: dict[str, Column] = {}
         self._arrays: dict[str, Source] = {}
@@ -97,7 +95,7 @@ class _Opener:
 
     def _open_table(self, texts: list[str]) -> Table:
         if self._database is None:
-            self._database = self._stack.enter_context(connection(self._request.threads, self._request.memory))
+            self._database = self._stack.enter_context(database(self._request.threads, self._request.memory, self._on_progress))
         return open_table(self._database, self._stack, texts, self._request.reading)
 
     def _any_column(self, name: str) -> Column:

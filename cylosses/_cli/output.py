@@ -15,24 +15,33 @@ import numpy as np
 from cylosses import Loss, StreamingLoss
 from cylosses._cli.groups import Groups
 from cylosses._cli.score import Request, Score
+from cylosses._cli.source import OnProgress
 from cylosses._cli.specs import LossSpec
 from cylosses._types import Array
 
 
 @contextmanager
-def progress(beside_losses: bool = False) -> Iterator[Callable[[int, int | None], None] | None]:
+def progress(beside_losses: bool = False) -> Iterator[OnProgress | None]:
     """Show a progress bar if stderr is a terminal, but not `beside_losses` that go to a terminal, most likely the same one."""
     if not _is_terminal(sys.stderr) or (beside_losses and _is_terminal(sys.stdout)):
         yield None
         return
     # Imported here: it takes a third of the time that the command needs to start.
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("score", total=None)  # pulses where nobody knows how many rows there are
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("reading", total=None)
+        shown = ["reading"]
+
+        def show(step: str, done: int, size: int) -> None:
+            if step != shown[0]:  # the time left is told from how fast this step is
+                bar.reset(task, description=step)
+                shown[0] = step
+            bar.update(task, completed=done, total=size)
+
+        yield show
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:

@@ -5,17 +5,14 @@ Operands of one table come from one scan. What several files hold is paired by t
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cylosses._cli.engine import EngineError, Values, batches
+from cylosses._cli.engine import Database, EngineError, Step, Values
 from cylosses._cli.source import MISSING, InputError, Source, as_mask
 from cylosses._cli.tables import Column, Table
 from cylosses._types import Array
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 _BATCH = 1 << 18  # elements of arrays that are paired with each other
 _LARGEST_EXACT = 2.0**53  # integers below it are the same as float64
@@ -37,9 +34,7 @@ class WantsIntegersError(Exception):
 class TableScan:
     """The operands that one table has, in the order of its rows."""
 
-    def __init__(
-        self, database: "DuckDBPyConnection", table: Table, operands: Mapping[str, Column], condition: str | None = None
-    ) -> None:
+    def __init__(self, database: Database, table: Table, operands: Mapping[str, Column], condition: str | None = None) -> None:
         self.table, self.operands, self.condition = table, dict(operands), condition
         self.database = database
 
@@ -52,13 +47,18 @@ class TableScan:
         wanted += [f'{column.mask() if role == "where" else column.number()} AS "{role}"' for role, column in self.operands.items()]
         return f"SELECT {', '.join(wanted)} FROM {source}" + (f" WHERE ({self.condition})" if self.condition else "")
 
+    @property
+    def step(self) -> Step:
+        """What the query of the operands does."""
+        return self.table.reading
+
     def uses(self) -> list[tuple[Column, str]]:
         return [(column, "mask" if role == "where" else "number") for role, column in self.operands.items()]
 
     def read(self) -> Iterator[dict[str, Values]]:
         """Return batches of all operands."""
         try:
-            for columns in batches(self.database, self.select()):
+            for columns in self.database.batches(self.select(), self.step):
                 yield dict(zip(self.operands, columns, strict=True))
         except EngineError as error:
             raise self.explain(error) from None

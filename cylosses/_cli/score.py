@@ -24,7 +24,7 @@ from cylosses._cli.output_files import Outputs
 from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
 from cylosses._cli.selection import Selection, check_shapes, counted, total_weight
 from cylosses._cli.slices import SliceTotals, summed_axes
-from cylosses._cli.source import ArraySource, InputError, Source, Window, one_line
+from cylosses._cli.source import ArraySource, InputError, OnProgress, Source, Window, bytes_of_pair, one_line
 from cylosses._cli.specs import LossSpec
 from cylosses._cli.tables import Reading
 from cylosses._cli.totals import Totals
@@ -97,13 +97,13 @@ class Score:
 def score(
     request: Request,
     on_losses: Callable[[Array], None] | None = None,
-    on_progress: Callable[[int, int | None], None] | None = None,
+    on_progress: OnProgress | None = None,
     on_guess: Callable[[str], None] | None = None,
 ) -> Score:
     """Score a file of predictions against a file of targets.
 
     `on_guess` receives lines that tell how tables are read, before they are; `on_losses` the losses of reduction "none" in C order,
-    a one-dimensional array at a time; `on_progress` the number of pairs done and of all pairs, None if nobody knows. After an
+    a one-dimensional array at a time; `on_progress` what is being done, and bytes of the input done and in all. After an
     InputError, which every bad input raises, no output file has been touched.
     """
     for spec in request.losses:
@@ -111,7 +111,7 @@ def score(
     outputs = _outputs(request)
     _check_options(request)
     with outputs, ExitStack() as stack:
-        operands = open_operands(stack, request)
+        operands = open_operands(stack, request, on_progress)
         for line in (line for table in operands.tables for line in table.describe()):
             if on_guess is not None:
                 on_guess(line)
@@ -126,7 +126,7 @@ def _score_totals(
     request: Request,
     operands: Operands,
     outputs: Outputs,
-    on_progress: Callable[[int, int | None], None] | None,
+    on_progress: OnProgress | None,
 ) -> Score:
     totals = Totals(
         request.losses,
@@ -156,7 +156,7 @@ def _score_elements(
     operands: Operands,
     outputs: Outputs,
     on_losses: Callable[[Array], None] | None,
-    on_progress: Callable[[int, int | None], None] | None,
+    on_progress: OnProgress | None,
 ) -> Score:
     sources, missing = (operands.arrays, 0) if not operands.scans else _loaded(operands, request)
     predictions, targets = sources["predictions"], sources["targets"]
@@ -167,13 +167,14 @@ def _score_elements(
     windows, order = scoring.plan(in_c_order=on_losses is not None)
     scoring.open_outputs(outputs, order)
     done = 0
+    row = bytes_of_pair(sources.values())
     for window in windows:
         losses, length = scoring.run(window)
         done += length
         if on_losses is not None and losses is not None:
             on_losses(losses.ravel())
         if on_progress is not None:
-            on_progress(done, math.prod(predictions.shape))
+            on_progress("scoring", done * row, math.prod(predictions.shape) * row)
     for source in sources.values():
         source.check_unchanged()
     return scoring.finish(missing)

@@ -1,6 +1,7 @@
 """What a source is: one operand of a loss, in a file, that is read window by window."""
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +10,9 @@ from cylosses._types import Array
 
 # A run of elements in memory order, or a block given by one slice per axis.
 Window = slice | tuple[slice, ...]
+
+# Told what is being done, how many bytes of the input are done, and how many there are.
+OnProgress = Callable[[str, int, int], None]
 
 NUMBERS = "bool, integers, float16, float32 and float64 are accepted"
 # What an empty cell may be written as. NaN is no such text: it is a number.
@@ -47,6 +51,11 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close the file."""
+
+
+def bytes_of_pair(sources: Iterable[Source]) -> int:
+    """Return how many bytes of their files a pair takes, with its weight and mask."""
+    return sum(source.dtype.itemsize for source in sources)
 
 
 class ArraySource:

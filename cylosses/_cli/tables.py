@@ -20,13 +20,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
-from cylosses._cli.engine import EngineError, identifier, literal, rows
+from cylosses._cli.engine import Database, EngineError, Step, identifier, literal
 from cylosses._cli.source import MISSING, NA, NUMBERS, InputError, choose, one_line
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 KINDS = {
     ".csv": "csv",
@@ -146,11 +143,12 @@ class TableFile(NamedTuple):
 class Table:
     """Files of one kind, read as one table."""
 
-    def __init__(self, database: "DuckDBPyConnection", label: str, files: list[TableFile], reading: Reading) -> None:
+    def __init__(self, database: Database, label: str, files: list[TableFile], reading: Reading) -> None:
         self.label, self.files = label, files
         self.kind = KINDS[files[0].suffix]
         self._database, self._reading = database, reading
         self._identities = [_identity(file) for file in files]
+        self.reading = Step("reading", sum(size for _, _, size, _ in self._identities))
         folders = [[part.partition("=")[0] for part in file.path.parts[:-1] if "=" in part] for file in files]
         self.partitions = set(folders[0]) if all(folders) else set()
         self._delimiter = reading.delimiter or ("\t" if files[0].suffix == ".tsv" else None)
@@ -235,7 +233,7 @@ class Table:
         if self.kind == "csv":
             return self._sniff_text()
         try:
-            found = rows(self._database, f"DESCRIBE SELECT * FROM {self.source()}")
+            found = self._database.rows(f"DESCRIBE SELECT * FROM {self.source()}")
         except EngineError as error:
             raise self._unreadable(error) from None
         return [Column(self, name, identifier(name), kind) for name, kind, *_ in found]
@@ -266,8 +264,8 @@ class Table:
     def _first_rows(self) -> list[Column]:
         options = ", ".join([*self._text_options(), self._compression()])
         query = f"SELECT Delimiter, HasHeader FROM sniff_csv({self.files[0].literal()}, {options})"
-        delimiter, header = rows(self._database, query)[0]
-        described = rows(self._database, f"DESCRIBE SELECT * FROM {self.source()}")
+        delimiter, header = self._database.rows(query)[0]
+        described = self._database.rows(f"DESCRIBE SELECT * FROM {self.source()}")
         if len(described) > 1:
             self._delimiter = delimiter
         names = [name for name, *_ in described]
@@ -287,7 +285,7 @@ class Table:
         options = [text for text in [*self._text_options(), self._compression()] if not text.startswith("header")]
         options += ["header = false", "all_varchar = true"]
         query = f"SELECT * FROM read_csv({self.files[0].literal()}, {', '.join(options)}) LIMIT 1"
-        written = ["" if name is None else str(name) for name in rows(self._database, query)[0]]
+        written = ["" if name is None else str(name) for name in self._database.rows(query)[0]]
         return [*written, *names[len(written) :]]  # those of partitions are in no line
 
     def _bad_line(self, error: EngineError) -> InputError:
@@ -300,7 +298,7 @@ class Table:
             if "sniffing" in str(error):
                 columns = self._count_of_first_line(path, delimiter)
                 types = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(columns))
-                rows(self._database, f"SELECT count(*) FROM read_csv({path}, {common}, header = false, columns = {{{types}}})")
+                self._database.rows(f"SELECT count(*) FROM read_csv({path}, {common}, header = false, columns = {{{types}}})")
         except EngineError as line:
             return InputError(f"{self.label}: {line} (delimiter {delimiter!r})")
         return self._unreadable(error)
@@ -308,7 +306,7 @@ class Table:
     def _count_of_first_line(self, path: str, delimiter: str) -> int:
         options = "quote = '', escape = '', auto_detect = false, header = false, strict_mode = false, columns = {'line': 'VARCHAR'}"
         lines = f"read_csv({path}, delim = '\\x01', {self._compression()}, {options})"
-        found = rows(self._database, f"SELECT len(string_split(line, {literal(delimiter)})) FROM {lines} LIMIT 1")
+        found = self._database.rows(f"SELECT len(string_split(line, {literal(delimiter)})) FROM {lines} LIMIT 1")
         return int(found[0][0] or 1) if found else 1
 
     def _unreadable(self, error: Exception) -> InputError:
@@ -365,7 +363,7 @@ class Table:
         """Return file and row of the row that has this index in the whole table."""
         for file in self.files:
             if len(self.files) > 1:
-                length = rows(self._database, f"SELECT count(*) FROM {self.source(only=file)}")[0][0]
+                length = self._database.rows(f"SELECT count(*) FROM {self.source(only=file)}")[0][0]
                 if index >= length:
                     index -= length
                     continue
@@ -390,7 +388,7 @@ class Table:
             numbered = f"SELECT row_number() OVER () AS {_ROW}, * FROM {source}"
             wanted = ", ".join([_ROW, *tests, *(f"CAST({column.identifier} AS VARCHAR)" for column in columns)])
             condition = f"({' OR '.join(tests)})" + (f" AND ({keep})" if keep else "")
-            found = rows(self._database, f"SELECT {wanted} FROM ({numbered}) WHERE {condition} LIMIT 1")
+            found = self._database.rows(f"SELECT {wanted} FROM ({numbered}) WHERE {condition} LIMIT 1")
             if found:
                 row, *rest = found[0]
                 at = rest[: len(columns)].index(True)
@@ -404,7 +402,7 @@ class Table:
         cell, source = column.identifier, self.source([(column, "text")])
         digits = f"regexp_full_match(trim({cell}), '[+-]?[0-9]+')"
         tests = (f"bool_and({digits} AND TRY_CAST({cell} AS {kind}) IS NOT NULL)" for kind in ("BIGINT", "UBIGINT"))
-        found = rows(self._database, f"SELECT {', '.join(tests)} FROM {source} WHERE {cell} IS NOT NULL")[0]
+        found = self._database.rows(f"SELECT {', '.join(tests)} FROM {source} WHERE {cell} IS NOT NULL")[0]
         column.exact = "BIGINT" if found[0] else "UBIGINT" if found[1] else "DOUBLE"
 
     def check_unchanged(self) -> None:
@@ -414,7 +412,7 @@ class Table:
                 raise InputError(f"{file.shown}: the file has changed while it was read")
 
 
-def open_table(database: "DuckDBPyConnection", stack: ExitStack, texts: list[str], reading: Reading) -> Table:
+def open_table(database: Database, stack: ExitStack, texts: list[str], reading: Reading) -> Table:
     """Open a table of files, globs, folders, or `-` for standard input."""
     label = texts[0] if len(texts) == 1 else f"{texts[0]}, ..."
     files = [file for text in texts for file in ([_standard_input(stack)] if text == "-" else _files_of(text))]
@@ -519,7 +517,7 @@ def _unnamed_file(stack: ExitStack) -> tuple[IO[bytes], Path]:
     return named, Path(named.name)
 
 
-def _identity(file: TableFile) -> tuple[int, ...]:
+def _identity(file: TableFile) -> tuple[int, int, int, int]:
     try:
         with file.path.open("rb") as opened:
             found = os.fstat(opened.fileno())

@@ -1,6 +1,6 @@
 """Totals of one pass: one value of each loss, of all pairs and perhaps of each group of rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from cylosses._cli.groups import Groups, GroupScores
 from cylosses._cli.operands import Operands
 from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
 from cylosses._cli.selection import Selection, check_shapes, counted
-from cylosses._cli.source import InputError, one_line
+from cylosses._cli.source import InputError, OnProgress, bytes_of_pair, one_line
 from cylosses._cli.specs import LossSpec
 from cylosses._cli.windows import windows_of
 from cylosses._types import Array
@@ -64,21 +64,21 @@ class Totals:
             bundle.add_group(key, states)
         return bundle
 
-    def run(self, on_progress: Callable[[int, int | None], None] | None = None) -> None:
-        """Read everything."""
+    def run(self, on_progress: OnProgress | None = None) -> None:
+        """Read everything. `on_progress` is told how far arrays are; tables tell it themselves."""
         if self.pairs is None:
             arrays = self._operands.arrays
             self.shape = arrays["predictions"].shape
-            self._add_all(self._windows(), on_progress, int(np.prod(self.shape)))
+            self._add_all(self._told(self._windows(), on_progress))
             for source in arrays.values():
                 source.check_unchanged()
             return
         try:
-            self._add_all(self.pairs.read(), on_progress, None)
+            self._add_all(self.pairs.read())
         except WantsIntegersError:
             self.pairs.settle_integers()
             self._begin()
-            self._add_all(self.pairs.read(), on_progress, None)
+            self._add_all(self.pairs.read())
         self.shape = (self.rows,)
 
     def _windows(self) -> Iterator[Batch]:
@@ -94,7 +94,16 @@ class Totals:
             values = predictions.read(window)
             yield Batch(values, targets.read(window), selection.read(window), values.size)
 
-    def _add_all(self, batches: Iterator[Batch], on_progress: Callable[[int, int | None], None] | None, length: int | None) -> None:
+    def _told(self, batches: Iterator[Batch], on_progress: OnProgress | None) -> Iterator[Batch]:
+        """Tell how far the batches of arrays are."""
+        row = bytes_of_pair(self._operands.arrays.values())
+        size = int(np.prod(self.shape)) * row
+        for batch in batches:
+            yield batch
+            if on_progress is not None:
+                on_progress("reading", self.rows * row, size)
+
+    def _add_all(self, batches: Iterator[Batch]) -> None:
         for batch in batches:
             selection: dict[str, Any] = batch.selection
             try:
@@ -109,8 +118,6 @@ class Totals:
             if np.isnan(self.totals[0].compute()):
                 self.nan += _nan_pairs(batch.predictions, batch.targets, selection)
             self.rows += batch.rows
-            if on_progress is not None:
-                on_progress(self.rows, length)
 
 
 def _nan_pairs(predictions: Array, targets: Array, selection: dict[str, Array]) -> int:
