@@ -5,6 +5,7 @@ needed. Both are imported here alone, and only when a table is read.
 """
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -23,6 +24,7 @@ from cylosses._types import Array
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+BAD_LINE_ENDS = "lines end differently"
 _LONGEST = 400  # characters of a message that are shown: some of DuckDB's quote a whole line of the file
 
 
@@ -107,6 +109,7 @@ def batches(database: "DuckDBPyConnection", query: str) -> Iterator[list[Values]
     except RuntimeError as error:  # how nanoarrow passes on what happens in the middle of the stream
         if type(error).__module__.partition(".")[0] != "nanoarrow":
             raise
+        rows(database, f"SELECT count(COLUMNS(*)) FROM ({query})")  # which fails with the whole message: this one is cut
         raise EngineError(_shortened(error)) from None
 
 
@@ -154,9 +157,30 @@ def _as_values(column: Any, dtype: np.dtype[Any]) -> Values:
     return Values(values, ~np.unpackbits(bits, count=start + length, bitorder="little")[start:].view(bool))
 
 
+# What may be wrong with a line of a text file, in DuckDB's words and in ours.
+_BAD_LINES = (
+    (r"Expected Number of Columns: (\d+) Found: (\d+)", r"line {line}: \1 columns expected, \2 found"),
+    (r"Value with unterminated quote found", "line {line}: a quote is not closed, or text follows its end"),
+    (r"Invalid unicode", "line {line}: not UTF-8; --encoding says what it is"),
+    (r"Maximum line size of (\d+) bytes exceeded", r"a line is longer than \1 bytes"),
+    (r"The CSV Parser state machine reached an invalid state", BAD_LINE_ENDS),
+)
+
+
+def _line_of_text(text: str) -> str | None:
+    """Return an error that is about a line of a text file as `FILE: line N: what`, without the line, which may be long."""
+    file, line = re.search(r"\n  file = (.*)", text), re.search(r"CSV Error on Line: (\d+)", text)
+    for pattern, words in _BAD_LINES:
+        if found := re.search(pattern, text):
+            what = found.expand(words).replace("{line}", line[1] if line else "?")
+            return f"{file[1]}: {what}" if file else what
+    return None
+
+
 def _shortened(error: Exception) -> str:
     """Return what happened, without the query and without advice on the parameters of SQL functions."""
     text = str(error).partition(" failed (")[2].partition("): ")[2] or str(error)
+    text = _line_of_text(text) or text
     for end in (
         "\n\nLINE ",
         "\nLINE ",

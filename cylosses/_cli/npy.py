@@ -101,6 +101,8 @@ def read_npy_gz(label: str, path: Path) -> Array:
             _npy_header(label, file)
         with gzip.open(path) as file:
             values: Array = np.lib.format.read_array(file, allow_pickle=False)
+            while file.read(1 << 20):  # the check sum is behind all data
+                pass
             return values
     except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{label}: not a readable .npy.gz array: {one_line(error)}") from None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cylosses._cli.npy import NpySource, read_npy_gz, read_npz
 from cylosses._cli.source import ArraySource, InputError, Source, one_line
-from cylosses._cli.tables import KINDS, is_table, suffixes
+from cylosses._cli.table_files import KINDS, is_table, suffixes
 
 ARRAYS = (".npy", ".npz")
 _FORMATS = (
@@ -23,6 +23,9 @@ _CONVERSIONS = {
     ".mat": "numpy.save('FILE.npy', scipy.io.loadmat(FILE)[NAME]) makes a .npy file of it",
     ".pt": "numpy.save('FILE.npy', torch.load(FILE).numpy()) makes a .npy file of it",
     ".pkl": "pickles run code when they are read; save it as .npy or .parquet",
+    ".bz2": "decompress it first",
+    ".xz": "decompress it first",
+    ".zip": "unpack it first",
     ".txt": "if it is a table, call it .csv or .tsv; --delimiter says what separates columns",
     ".dat": "if it is a table, call it .csv or .tsv; --delimiter says what separates columns",
 }
@@ -38,8 +41,7 @@ def open_array(label: str) -> Source:
     path = Path(text)
     suffix, compression = suffixes(text)
     if suffix not in ARRAYS or (compression and (suffix, compression) != (".npy", ".gz")):
-        hint = f"{_CONVERSIONS[path.suffix.lower()]}; " if path.suffix.lower() in _CONVERSIONS else ""
-        raise InputError(f"{label}: unknown kind of file; {hint}accepted: {_FORMATS}")
+        raise unknown_kind(label)
     if path.exists() and not path.is_file():
         raise InputError(f"{label}: not a regular file")
     try:
@@ -51,6 +53,13 @@ def open_array(label: str) -> Source:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else one_line(error)
         raise InputError(f"{label}: cannot read: {reason}") from None
+
+
+def unknown_kind(label: str) -> InputError:
+    """Return the error of a file that is neither an array nor a table, with what makes one of it if that is known."""
+    suffix = Path(label.partition(":")[0]).suffix.lower()
+    hint = f"{_CONVERSIONS[suffix]}; " if suffix in _CONVERSIONS else ""
+    return InputError(f"{label}: unknown kind of file; {hint}accepted: {_FORMATS}")
 
 
 def split_label(label: str) -> tuple[str, str | None]:
