@@ -491,6 +491,110 @@ PARQUET = [
     ),
 ]
 
+# --- Arrow ------------------------------------------------------------------------------------------------------------
+
+
+def arrow(
+    name: str, columns: Any, outcome: Outcome = ROWS, *, file: str = "a.arrow", rows: int = 1000, asked: str = "x y", **options: Any
+):
+    """An Arrow file of these columns, or of what a function of pyarrow makes of them, in batches of so many rows."""
+
+    def write(path: Path) -> None:
+        pyarrow, ipc = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.ipc")
+        made = columns(pyarrow) if callable(columns) else columns
+        table = made if isinstance(made, pyarrow.Table) else pyarrow.table(made)
+        new = ipc.new_stream if file.endswith("arrows") else ipc.new_file
+        with new(path, table.schema, options=ipc.IpcWriteOptions(**options)) as writer:
+            writer.write_table(table, max_chunksize=rows)
+
+    return Kind(f"arrow: {name}", write, outcome, f"{file} {asked}", file)
+
+
+def feather(path: Path, **options: Any) -> None:
+    import pandas
+
+    pandas.DataFrame(XY).to_feather(path, **options)
+
+
+def cut_arrow(path: Path) -> None:
+    feather(path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+MANY = np.arange(50_000.0)
+ARROW = [
+    *(arrow(f"a file, compressed by {name}", XY, compression=None if name == "none" else name) for name in ("none", "lz4", "zstd")),
+    *(
+        arrow(f"a stream, compressed by {name}", XY, compression=None if name == "none" else name, file="a.arrows")
+        for name in ("none", "lz4", "zstd")
+    ),
+    arrow("many batches", {"x": MANY, "y": MANY / 3}, (MANY, MANY / 3), rows=300, compression="lz4"),
+    Kind("arrow: feather", feather, ROWS, "a.feather x y", "a.feather"),
+    Kind(
+        "arrow: feather, not compressed", lambda path: feather(path, compression="uncompressed"), ROWS, "a.feather x y", "a.feather"
+    ),
+    Kind(
+        "arrow: feather, version 1",
+        b"FEA1" + bytes(20) + b"FEA1",
+        "a.feather: Feather version 1 is not read; ...",
+        "a.feather x y",
+        "a.feather",
+    ),
+    *(
+        arrow(
+            np.dtype(dtype).name,
+            {"x": np.array([1, 0], dtype), "y": np.array([1, 1], dtype)},
+            (np.array([1, 0], dtype), np.array([1, 1], dtype)),
+        )
+        for dtype in ("?", "i1", "u4", "i8", "u8", "f4", "f8")
+    ),
+    arrow("decimals", {"x": [decimal.Decimal("0.1234567890123456789")], "y": [0.0]}, ([0.1234567890123456789], [0.0])),
+    arrow("nulls", {"x": [1.0] * 1500 + [None], "y": [2.0] * 1501}, f"a.arrow: row 1501, column 'x': {MISSING}"),
+    arrow("no rows", {"x": np.empty(0), "y": np.empty(0)}, NO_ROWS),
+    arrow("names that differ in case", renamed("x X y", 1, 5, 0), (np.array([5]), np.array([0])), asked="X y"),
+    arrow("text", {"x": ["1.5"], "y": [0.0]}, unsupported("VARCHAR").replace("parquet", "arrow")),
+    arrow(
+        "float16",
+        {"x": np.zeros(2, np.float16), "y": np.zeros(2)},
+        "a.arrow: column 'x' is float16, which DuckDB does not read here; ...",
+    ),
+    arrow(
+        "categories",
+        lambda pyarrow: XY | {"g": pyarrow.array(["a", "b", "a"]).dictionary_encode()},
+        "a.arrow: column 'g' has a dictionary, as of categories; ...",
+    ),
+    arrow(
+        "views of texts",
+        lambda pyarrow: XY | {"g": pyarrow.array(["a", "b", "a"], pyarrow.string_view())},
+        "a.arrow: cannot read: ...Utf8View...; ...",
+    ),
+    Kind(
+        "arrow: cut",
+        cut_arrow,
+        "a.arrow: not an Arrow file, or truncated: it does not end as such files do",
+        "a.arrow x y",
+        "a.arrow",
+    ),
+    Kind(
+        "arrow: text called .arrow",
+        TEXT,
+        "a.arrow: not an Arrow file, or truncated: it does not end as such files do",
+        "a.arrow x y",
+        "a.arrow",
+    ),
+    Kind(
+        "arrow: nothing",
+        b"",
+        "a.arrow: not an Arrow file, or truncated: it does not end as such files do",
+        "a.arrow x y",
+        "a.arrow",
+    ),
+    arrow(
+        "compressed once more", XY, "a.arrow.gz: Arrow has a compression of its own; decompress the file first", file="a.arrow.gz"
+    ),
+    Kind("arrow: called .csv", feather, "a.csv: no text but Arrow: call it .arrow", "a.csv x y", "a.csv"),
+]
+
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
@@ -692,9 +796,69 @@ ARRAYS = [
     array("a folder", lambda path: path.mkdir(), "a.npy: not a regular file"),
 ]
 
+# --- Zarr -------------------------------------------------------------------------------------------------------------
+
+
+def zarr(name: str, content: Content, outcome: Outcome, *, file: str = "a.zarr", asked: str = "a.zarr targets.npy"):
+    return Kind(f"zarr: {name}", content, outcome, asked, file)
+
+
+def of_zarr(
+    name: str, values: np.ndarray, outcome: Outcome | None = None, *, file: str = "a.zarr", asked: str = "", **options: Any
+):
+    def save(path: Path) -> None:
+        import zarr
+
+        chunks = {"chunks": tuple(max(length // 2, 1) for length in values.shape)}
+        zarr.create_array(path, shape=values.shape, dtype=values.dtype, **(chunks | options))[...] = values
+
+    expected = (values, np.zeros_like(values)) if outcome is None else outcome
+    return zarr(name, save, expected, file=file, asked=asked or f"{file} targets.npy")
+
+
+def group(path: Path) -> None:
+    import zarr
+
+    found = zarr.open_group(path, mode="w")
+    found.create_array("x", shape=A.shape, dtype=A.dtype)[:] = A
+    found.create_group("inner").create_array("y", shape=GRID.shape, dtype=GRID.dtype)[:] = GRID
+
+
+def damaged_zarr(path: Path) -> None:
+    import zarr
+
+    zarr.create_array(path, shape=(1000,), chunks=(500,), dtype="f8")[:] = np.arange(1000.0)
+    chunk = path / "c" / "1"
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+
+
+ZARR = [
+    *(of_zarr(np.dtype(dtype).name, np.array([1, 0, 1, 1, 0]).astype(dtype)) for dtype in ("?", "i1", "u8", "f2", "f4", "f8")),
+    of_zarr("big-endian, version 2", np.array([1, 0, 2], ">f4"), zarr_format=2),
+    of_zarr("three axes, chunks that do not fit", np.arange(60.0).reshape(5, 4, 3), chunks=(2, 3, 2)),
+    of_zarr("no axes", np.array(3.0)),
+    of_zarr("no elements", np.empty((0, 3)), chunks=(1, 3)),
+    of_zarr("a folder that is called otherwise", GRID, file="folder"),
+    of_zarr("version 2 in a folder that is called otherwise", GRID, file="folder", zarr_format=2),
+    of_zarr("complex", np.zeros(3, complex), f"a.zarr: dtype complex128 is not supported; {NUMBERS}"),
+    of_zarr("texts", np.zeros(3, "U3"), f"a.zarr: dtype <U3 is not supported; {NUMBERS}", zarr_format=2),
+    zarr("an array of a group", group, (A, A * 0), asked="a.zarr:x targets.npy"),
+    zarr("an array of a group in a group", group, (GRID, GRID * 0), asked="a.zarr:inner/y targets.npy"),
+    zarr("a group without a name", group, "a.zarr: name one array of the file as a.zarr:NAME; it has 'inner/y', 'x'"),
+    zarr("no such array", group, "a.zarr:z: no array 'z'; the file has 'inner/y', 'x'", asked="a.zarr:z targets.npy"),
+    of_zarr(
+        "a name in a single array", GRID, "a.zarr:x: the file is one array, and has none with a name", asked="a.zarr:x targets.npy"
+    ),
+    of_zarr("an array as a table", GRID, "a.zarr: not a table, so that it has no columns 'x' and 'y'", asked="a.zarr x y"),
+    zarr("a damaged chunk", damaged_zarr, "a.zarr: cannot read: ...", asked="a.zarr a.zarr"),
+    zarr("an empty folder", lambda path: path.mkdir(), "a.zarr: not a readable Zarr array: ..."),
+    zarr("a file", b"", "a.zarr: not a folder"),
+    zarr("nothing", lambda path: None, "a.zarr: cannot read: No such file or directory"),
+]
+
 # --- the test ---------------------------------------------------------------------------------------------------------
 
-KINDS = [*DIALECTS, *HEADERS, *CELLS, *ENCODINGS, *COMPRESSED, *MISNAMED, *PARQUET, *JSON, *ARRAYS]
+KINDS = [*DIALECTS, *HEADERS, *CELLS, *ENCODINGS, *COMPRESSED, *MISNAMED, *PARQUET, *ARROW, *JSON, *ARRAYS, *ZARR]
 
 
 def test_every_name_comes_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,7 @@ def test_an_unknown_suffix_lists_what_is_accepted(label):
     assert all(suffix in text for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".gz", ".zst"))
 
 
-@pytest.mark.parametrize(
-    ("label", "hint"), [("a.xlsx", "save it as CSV"), ("a.feather", "write_table"), ("a.H5", "h5py"), ("a.txt", "call it .csv")]
-)
+@pytest.mark.parametrize(("label", "hint"), [("a.xlsx", "save it as CSV"), ("a.H5", "h5py"), ("a.txt", "call it .csv")])
 def test_known_kinds_that_are_not_read_say_how_to_convert(label, hint):
     assert hint in message(label)
 
@@ -169,3 +168,43 @@ def test_npz_arrays(rng, save, order):
     source = open_source("a.npz:x")
     assert source.read((slice(1, 3), slice(2, 4))).tolist() == values[1:3, 2:4].tolist()
     assert source.orders == {order}
+
+
+# --- Zarr -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "chunks"), [((70,), (9,)), ((12, 10), (5, 3)), ((4, 5, 6), (3, 2, 5)), ((3, 1, 7), (1, 1, 7))])
+@pytest.mark.parametrize("largest", [1, 1 << 24])
+def test_zarr_windows_of_every_place_and_size(rng, monkeypatch, shape, chunks, largest):
+    import zarr
+
+    monkeypatch.setattr("cylosses._cli.zarr._LARGEST_SLAB", largest)
+    monkeypatch.setattr("cylosses._cli.zarr.WINDOW", 16)
+    values = rng.normal(size=shape)
+    zarr.create_array("a.zarr", shape=shape, chunks=chunks, dtype="f8")[...] = values
+    source = open_source("a.zarr")
+    assert source.orders == (frozenset() if largest == 1 and sum(length > 1 for length in shape) > 1 else {"C"} | source.orders)
+    for _ in range(50):
+        starts = [int(rng.integers(0, length + 1)) for length in shape]
+        window = tuple(slice(start, int(rng.integers(start, length + 1))) for start, length in zip(starts, shape, strict=True))
+        assert np.array_equal(source.read(window), values[window])
+        start, stop = sorted(rng.integers(0, values.size + 1, 2).tolist())
+        assert np.array_equal(source.read(slice(start, stop)), values.ravel()[start:stop])
+
+
+def test_a_zarr_array_that_changes_is_an_error():
+    import zarr
+
+    array = zarr.create_array("a.zarr", shape=(10,), chunks=(5,), dtype="f8")
+    array[:] = 1
+    source = open_source("a.zarr")
+    source.check_unchanged()
+    array[7] = 2
+    with pytest.raises(InputError, match=r"a\.zarr: the array has changed while it was read"):
+        source.check_unchanged()
+
+
+def test_zarr_that_is_not_installed_says_how_to_get_it(monkeypatch):
+    Path("a.zarr").mkdir()
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    assert message("a.zarr") == "reading Zarr needs the package zarr: pip install zarr"

@@ -151,7 +151,22 @@ def test_files_of_several_kinds(write):
     assert refusal("c.parquet", "b.parquet").startswith("b.parquet: no column 'y'; the file has 'x', 'z'")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.json"])
+def test_arrow_files_are_tables_as_others_are():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": [1, 2, 3], "x": [1.0, -2e3, 3.25], "y": [0.5, 4, -1], "g": ["a", "b", "a"]})
+    for name in ("a.feather", "b.feather"):
+        frame.to_feather(name)
+    assert value("a.feather", "b.feather") == value("*.feather") == 2 * SUM
+    assert value("a.feather", filter="g = 'a'") == 4.75
+    assert score(Request("x", "y", losses_of("l1"), "sum", table=("a.feather",), by=("g",))).groups.values == [[4.75, 2004.0]]
+    joined = Request("a.feather:x", "b.feather:y", losses_of("l1"), "sum", on=("id",))
+    assert score(joined).value == SUM
+    assert score(replace(joined, on=())).value == SUM
+    frame[["x", "y"]].to_feather("b.feather")
+    assert refusal("a.feather", "b.feather") == "b.feather: other columns than a.feather has"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.json", "a.arrow"])
 def test_missing_files_and_folders(name):
     assert refusal(name) == f"{name}: cannot read: No such file or directory"
     Path(name).mkdir()

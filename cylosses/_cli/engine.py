@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -88,15 +88,21 @@ def rows(database: "DuckDBPyConnection", query: str) -> list[tuple[Any, ...]]:
         raise EngineError(_shortened(error)) from None
 
 
-def batches(database: "DuckDBPyConnection", query: str) -> Iterator[list[Values]]:
-    """Return the columns of a result, all of them numbers, in batches of rows; a batch lasts until the next one is asked for."""
+def batches(database: "DuckDBPyConnection", query: str, streams: Mapping[str, object] | None = None) -> Iterator[list[Values]]:
+    """Return the columns of a result, all of them numbers, in batches of rows; a batch lasts until the next one is asked for.
+
+    `streams` are Arrow streams that the query knows by these names, also registered with the database.
+    """
     import duckdb
     from nanoarrow import c_array_stream
 
     try:
         # A cursor of its own, since a connection has one open result at a time.
         with _signals_passed_on():
-            stream = iter(c_array_stream(database.cursor().sql(query)))
+            cursor = database.cursor()
+            for name, registered in (streams or {}).items():
+                cursor.register(name, registered)
+            stream = iter(c_array_stream(cursor.sql(query)))
         while True:
             with _signals_passed_on():
                 batch = next(stream, None)

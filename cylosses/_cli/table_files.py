@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from cylosses._cli.engine import literal
 from cylosses._cli.source import InputError, one_line
+from cylosses._cli.zarr import is_zarr
 
 KINDS = {
     ".csv": "csv",
@@ -26,9 +27,13 @@ KINDS = {
     ".json": "json",
     ".jsonl": "json",
     ".ndjson": "json",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
 }
+TYPED = {"parquet", "arrow"}  # kinds whose columns have types; those of others are guessed
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_FOLDERS_OF_ARRAYS = {".npy", ".npz", ".zarr"}
 # First bytes of files that are no text, and what to do with those that are called .csv or .json.
 _NO_TEXT = {
     b"\x1f\x8b": "gzip data: add .gz to its name",
@@ -75,7 +80,10 @@ class TableFile(NamedTuple):
 
 def is_table(text: str) -> bool:
     """Whether this is standard input, a folder, or has the suffix of a table."""
-    return text == "-" or suffixes(text)[0] in KINDS or (Path(text).is_dir() and Path(text).suffix not in _FOLDERS_OF_ARRAYS)
+    path = Path(text)
+    return (
+        text == "-" or suffixes(text)[0] in KINDS or (path.is_dir() and path.suffix not in (".npy", ".npz") and not is_zarr(path))
+    )
 
 
 def suffixes(text: str) -> tuple[str, str]:
@@ -146,6 +154,8 @@ def _standard_input(stack: ExitStack) -> TableFile:
     first = copy.read(64)
     if first.startswith(b"PAR1"):
         return TableFile(path, ".parquet", "", "-")
+    if first.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return TableFile(path, ".arrow", "", "-")
     compression = ".gz" if first.startswith(b"\x1f\x8b") else ".zst" if first.startswith(b"\x28\xb5\x2f\xfd") else ""
     return TableFile(path, ".json" if first.lstrip()[:1] in (b"{", b"[") else ".csv", compression, "-")
 
@@ -182,13 +192,13 @@ def _check_signature(file: TableFile) -> None:
         raise InputError(f"{file.shown}: cannot read: {error.strerror or one_line(error)}") from None
     found = next((advice for signature, advice in _NO_TEXT.items() if first.startswith(signature)), None)
     wanted = {".gz": (b"\x1f\x8b", "gzip"), ".zst": (b"\x28\xb5\x2f\xfd", "zstd")}.get(file.compression)
-    if KINDS[file.suffix] == "parquet":
+    if (kind := KINDS[file.suffix]) in TYPED:
         if file.compression:
-            raise InputError(f"{file.shown}: Parquet has a compression of its own; decompress the file first")
-        wanted = b"PAR1", "Parquet"
+            raise InputError(f"{file.shown}: {kind.title()} has a compression of its own; decompress the file first")
+        wanted = (b"PAR1", "Parquet") if kind == "parquet" else None
     if wanted is not None and not first.startswith(wanted[0]):
         raise InputError(f"{file.shown}: not {wanted[1]} data" + ("; it is empty" if not first else ""))
-    if wanted is None and found is not None:
+    if wanted is None and found is not None and kind not in TYPED:
         raise InputError(f"{file.shown}: no text but {found}")
 
 

@@ -15,11 +15,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from cylosses._cli.arrow import ArrowFile
 from cylosses._cli.engine import BAD_LINE_ENDS, EngineError, identifier, literal, rows
 from cylosses._cli.source import MISSING, NA, NUMBERS, InputError, choose, one_line
 from cylosses._cli.table_files import (
     COMPRESSIONS,
     KINDS,
+    TYPED,
     TableFile,
     check_sum,
     decoded,
@@ -65,7 +67,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether the type is a guess from the first rows; it is none for a column that names of folders tell."""
-        return self.table.kind != "parquet" and self.name not in self.table.partitions
+        return self.table.kind not in TYPED and self.name not in self.table.partitions
 
     @property
     def maybe_integer(self) -> bool:
@@ -134,6 +136,7 @@ class Table:
         self.partitions = set(folders[0]) if all(folders) else set()
         self._delimiter = reading.delimiter or ("\t" if files[0].suffix == ".tsv" else None)
         self._header = reading.header
+        self.streams = self._open_streams()
         self._columns = self._sniff()
 
     # --- names --------------------------------------------------------------------------------------------------------
@@ -185,6 +188,9 @@ class Table:
     def source(self, uses: Iterable[tuple[Column, str]] = (), only: TableFile | None = None) -> str:
         """Return the SQL of the table, or of one file of it, whose columns have the types that their uses want."""
         types = {column.identifier: kind for column, use in uses if (kind := column.read_as(use)) is not None}
+        if self.kind == "arrow":
+            streams = self.streams if only is None else [self._stream_of(only)]
+            return f"({' UNION ALL BY NAME '.join(f'FROM {identifier(name)}' for name in streams)})"
         files = f"[{', '.join(file.literal() for file in (self.files if only is None else [only]))}]"
         options = [f"hive_partitioning = {str(bool(self.partitions)).lower()}"]
         if self.kind == "parquet":
@@ -200,6 +206,21 @@ class Table:
             listed = (f"{literal(name[1:-1].replace(2 * chr(34), chr(34)))}: {literal(kind)}" for name, kind in types.items())
             options.append(f"types = {{{', '.join(listed)}}}")
         return f"read_csv({', '.join([files, *options])})"
+
+    def _open_streams(self) -> dict[str, ArrowFile]:
+        """Return what DuckDB reads as tables of these names."""
+        if self.kind != "arrow":
+            return {}
+        streams = {self._stream_of(file): ArrowFile(file.path, file.shown) for file in self.files}
+        first = next(iter(streams.values()))
+        for name, stream in streams.items():
+            if sorted(stream.names) != sorted(first.names):  # those of one file alone would be missing values of the other one
+                raise InputError(f"{stream.shown}: other columns than {first.shown} has")
+            self._database.register(name, stream)
+        return streams
+
+    def _stream_of(self, file: TableFile) -> str:
+        return f"cylosses stream {file.path}"
 
     def _compression(self) -> str:
         return f"compression = {literal(COMPRESSIONS.get(self.files[0].compression, 'none'))}"
@@ -228,7 +249,9 @@ class Table:
         except EngineError as error:
             raise self._unreadable(error) from None
         names = [name for name, *_ in found]
-        if self.kind == "parquet" and any(re.search(r"_\d+$", name) for name in names):
+        if self.kind == "arrow":
+            names = next(iter(self.streams.values())).names
+        elif self.kind == "parquet" and any(re.search(r"_\d+$", name) for name in names):
             names = self._names_in_schema(names)
         return [Column(self, name, identifier(row[0]), row[1]) for name, row in zip(names, found, strict=True)]
 
@@ -350,7 +373,7 @@ class Table:
 
     def explain(self, error: EngineError, columns: list[Column], keep: str | None = None) -> InputError:
         """Return what an error of a scan means: the first cell that is no number, or else DuckDB's own words."""
-        if self.kind != "parquet" and re.search("onver|cast|error when", str(error), re.IGNORECASE):
+        if self.kind not in TYPED and re.search("onver|cast|error when", str(error), re.IGNORECASE):
             numbers = [column for column in columns if column.is_text]
             try:
                 found = self._find(numbers, "{0} IS NOT NULL AND {1} IS NULL", keep)
@@ -460,7 +483,7 @@ def open_table(database: "DuckDBPyConnection", stack: ExitStack, texts: list[str
     """Open a table of files, globs, folders, or `-` for standard input."""
     label = texts[0] if len(texts) == 1 else f"{texts[0]}, ..."
     files = table_files(stack, texts)
-    if KINDS[files[0].suffix] != "parquet":
+    if KINDS[files[0].suffix] not in TYPED:
         files = [decoded(stack, file, reading.encoding) for file in files]
         if any(file.original for file in files):
             reading = replace(reading, encoding=None)
