@@ -1,10 +1,8 @@
-"""The readers of arrays, and labels: every kind of file, every message. Tables have tests of their own."""
+"""The readers of arrays, and labels: windows and messages. Kinds of files are in test_file_kinds.py."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import zipfile
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +76,7 @@ def test_an_unknown_suffix_lists_what_is_accepted(label):
     assert all(suffix in text for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".gz", ".zst"))
 
 
-@pytest.mark.parametrize(
-    ("label", "hint"), [("a.xlsx", "save it as CSV"), ("a.feather", "write_table"), ("a.H5", "h5py"), ("a.txt", "call it .csv")]
-)
+@pytest.mark.parametrize(("label", "hint"), [("a.xlsx", "save it as CSV"), ("a.H5", "h5py"), ("a.txt", "call it .csv")])
 def test_known_kinds_that_are_not_read_say_how_to_convert(label, hint):
     assert hint in message(label)
 
@@ -97,17 +93,6 @@ def test_folders(label):
 
 
 # --- .npy -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-@pytest.mark.parametrize("dtype", ["?", "i1", "<u2", ">i8", "<f2", "<f4", ">f4", "<f8", ">f8"])
-def test_npy_versions_and_dtypes(version, dtype, rng):
-    values = rng.integers(0, 2, 10).astype(dtype)
-    with Path("a.npy").open("wb") as file:
-        np.lib.format.write_array(file, values, version=version)
-    found = read("a.npy")
-    assert found.dtype == values.dtype
-    assert found.tolist() == values.tolist()
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6), (6, 1, 5), (3, 7), (5,), (1, 1), (2, 3, 4, 5)])
@@ -171,77 +156,6 @@ def test_with_one_long_axis_both_orders_are_the_same(shape):
     source.close()
 
 
-def test_npy_truncated():
-    np.save("a.npy", np.zeros((3, 4), np.float32))
-    content = Path("a.npy").read_bytes()
-    Path("a.npy").write_bytes(content[:-1])
-    assert message("a.npy") == "truncated: 48 bytes of data follow from shape (3, 4) and dtype float32, 47 are there"
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "EOF: reading magic string, expected 8 bytes got 0"),
-        (b"not a file of numbers", "the magic string is not correct"),
-        (b"\x93NUMPY\x01\x00\x05\x00hello", "malformed"),
-        (b"\x93NUMPY\x09\x00\x05\x00hello", "(9, 0)"),
-        (b"\x93NUMPY\x01\x00\x09\x00((((((((\n", ""),
-    ],
-)
-def test_npy_damaged(content, reason):
-    Path("a.npy").write_bytes(content)
-    text = message("a.npy")
-    assert text.startswith("not a readable .npy array: ")
-    assert reason in text
-
-
-def test_npy_negative_shape():
-    with Path("a.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (-1,)})
-    assert message("a.npy") == "not a readable .npy array: negative shape (-1,)"
-
-
-@pytest.mark.parametrize("shape", [(True, 3, 4), (3, False)])
-def test_npy_with_bools_in_its_shape(shape):
-    with Path("a.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
-        file.write(bytes(8 * 12))
-    assert message("a.npy") == f"not a readable .npy array: impossible shape {shape}"
-
-
-def test_npy_gz(rng):
-    values, content = rng.normal(size=(3, 4)), io.BytesIO()
-    np.save(content, values)
-    Path("a.npy.gz").write_bytes(gzip.compress(content.getvalue()))
-    assert read("a.npy.gz").tolist() == values.ravel().tolist()
-    Path("a.npy.gz").write_bytes(gzip.compress(content.getvalue())[:-20])
-    assert message("a.npy.gz").startswith("not a readable .npy.gz array: ")
-    Path("a.npy.gz").write_bytes(b"hello")
-    assert message("a.npy.gz").startswith("not a readable .npy.gz array: ")
-
-
-@pytest.mark.parametrize("label", ["a.npy", "a.npz"])
-def test_pickled_arrays_are_refused(label):
-    values = np.array([None, 1.0])
-    np.save(label, values, allow_pickle=True) if label == "a.npy" else np.savez(label, values)
-    assert message(label) == f"pickled (object) arrays are refused; {NUMBERS}"
-
-
-@pytest.mark.parametrize("label", ["a.npy", "a.npz"])
-@pytest.mark.parametrize("dtype", ["c8", "c16", "U3", "S3", "M8[s]", "m8[s]", [("x", "f4")], "V2"])
-def test_dtypes_that_are_not_real_numbers_are_refused(label, dtype):
-    values = np.zeros(3, dtype)
-    np.save(label, values) if label == "a.npy" else np.savez(label, values)
-    assert message(label) == f"dtype {values.dtype} is not supported; {NUMBERS}"
-
-
-def test_longdouble_is_refused():
-    if np.dtype(np.longdouble).itemsize == 8:
-        pytest.skip("longdouble is float64 here")
-    np.save("a.npy", np.zeros(3, np.longdouble))
-    assert message("a.npy") == f"dtype {np.dtype(np.longdouble)} is not supported; {NUMBERS}"
-
-
 # --- .npz -----------------------------------------------------------------------------------------------------------
 
 
@@ -256,31 +170,41 @@ def test_npz_arrays(rng, save, order):
     assert source.orders == {order}
 
 
-def test_npz_with_one_array_needs_no_name():
-    np.savez("a.npz", x=np.arange(3.0))
-    assert read("a.npz").tolist() == [0, 1, 2]
+# --- Zarr -----------------------------------------------------------------------------------------------------------
 
 
-def test_npz_names():
-    np.savez("a.npz", x=np.zeros(2), y=np.zeros(2))
-    assert message("a.npz") == "name one array of the file as a.npz:NAME; it has 'x', 'y'"
-    assert message("a.npz:z") == "no array 'z'; the file has 'x', 'y'"
-    np.savez("a.npz")
-    assert message("a.npz") == "name one array of the file as a.npz:NAME; it has none"
-    assert message("a.npz:z") == "no array 'z'; the file has none"
+@pytest.mark.parametrize(("shape", "chunks"), [((70,), (9,)), ((12, 10), (5, 3)), ((4, 5, 6), (3, 2, 5)), ((3, 1, 7), (1, 1, 7))])
+@pytest.mark.parametrize("largest", [1, 1 << 24])
+def test_zarr_windows_of_every_place_and_size(rng, monkeypatch, shape, chunks, largest):
+    import zarr
+
+    monkeypatch.setattr("cylosses._cli.zarr._LARGEST_SLAB", largest)
+    monkeypatch.setattr("cylosses._cli.zarr.WINDOW", 16)
+    values = rng.normal(size=shape)
+    zarr.create_array("a.zarr", shape=shape, chunks=chunks, dtype="f8")[...] = values
+    source = open_source("a.zarr")
+    assert source.orders == (frozenset() if largest == 1 and sum(length > 1 for length in shape) > 1 else {"C"} | source.orders)
+    for _ in range(50):
+        starts = [int(rng.integers(0, length + 1)) for length in shape]
+        window = tuple(slice(start, int(rng.integers(start, length + 1))) for start, length in zip(starts, shape, strict=True))
+        assert np.array_equal(source.read(window), values[window])
+        start, stop = sorted(rng.integers(0, values.size + 1, 2).tolist())
+        assert np.array_equal(source.read(slice(start, stop)), values.ravel()[start:stop])
 
 
-def test_npz_damaged():
-    Path("a.npz").write_bytes(b"not an archive")
-    assert message("a.npz:x") == "not a readable .npz archive: File is not a zip file"
-    np.savez("a.npz", x=np.arange(1000.0))
-    content = bytearray(Path("a.npz").read_bytes())
-    content[4000] ^= 1
-    Path("a.npz").write_bytes(content)
-    assert message("a.npz:x").startswith("not a readable .npz archive: Bad CRC-32")
+def test_a_zarr_array_that_changes_is_an_error():
+    import zarr
+
+    array = zarr.create_array("a.zarr", shape=(10,), chunks=(5,), dtype="f8")
+    array[:] = 1
+    source = open_source("a.zarr")
+    source.check_unchanged()
+    array[7] = 2
+    with pytest.raises(InputError, match=r"a\.zarr: the array has changed while it was read"):
+        source.check_unchanged()
 
 
-def test_npz_with_a_damaged_member():
-    with zipfile.ZipFile("a.npz", "w") as archive:
-        archive.writestr("x.npy", b"hello")
-    assert message("a.npz:x").startswith("not a readable .npy array: EOF")
+def test_zarr_that_is_not_installed_says_how_to_get_it(monkeypatch):
+    Path("a.zarr").mkdir()
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    assert message("a.zarr") == "reading Zarr needs the package zarr: pip install zarr"

@@ -385,7 +385,7 @@ def test_verbose_tells_what_was_guessed(small):
     ]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".jsonl", ".feather"])
 def test_standard_input(small, suffix):
     import subprocess
 
@@ -396,6 +396,8 @@ def test_standard_input(small, suffix):
     frame, path = pandas.read_csv("s.csv"), small / f"t{suffix}"
     if suffix == ".parquet":
         frame.to_parquet(path)
+    elif suffix == ".feather":
+        frame.to_feather(path)
     elif suffix == ".jsonl":
         frame.to_json(path, orient="records", lines=True)
     else:

@@ -9,6 +9,7 @@ interrupts it when a handler raises. Meanwhile the next batch is read while one 
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BAD_LINE_ENDS = "lines end differently"
 _LONGEST = 400  # characters of a message that are shown: some of DuckDB's quote a whole line of the file
 _STEP = 0.1  # seconds between two looks at a query that runs
 
@@ -65,6 +67,10 @@ class Database:
         for connection in self._running:
             connection.close()
 
+    def register(self, name: str, stream: object) -> None:
+        """Let queries know an Arrow stream by a name."""
+        self._connection.register(name, stream)
+
     def rows(self, query: str, step: Step | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a small result."""
         with _engine_errors():
@@ -80,15 +86,25 @@ class Database:
         # A cursor of its own, since a connection has one open result at a time.
         cursor = self._connection.cursor()
         _let_progress_be_known(cursor)
+        for name, registered in (streams or {}).items():
+            cursor.register(name, registered)
         self._running.add(cursor)
-        with _engine_errors():
-            stream: Iterator[Any] = self._await(self._thread.submit(lambda: iter(c_array_stream(cursor.sql(query)))), cursor, step)
-            coming = self._thread.submit(next, stream, None)
-            while (batch := self._await(coming, cursor, step)) is not None:
+        try:
+            with _engine_errors():
+                stream: Iterator[Any] = self._await(
+                    self._thread.submit(lambda: iter(c_array_stream(cursor.sql(query)))), cursor, step
+                )
                 coming = self._thread.submit(next, stream, None)
-                # The arrays are views of the batch, which the name keeps alive.
-                view = batch.view()
-                yield [_as_values(view.child(k), np.dtype(_DTYPES[view.child(k).storage_type])) for k in range(view.n_children)]
+                while (batch := self._await(coming, cursor, step)) is not None:
+                    coming = self._thread.submit(next, stream, None)
+                    # The arrays are views of the batch, which the name keeps alive.
+                    view = batch.view()
+                    yield [_as_values(view.child(k), np.dtype(_DTYPES[view.child(k).storage_type])) for k in range(view.n_children)]
+        except RuntimeError as error:  # how nanoarrow passes on what happens in the middle of a stream
+            if type(error).__module__.partition(".")[0] != "nanoarrow":
+                raise
+            self.rows(f"SELECT count(COLUMNS(*)) FROM ({query})")  # which fails with the whole message: this one is cut
+            raise EngineError(_shortened(error)) from None
         self._shares.pop(cursor, None)
 
     def _await(self, work: "Future[T]", connection: "DuckDBPyConnection", step: Step | None) -> T:
@@ -163,16 +179,12 @@ def literal(text: str) -> str:
 
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """Turn errors of DuckDB, also those that come through nanoarrow in the middle of a stream, into EngineError."""
+    """Turn errors of DuckDB into EngineError."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as error:
-        raise EngineError(_shortened(error)) from None
-    except RuntimeError as error:
-        if type(error).__module__.partition(".")[0] != "nanoarrow":
-            raise
         raise EngineError(_shortened(error)) from None
 
 
@@ -190,9 +202,30 @@ def _as_values(column: Any, dtype: np.dtype[Any]) -> Values:
     return Values(values, ~np.unpackbits(bits, count=start + length, bitorder="little")[start:].view(bool))
 
 
+# What may be wrong with a line of a text file, in DuckDB's words and in ours.
+_BAD_LINES = (
+    (r"Expected Number of Columns: (\d+) Found: (\d+)", r"line {line}: \1 columns expected, \2 found"),
+    (r"Value with unterminated quote found", "line {line}: a quote is not closed, or text follows its end"),
+    (r"Invalid unicode", "line {line}: not UTF-8; --encoding says what it is"),
+    (r"Maximum line size of (\d+) bytes exceeded", r"a line is longer than \1 bytes"),
+    (r"The CSV Parser state machine reached an invalid state", BAD_LINE_ENDS),
+)
+
+
+def _line_of_text(text: str) -> str | None:
+    """Return an error that is about a line of a text file as `FILE: line N: what`, without the line, which may be long."""
+    file, line = re.search(r"\n  file = (.*)", text), re.search(r"CSV Error on Line: (\d+)", text)
+    for pattern, words in _BAD_LINES:
+        if found := re.search(pattern, text):
+            what = found.expand(words).replace("{line}", line[1] if line else "?")
+            return f"{file[1]}: {what}" if file else what
+    return None
+
+
 def _shortened(error: Exception) -> str:
     """Return what happened, without the query and without advice on the parameters of SQL functions."""
     text = str(error).partition(" failed (")[2].partition("): ")[2] or str(error)
+    text = _line_of_text(text) or text
     for end in (
         "\n\nLINE ",
         "\nLINE ",

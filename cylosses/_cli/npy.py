@@ -101,6 +101,8 @@ def read_npy_gz(label: str, path: Path) -> Array:
             _npy_header(label, file)
         with gzip.open(path) as file:
             values: Array = np.lib.format.read_array(file, allow_pickle=False)
+            while file.read(1 << 20):  # the check sum is behind all data
+                pass
             return values
     except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{label}: not a readable .npy.gz array: {one_line(error)}") from None
@@ -141,14 +143,15 @@ def _npy_header(label: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype[
         raise
     except Exception as error:  # a damaged header takes NumPy's parser to many places
         raise InputError(f"{label}: not a readable .npy array: {one_line(error)}") from None
-    _check_dtype(label, dtype)
+    check_dtype(label, dtype)
     if any(length < 0 or isinstance(length, bool) for length in shape):  # True passes for an integer in NumPy's parser
         kind = "negative" if any(length < 0 for length in shape) else "impossible"
         raise InputError(f"{label}: not a readable .npy array: {kind} shape {shape}")
     return shape, fortran, dtype
 
 
-def _check_dtype(label: str, dtype: np.dtype[Any]) -> None:
+def check_dtype(label: str, dtype: np.dtype[Any]) -> None:
+    """Refuse a dtype that the library does not take."""
     if dtype.hasobject:
         raise InputError(f"{label}: pickled (object) arrays are refused; {NUMBERS}")
     if dtype.kind not in "biuf" or dtype.itemsize > 8:

@@ -12,11 +12,13 @@ from cylosses._cli.engine import Database, database
 from cylosses._cli.groups import GroupedScan
 from cylosses._cli.join import JoinScan
 from cylosses._cli.pairs import ROLES, TableScan
-from cylosses._cli.readers import ARRAYS, open_array, split_label
+from cylosses._cli.readers import ARRAYS, open_array, split_label, unknown_kind
 from cylosses._cli.source import AsDtype, InputError, OnProgress, Source
-from cylosses._cli.tables import Column, Reading, Table, files_behind, is_table, open_table
+from cylosses._cli.table_files import files_behind, is_table, suffixes
+from cylosses._cli.tables import Column, Reading, Table, open_table
+from cylosses._cli.zarr import is_zarr
 
-if TYPE_CHECKING:
+
     from cylosses._cli.score import Request
 
 
@@ -63,6 +65,8 @@ class _Opener:
             label = request.table[0] if len(request.table) == 1 else ""
             for text in request.table:
                 if not is_table(text):
+                    if suffixes(text)[0] not in ARRAYS and not is_zarr(Path(text)):
+                        raise unknown_kind(text)
                     raise InputError(
                         f"{text}: not a table, so that it has no columns {labels['predictions']!r} and {labels['targets']!r}"
                     )

@@ -58,7 +58,7 @@ class TableScan:
     def read(self) -> Iterator[dict[str, Values]]:
         """Return batches of all operands."""
         try:
-            for columns in self.database.batches(self.select(), self.step):
+            for columns in self.database.batches(self.select(), self.step, self.table.streams):
                 yield dict(zip(self.operands, columns, strict=True))
         except EngineError as error:
             raise self.explain(error) from None

@@ -9,40 +9,33 @@ b. Numbers are read as float64 whatever the first rows hold: a column that looks
 c. Columns are read by name in every file, so that files whose columns have another order go together.
 """
 
-import codecs
-import glob
-import os
 import re
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import IO, NamedTuple
 
-from cylosses._cli.engine import Database, EngineError, Step, identifier, literal
+from cylosses._cli.arrow import ArrowFile
+from cylosses._cli.engine import BAD_LINE_ENDS, Database, EngineError, Step, identifier, literal
 from cylosses._cli.source import MISSING, NA, NUMBERS, InputError, choose, one_line
+from cylosses._cli.table_files import (
+    COMPRESSIONS,
+    KINDS,
+    TYPED,
+    TableFile,
+    check_sum,
+    decoded,
+    encoding_for_duckdb,
+    identity,
+    other_line_end,
+    table_files,
+)
 
-KINDS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-}
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 DELIMITERS = ",;\t|"
-# The names under which DuckDB knows these encodings; it reads no others.
-_ENCODINGS = {"utf-8": "utf-8", "utf-16": "utf-16", "iso8859-1": "latin-1"}
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}
 _UNSIGNED = {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 _WIDE = {"HUGEINT", "UHUGEINT"}
 _FLOATS = {"FLOAT", "DOUBLE"}
-_FOLDERS_OF_ARRAYS = {".npy", ".npz", ".zarr"}
+_LONGEST_LINE = 32_000_000
 _ROW = identifier("cylosses row")
 
 
@@ -70,7 +63,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether the type is a guess from the first rows; it is none for a column that names of folders tell."""
-        return self.table.kind != "parquet" and self.name not in self.table.partitions
+        return self.table.kind not in TYPED and self.name not in self.table.partitions
 
     @property
     def maybe_integer(self) -> bool:
@@ -127,19 +120,6 @@ class Column:
         return self.exact or "DOUBLE"
 
 
-class TableFile(NamedTuple):
-    """A file of a table: where it is, its suffix and compression, and how messages name it."""
-
-    path: Path
-    suffix: str
-    compression: str
-    shown: str
-
-    def literal(self) -> str:
-        """Return the path in SQL, with no character of it taken for a pattern."""
-        return literal(glob.escape(str(self.path)))
-
-
 class Table:
     """Files of one kind, read as one table."""
 
@@ -147,12 +127,13 @@ class Table:
         self.label, self.files = label, files
         self.kind = KINDS[files[0].suffix]
         self._database, self._reading = database, reading
-        self._identities = [_identity(file) for file in files]
+        self._identities = [identity(file) for file in files]
         self.reading = Step("reading", sum(size for _, _, size, _ in self._identities))
         folders = [[part.partition("=")[0] for part in file.path.parts[:-1] if "=" in part] for file in files]
         self.partitions = set(folders[0]) if all(folders) else set()
         self._delimiter = reading.delimiter or ("\t" if files[0].suffix == ".tsv" else None)
         self._header = reading.header
+        self.streams = self._open_streams()
         self._columns = self._sniff()
 
     # --- names --------------------------------------------------------------------------------------------------------
@@ -171,11 +152,20 @@ class Table:
         try:
             return self._columns[names.index(choose(label or self.label, name, names, "column"))]
         except InputError as error:
+            if names == [{"csv": "column0", "json": "json"}.get(self.kind)] and (reason := self._nothing()):
+                raise InputError(f"{self.label}: {reason}") from None
             if self.kind != "csv" or name is None:
                 raise
             if len(names) == 1:
-                raise InputError(f"{error} (delimiter {self._delimiter or 'not found'!r}: --delimiter says which)") from None
+                marks = f"delimiter {self._delimiter!r}" if self._delimiter else "no delimiter in the first line"
+                raise InputError(f"{error} ({marks}: --delimiter says which; no line above the header is skipped)") from None
             raise InputError(f"{error}{'' if self._header else ' (no header line: --header says that there is one)'}") from None
+
+    def _nothing(self) -> str | None:
+        """Return why there are no columns with names, if that is so."""
+        if not self._database.rows(f"SELECT 1 FROM {self.source()} WHERE {self._columns[0].identifier} IS NOT NULL LIMIT 1"):
+            return "the file is empty"
+        return "no objects; read are an array of objects, or an object a line" if self.kind == "json" else None
 
     def describe(self) -> list[str]:
         """Return lines that tell what was guessed."""
@@ -195,6 +185,9 @@ class Table:
     def source(self, uses: Iterable[tuple[Column, str]] = (), only: TableFile | None = None) -> str:
         """Return the SQL of the table, or of one file of it, whose columns have the types that their uses want."""
         types = {column.identifier: kind for column, use in uses if (kind := column.read_as(use)) is not None}
+        if self.kind == "arrow":
+            streams = self.streams if only is None else [self._stream_of(only)]
+            return f"({' UNION ALL BY NAME '.join(f'FROM {identifier(name)}' for name in streams)})"
         files = f"[{', '.join(file.literal() for file in (self.files if only is None else [only]))}]"
         options = [f"hive_partitioning = {str(bool(self.partitions)).lower()}"]
         if self.kind == "parquet":
@@ -211,12 +204,28 @@ class Table:
             options.append(f"types = {{{', '.join(listed)}}}")
         return f"read_csv({', '.join([files, *options])})"
 
+    def _open_streams(self) -> dict[str, ArrowFile]:
+        """Return what DuckDB reads as tables of these names."""
+        if self.kind != "arrow":
+            return {}
+        streams = {self._stream_of(file): ArrowFile(file.path, file.shown) for file in self.files}
+        first = next(iter(streams.values()))
+        for name, stream in streams.items():
+            if sorted(stream.names) != sorted(first.names):  # those of one file alone would be missing values of the other one
+                raise InputError(f"{stream.shown}: other columns than {first.shown} has")
+            self._database.register(name, stream)
+        return streams
+
+    def _stream_of(self, file: TableFile) -> str:
+        return f"cylosses stream {file.path}"
+
     def _compression(self) -> str:
         return f"compression = {literal(COMPRESSIONS.get(self.files[0].compression, 'none'))}"
 
     def _text_options(self) -> list[str]:
         reading = self._reading
         options = ["quote = '\"'", "escape = '\"'", "comment = ''", "skip = 0", "strict_mode = true", "files_to_sniff = -1"]
+        options += [f"max_line_size = {_LONGEST_LINE}", f"buffer_size = {_LONGEST_LINE}"]  # the buffer has its usual size
         options.append(f"nullstr = [{', '.join(map(literal, reading.na))}]")
         options.append(f"decimal_separator = {literal(reading.decimal)}")
         if self._delimiter is not None:
@@ -224,7 +233,7 @@ class Table:
         if self._header is not None:
             options.append(f"header = {str(self._header).lower()}")
         if reading.encoding is not None:
-            options.append(f"encoding = {literal(_encoding(reading.encoding))}")
+            options.append(f"encoding = {literal(encoding_for_duckdb(reading.encoding))}")
         return options
 
     # --- sniffing -----------------------------------------------------------------------------------------------------
@@ -236,7 +245,28 @@ class Table:
             found = self._database.rows(f"DESCRIBE SELECT * FROM {self.source()}")
         except EngineError as error:
             raise self._unreadable(error) from None
-        return [Column(self, name, identifier(name), kind) for name, kind, *_ in found]
+        names = [name for name, *_ in found]
+        if self.kind == "arrow":
+            names = next(iter(self.streams.values())).names
+        elif self.kind == "parquet" and any(re.search(r"_\d+$", name) for name in names):
+            names = self._names_in_schema(names)
+        return [Column(self, name, identifier(row[0]), row[1]) for name, row in zip(names, found, strict=True)]
+
+    def _names_in_schema(self, names: list[str]) -> list[str]:
+        """Return the names of a Parquet file itself: DuckDB numbers names that come twice, also in upper and lower case."""
+        query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({self.files[0].literal()}) WHERE file_name IS NOT NULL"
+        nodes = iter(self._database.rows(query))
+
+        def skip(children: int) -> None:
+            for _ in range(children):
+                skip(next(nodes)[1])
+
+        written = []
+        for _ in range(next(nodes)[1]):  # the first node is the table
+            name, children = next(nodes)
+            written.append(name)
+            skip(children)
+        return [*written, *names[len(written) :]]  # those of partitions are in no file
 
     def _sniff_text(self) -> list[Column]:
         try:
@@ -300,7 +330,7 @@ class Table:
                 types = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(columns))
                 self._database.rows(f"SELECT count(*) FROM read_csv({path}, {common}, header = false, columns = {{{types}}})")
         except EngineError as line:
-            return InputError(f"{self.label}: {line} (delimiter {delimiter!r})")
+            return self._unreadable(line)
         return self._unreadable(error)
 
     def _count_of_first_line(self, path: str, delimiter: str) -> int:
@@ -309,17 +339,38 @@ class Table:
         found = self._database.rows(f"SELECT len(string_split(line, {literal(delimiter)})) FROM {lines} LIMIT 1")
         return int(found[0][0] or 1) if found else 1
 
-    def _unreadable(self, error: Exception) -> InputError:
-        hint = ""
-        if self.kind == "csv" and "nicode" in str(error):
-            hint = "; --encoding says which it is"
-        return InputError(f"{self.label}: cannot read: {one_line(error)}{hint}")
+    def _unreadable(self, error: Exception, columns: Iterable[Column] = ()) -> InputError:
+        text = one_line(error)
+        for file in self.files:
+            if text.startswith(f"{file.path}: "):  # it is about a line of this file
+                what = text.removeprefix(f"{file.path}: ")
+                if BAD_LINE_ENDS in what:
+                    what = other_line_end(file)
+                elif "columns expected" in what:
+                    what += f" (delimiter {self._delimiter or ','!r})"
+                return InputError(f"{file.shown}: {what}")
+            text = text.replace(str(file.path), file.shown)
+        if "for the Header options" in text:
+            text = "there is no header line"
+        return self._of_one_file(columns) or InputError(f"{self.label}: cannot read: {text}")
+
+    def _of_one_file(self, columns: Iterable[Column]) -> InputError | None:
+        """Return what is wrong with the first of several files that cannot be read, or has not these columns, if there is one."""
+        reading = replace(self._reading, delimiter=self._delimiter, header=self._header)
+        for file in self.files if len(self.files) > 1 else ():
+            try:
+                alone = Table(self._database, file.shown, [file], reading)
+                for column in columns:
+                    alone.column(column.name)
+            except InputError as error:
+                return error
+        return None
 
     # --- errors -------------------------------------------------------------------------------------------------------
 
     def explain(self, error: EngineError, columns: list[Column], keep: str | None = None) -> InputError:
         """Return what an error of a scan means: the first cell that is no number, or else DuckDB's own words."""
-        if self.kind != "parquet" and re.search("onver|cast|error when", str(error), re.IGNORECASE):
+        if self.kind not in TYPED and re.search("onver|cast|error when", str(error), re.IGNORECASE):
             numbers = [column for column in columns if column.is_text]
             try:
                 found = self._find(numbers, "{0} IS NOT NULL AND {1} IS NULL", keep)
@@ -327,16 +378,28 @@ class Table:
                 found = None
             if found is not None:
                 file, row, column, cell = found
-                hint = ""
-                if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell) and self._reading.decimal == ".":
-                    hint = "; --decimal , reads it"
-                elif cell.startswith('"'):
-                    hint = "; is a quote not closed?"
-                what = f"{cell[:60]!r} is not a number" if cell.strip() else "the cell is empty"
+                what = f"{cell[:60]!r} is not a number" if cell.strip() else f"the cell holds {'spaces' if cell else 'nothing'}"
                 return InputError(
-                    f"{self._place(file, row)}, column {column.name!r}: {what}; numbers, nan and inf are accepted{hint}"
+                    f"{self._place(file, row)}, column {column.name!r}: {what}; numbers, nan and inf are accepted"
+                    f"{self._advice(column, cell)}"
                 )
-        return self._unreadable(error)
+        return self._unreadable(error, columns)
+
+    def _advice(self, column: Column, cell: str) -> str:
+        """Return what may help with a cell that is no number."""
+        thousands = bool(re.fullmatch(r"\s*[+-]?\d{1,3}(,\d{3})+(\.\d*)?\s*", cell))
+        if thousands or re.fullmatch(r"\s*[+-]?\d{1,3}(\.\d{3})+(,\d*)?\s*", cell):
+            advice = "; separators of thousands are not read"
+            return f"{advice}, a decimal comma is with --decimal ," if thousands and self._reading.decimal == "." else advice
+        if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell) and self._reading.decimal == ".":
+            return "; --decimal , reads a decimal comma"
+        if not cell.strip() and self.kind == "csv":
+            return "; --na takes them for missing"
+        if cell.startswith('"'):
+            return "; is a quote not closed?"
+        if cell.strip() == column.name:
+            return "; a header that is not in the first line, or comes again?"
+        return ""
 
     def missing(self, columns: list[Column], keep: str | None = None) -> InputError:
         """Return the error that names the first missing cell."""
@@ -406,124 +469,22 @@ class Table:
         column.exact = "BIGINT" if found[0] else "UBIGINT" if found[1] else "DOUBLE"
 
     def check_unchanged(self) -> None:
-        """Refuse files that are not the ones that were opened, or have changed while they were read."""
+        """Refuse files that are not the ones that were opened, have changed while they were read, or are damaged."""
         for file, before in zip(self.files, self._identities, strict=True):
-            if _identity(file) != before:
+            if identity(file) != before:
                 raise InputError(f"{file.shown}: the file has changed while it was read")
+            check_sum(file)
 
 
 def open_table(database: Database, stack: ExitStack, texts: list[str], reading: Reading) -> Table:
     """Open a table of files, globs, folders, or `-` for standard input."""
     label = texts[0] if len(texts) == 1 else f"{texts[0]}, ..."
-    files = [file for text in texts for file in ([_standard_input(stack)] if text == "-" else _files_of(text))]
-    kinds = {(KINDS.get(file.suffix), file.suffix == ".tsv", file.compression) for file in files}
-    if len(kinds) > 1:
-        raise InputError(
-            f"{label}: files of several kinds: {', '.join(sorted({file.suffix + file.compression for file in files}))}"
-        )
-    if reading.encoding is not None and _known_encoding(reading.encoding) not in _ENCODINGS and KINDS[files[0].suffix] == "csv":
-        files = [_as_utf8(stack, file, reading.encoding) for file in files]
-        reading = replace(reading, encoding=None)
+    files = table_files(stack, texts)
+    if KINDS[files[0].suffix] not in TYPED:
+        files = [decoded(stack, file, reading.encoding) for file in files]
+        if any(file.original for file in files):
+            reading = replace(reading, encoding=None)
     return Table(database, label, files, reading)
-
-
-def is_table(text: str) -> bool:
-    """Whether this is standard input, a folder, or has the suffix of a table."""
-    return text == "-" or suffixes(text)[0] in KINDS or (Path(text).is_dir() and Path(text).suffix not in _FOLDERS_OF_ARRAYS)
-
-
-def suffixes(text: str) -> tuple[str, str]:
-    """Return the suffix of the kind and that of the compression, in lower case."""
-    path = Path(text.lower())
-    return (Path(path.stem).suffix, path.suffix) if path.suffix in COMPRESSIONS else (path.suffix, "")
-
-
-def files_behind(text: str) -> list[Path]:
-    """Return the files that a text stands for, as far as they are there: several for a pattern or a folder."""
-    if text == "-":
-        return [Path("/dev/stdin")]
-    try:
-        return [file.path for file in _files_of(text)]
-    except (InputError, OSError):
-        return [Path(text)]
-
-
-def _files_of(text: str) -> list[TableFile]:
-    path = Path(text)
-    if path.is_dir():
-        if suffixes(text)[0] in KINDS:
-            raise InputError(f"{text}: not a regular file")
-        inner = sorted(found for found in path.rglob("*") if suffixes(found.name)[0] in KINDS and _is_data(found, path))
-        if not inner:
-            raise InputError(f"{text}: no table in this folder; read are files that end in {', '.join(KINDS)}")
-    elif not path.exists() and glob.has_magic(text):
-        inner = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207
-        if not inner:
-            raise InputError(f"{text}: no file has such a name")
-    elif path.exists() and not path.is_file():
-        raise InputError(f"{text}: not a regular file")
-    else:
-        inner = [path]
-    return [TableFile(found, *suffixes(found.name), str(found)) for found in inner]
-
-
-def _is_data(path: Path, folder: Path) -> bool:
-    """Whether a file of a folder is one that is meant to be read: _SUCCESS, .crc and the like are not."""
-    return path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-
-
-def _standard_input(stack: ExitStack) -> TableFile:
-    """Return what comes from standard input as a file, since a column may be read twice."""
-    if sys.stdin is None:
-        raise InputError("-: cannot read: standard input is closed")
-    copy, path = _unnamed_file(stack)
-    try:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        copy.flush()
-    except OSError as error:
-        raise InputError(f"-: cannot read: {error.strerror or one_line(error)}") from None
-    copy.seek(0)
-    first = copy.read(64)
-    if first.startswith(b"PAR1"):
-        return TableFile(path, ".parquet", "", "-")
-    compression = ".gz" if first.startswith(b"\x1f\x8b") else ".zst" if first.startswith(b"\x28\xb5\x2f\xfd") else ""
-    return TableFile(path, ".json" if first.lstrip()[:1] in (b"{", b"[") else ".csv", compression, "-")
-
-
-def _as_utf8(stack: ExitStack, file: TableFile, encoding: str) -> TableFile:
-    """Return a copy of a text file in an encoding that DuckDB reads."""
-    if file.compression:
-        raise InputError(f"{file.shown}: --encoding {encoding} of a compressed file is not read; decompress it first")
-    copy, path = _unnamed_file(stack)
-    try:
-        with file.path.open(encoding=encoding, newline="") as text:
-            while part := text.read(1 << 20):
-                copy.write(part.encode())
-    except OSError as error:
-        raise InputError(f"{file.shown}: cannot read: {error.strerror or one_line(error)}") from None
-    except UnicodeError as error:
-        raise InputError(f"{file.shown}: not text in the encoding {encoding}: {one_line(error)}") from None
-    copy.flush()
-    return file._replace(path=path)
-
-
-def _unnamed_file(stack: ExitStack) -> tuple[IO[bytes], Path]:
-    """Return a temporary file, and a path under which it can be opened again."""
-    file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-    path = Path(f"/proc/self/fd/{file.fileno()}")
-    if path.exists():
-        return file, path
-    named = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".table"))  # noqa: SIM115
-    return named, Path(named.name)
-
-
-def _identity(file: TableFile) -> tuple[int, int, int, int]:
-    try:
-        with file.path.open("rb") as opened:
-            found = os.fstat(opened.fileno())
-    except OSError as error:
-        raise InputError(f"{file.shown}: cannot read: {error.strerror or one_line(error)}") from None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _plain(kind: str) -> str:
@@ -541,14 +502,3 @@ def _is_float(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _known_encoding(name: str) -> str:
-    try:
-        return codecs.lookup(name).name
-    except LookupError:
-        raise InputError(f"--encoding: {name!r} is unknown; utf-8, utf-16, latin-1 and cp1252 are such names") from None
-
-
-def _encoding(name: str) -> str:
-    return _ENCODINGS[_known_encoding(name)]
