@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cylosses import SmoothL1Loss
-from cylosses._cli.picture import BLUES, GREEN, GREY, ORANGE, as_png, finish, new_figure
+from cylosses._cli.picture import BLUES, GREEN, GREY, ORANGE, as_png, default_settings, finish, new_figure
 
 _BETAS = (0.5, 1.0, 2.0)
 
 
+@default_settings()
 def draw(residuals: dict[str, npt.NDArray[np.float64]], outliers: npt.NDArray[np.bool_], beta: float) -> bytes:
     """Return the picture as PNG; `residuals` of `least_squares` and `smooth_l1`, one an observation."""
     figure = new_figure(8.5)

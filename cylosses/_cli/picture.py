@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -10,6 +12,14 @@ from matplotlib.figure import Figure
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUES = ("#56b4e9", "#0072b2", "#00395a")
 GREY, ORANGE, GREEN, PURPLE = "#8c8c8c", "#d55e00", "#009e73", "#cc79a7"
+
+
+@contextmanager
+def default_settings() -> Iterator[None]:
+    """Let pictures look the same whatever the user's settings of matplotlib are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def new_figure(height: float) -> Figure:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cylosses._cli.picture import BLUES, GREEN, GREY, ORANGE, PURPLE, as_png, finish, new_figure
+from cylosses._cli.picture import BLUES, GREEN, GREY, ORANGE, PURPLE, as_png, default_settings, finish, new_figure
 from cylosses._cli.residuals import EDGES, Residuals, Spread, Vector
 
 if TYPE_CHECKING:
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 _COLOURS = (BLUES[1], ORANGE, GREEN, PURPLE, BLUES[0], BLUES[2])
 _STYLES = ("-", "--", ":", "-.")
 _LINE = 110  # characters of the heading
+# The last bin is the only one without an end that can be drawn.
+_ENDS = np.minimum(EDGES[1:], np.finfo(float).max)
 
 
+@default_settings()
 def draw(residuals: Residuals, request: "Request", result: "Score") -> bytes:
     """Return the picture of what a request has scored, as PNG."""
     losses, lines = [spec.text for spec in request.losses], _heading(residuals, request, result)
@@ -30,15 +33,16 @@ def draw(residuals: Residuals, request: "Request", result: "Score") -> bytes:
     figure.suptitle("\n".join(lines), fontsize=11, parse_math=False)
     panels: Any = figure.subplot_mosaic([["residuals"], ["losses"]])
     data = _Data(residuals)
+    beyond = 0.0
     if data.total:
-        _draw_histogram(panels["residuals"], data)
+        beyond = _draw_histogram(panels["residuals"], data)
         _draw_shares(panels["losses"], data, losses)
     else:
         for panel in panels.values():
             _say(panel, "no finite residuals" if data.pairs.nan or data.pairs.infinite else "no pairs")
     panels["residuals"].set_title("Residuals")
     panels["losses"].set_title("Which residuals the losses come from")
-    _list_facts(panels["residuals"], data)
+    _list_facts(panels["residuals"], data, beyond)
     for panel in panels.values():
         finish(panel, grid="y")
     return as_png(figure)
@@ -56,7 +60,7 @@ class _Data:
         self.zero, self.total = self.amounts.zero, self.amounts.finite()
         self.by_size = self.amounts.by_size()
         used = np.flatnonzero(self.by_size)
-        self.end = float(EDGES[used[-1] + 1]) if used.size else 0.0  # larger than any |residual|
+        self.end = float(_ENDS[used[-1]]) if used.size else 0.0  # no |residual| is larger
 
     def quantile(self, share: float, of_zeros: bool = False) -> float:
         """Return the |residual| below which there is this share of all, or of all that are not 0; to the resolution of the bins."""
@@ -71,7 +75,7 @@ class _Data:
         sums = np.cumsum(np.concatenate([amounts.negative[-2::-1], [self.zero], amounts.positive[:-1]]))
         sizes = np.concatenate([-EDGES[-2::-1], [0.0], EDGES[:-1]])
         low, high = sizes[np.searchsorted(sums, [0.25 * sums[-1], 0.75 * sums[-1]])]
-        return float(high / 2 - low / 2) * 2 if high / 2 - low / 2 < 2.0**1022 else math.inf
+        return float(high) - float(low)
 
 
 # --- the histogram --------------------------------------------------------------------------------------------------------
@@ -86,7 +90,8 @@ class _Bars(NamedTuple):
     ticks: dict[float, str] | None  # None: those of matplotlib
 
 
-def _draw_histogram(panel: Any, data: _Data) -> None:
+def _draw_histogram(panel: Any, data: _Data) -> float:
+    """Draw the histogram; return the percentage that is beyond its axis."""
     typical, nearly_all = data.quantile(0.5), data.quantile(0.99)
     if nearly_all > 30 * typical:
         bars = _logarithmic_bars(data)
@@ -96,30 +101,30 @@ def _draw_histogram(panel: Any, data: _Data) -> None:
         bars = _linear_bars(data, data.end)
     heights = 100 / data.total * data.amounts.between(bars.sizes)
     edges = np.concatenate([-bars.ends[::-1], bars.ends])
-    middle, inner = len(bars.sizes), heights[1:-1]
+    # What is beyond the axis gets a bar of its own at either end, with a gap before it.
+    widths = np.diff(edges)
+    widths = np.concatenate([widths[:1], widths, widths[-1:]])
+    centres = np.concatenate([[edges[0]], (edges[1:] + edges[:-1]) / 2, [edges[-1]]])
+    centres[[0, -1]] += [-widths[0], widths[-1]]
+    # In the middle, what is exactly 0 stands on the rest.
     at_zero = 100 / data.total * data.zero
-    others = float(np.delete(heights, middle).max(initial=heights[middle] - at_zero))
-    centres, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
-    panel.bar(centres, inner, widths, color=BLUES[1], edgecolor="white", lw=0.5)
-    panel.bar([0], [at_zero], widths[middle - 1], heights[middle] - at_zero, color=GREY, edgecolor="white", lw=0.5)
-    # What is beyond, beside the last bars.
-    beyond = np.array([edges[0] - widths[0], edges[-1] + widths[-1]])
-    panel.bar(beyond, heights[[0, -1]], widths[[0, -1]], color=ORANGE, edgecolor="white", lw=0.5)
-    if others and heights[middle] > 4 * others:
+    heights[len(bars.sizes)] = max(heights[len(bars.sizes)] - at_zero, 0)
+    others, at_middle = float(heights.max()), float(heights[len(bars.sizes)])
+    colours = [ORANGE, *[BLUES[1]] * (len(heights) - 2), ORANGE]
+    panel.bar(centres, heights, widths, color=colours, edgecolor="white", lw=0.5)
+    panel.bar([0], [at_zero], widths[len(bars.sizes)], at_middle, color=GREY, edgecolor="white", lw=0.5)
+    if others and at_middle + at_zero > 4 * others:
         panel.set_ylim(0, 1.4 * others)
-        panel.annotate(
-            f"0: {_percent(at_zero)}", (0, 1), (8, -4), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
-        )
-    panel.set_xlim(*_limits(np.concatenate([[beyond[0]], centres, [beyond[1]]]), heights, widths))
+        near = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+        panel.annotate(f"0: {_percent(at_zero)}", (0, 1), (8, -4), **near)
+    used = np.append(centres[heights > 0], 0.0)
+    panel.set_xlim(used.min() - 1.5 * widths[0], used.max() + 1.5 * widths[-1])
+    if not data.end:
+        panel.set_xlim(-1, 1)
     panel.set(xlabel=bars.label, ylabel=f"% of {data.unit}")
     if bars.ticks is not None:
         panel.set_xticks(list(bars.ticks), list(bars.ticks.values()))
-
-
-def _limits(centres: Vector, heights: Vector, widths: Vector) -> tuple[float, float]:
-    """Return the ends of the axis: around 0 and all bars."""
-    used = centres[heights > 0]
-    return min(used.min(initial=0), 0) - 1.5 * widths[0], max(used.max(initial=0), 0) + 1.5 * widths[-1]
+    return float(heights[0] + heights[-1])
 
 
 def _linear_bars(data: _Data, limit: float) -> _Bars:
@@ -129,27 +134,25 @@ def _linear_bars(data: _Data, limit: float) -> _Bars:
     width = 2 * data.spread_of_half() / np.cbrt(data.pairs.finite())
     exponent = round(math.log2(width if 0 < width < math.inf else limit / 30))
     # The last edge is at most 127/2 widths from 0: seven binary digits, which bins have.
-    exponent = max(min(exponent, math.floor(math.log2(limit / 4))), math.ceil(math.log2(limit / 63.5)))
+    exponent = max(min(exponent, math.floor(math.log2(limit / 8))), math.ceil(math.log2(limit / 63.5)))
     number = math.ceil(limit / 2.0**exponent - 0.5)
     halves = 2 * np.arange(number + 1) + 1.0
-    power = math.floor(math.log10(limit))
-    power = 0 if -4 < power < 5 else power
-    unit = f" / $10^{{{power}}}$" if power else ""
-    return _Bars(
-        halves * 2.0 ** (exponent - 1), halves * (2.0 ** (exponent - 1) / 10.0**power), f"prediction − target{unit}", None
-    )
+    half = 2.0 ** (exponent - 1)
+    unit, label = _unit(limit, "prediction − target")
+    with np.errstate(over="ignore"):  # the last edge may be beyond float64
+        return _Bars(halves * half, halves * (half / unit), label, None)
 
 
 def _logarithmic_bars(data: _Data) -> _Bars:
-    low, high = math.floor(math.log10(data.quantile(0.01))), math.ceil(_log10(data.end))
+    low, high = math.floor(math.log10(data.quantile(0.01))), math.ceil(math.log10(data.end))
     number = int(min(12 * (high - low), 48, max(2 * np.cbrt(data.pairs.finite()), 10)))
     powers = np.linspace(low, high, number + 1)
     middle = max(0.5, (high - low) / 12)  # half the width of the bar around 0, in decades
     ticks = {0.0: "0"}
-    step = math.ceil((high - low) / 5)
-    for power in range(high, low - 1, -step):
+    step = _step_of_decades((high - low) / 5)
+    for power in range(low, high + 1):
         at = power - low + middle
-        if at > 0.6 * step:
+        if power % step == 0 and at > 0.6 * step:
             ticks |= {-at: f"$-10^{{{power}}}$", at: f"$10^{{{power}}}$"}
     with np.errstate(over="ignore"):
         sizes = 10.0**powers
@@ -166,8 +169,7 @@ def _draw_shares(panel: Any, data: _Data, losses: Sequence[str]) -> None:
     place, low = _size_axis(panel, data)
     used = np.flatnonzero(data.by_size)
     # Within a bin curves rise evenly, between bins that have something they do not.
-    sizes = np.stack([EDGES[used], EDGES[used + 1]], axis=1).ravel()
-    places = [low, *(place(float(size)) for size in sizes)]
+    places = [low, *place(np.stack([EDGES[used], _ENDS[used]], axis=1).ravel())]
 
     def draw_curve(spread: Spread, **style: Any) -> None:
         at_zero, shares = _shares(spread)
@@ -177,13 +179,14 @@ def _draw_shares(panel: Any, data: _Data, losses: Sequence[str]) -> None:
 
     draw_curve(data.amounts, color=GREY, lw=1.2, ls=(0, (1, 1)), label=data.unit)
     for k, (loss, spread) in enumerate(zip(losses, data.losses, strict=True)):
-        style = {"color": _COLOURS[k % len(_COLOURS)], "ls": _STYLES[k // len(_COLOURS) % len(_STYLES)], "lw": 1.8}
+        style = {"color": _COLOURS[k % len(_COLOURS)], "ls": _STYLES[k // len(_COLOURS) % len(_STYLES)]}
+        style["lw"] = max(2.8 - 0.7 * k, 1.3)  # so that equal curves are seen
         largest = spread.by_size().max()
         if 0 < largest < math.inf:
             draw_curve(spread, label=loss + (_half(data, spread) if len(losses) < 6 else ""), **style)
         else:
-            panel.plot([], [], label=f"{loss}: {'infinite' if largest else 'all 0'}", **style)
-    panel.set(ylabel="% from |residuals| up to this", ylim=(0, 102))
+            panel.plot([], [], label=f"{loss}: {'beyond float64' if largest else 'all 0'}", **style)
+    panel.set(ylabel="% up to this |residual|", ylim=(0, 102))
     panel.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0)
 
 
@@ -199,23 +202,39 @@ def _half(data: _Data, spread: Spread) -> str:
     """Return a line about the largest residuals that half of a loss is from."""
     at = int(np.searchsorted(_shares(spread)[1], 0.5))
     share = 100 / data.total * data.by_size[at:].sum()
-    return f"\nhalf is from ≥ {_number(EDGES[at])}, {_percent(share)} of {data.unit}"
+    return f"\nhalf of it from {_number(EDGES[at])} on: {_percent(share)} of {data.unit}"
 
 
-def _size_axis(panel: Any, data: _Data) -> tuple[Callable[[float], float], float]:
+def _size_axis(panel: Any, data: _Data) -> tuple[Callable[[Vector], Vector], float]:
     """Set the axis of |residual|; return the function from it to the place there, and the lower end."""
-    if data.end <= 20 * data.quantile(0.5):
-        power = math.floor(math.log10(data.end))
-        power = 0 if -4 < power < 5 else power
-        panel.set(xlabel="|prediction − target|" + (f" / $10^{{{power}}}$" if power else ""))
-        panel.set_xlim(0, min(data.end, EDGES[-2]) / 10.0**power * 1.02)
-        return lambda size: min(size, EDGES[-2]) / 10.0**power, 0.0
-    low, high = _log10(data.quantile(0.01)) - 0.1, _log10(data.end) + 0.1
-    step = math.ceil((high - low) / 6)
-    powers = [power for power in range(math.ceil(low), math.floor(high) + 1) if power % step == 0]
-    panel.set_xticks(powers, [f"$10^{{{power}}}$" for power in powers])
+    typical = data.quantile(0.5)
+    if data.end <= 20 * typical:
+        unit, label = _unit(data.end, "|prediction − target|")
+        panel.set(xlabel=label, xlim=(0, 1.02 * (data.end / unit)))
+        return lambda sizes: sizes / unit, 0.0
+    low, high = math.log10(data.quantile(0.01)) - 0.1, math.log10(data.end) + 0.1
+    step = _step_of_decades((high - low) / 6)
+    powers = [power for power in range(math.floor(low), math.ceil(high)) if power % step == 0]
+    if high - low < 3.5:
+        ticks = {power + math.log10(digit): f"{digit * 10.0**power:g}" for power in powers for digit in (1, 2, 5)}
+    else:
+        ticks = {power: f"$10^{{{power}}}$" for power in powers}
+    panel.set_xticks(list(ticks), list(ticks.values()))
     panel.set(xlabel="|prediction − target|", xlim=(low, high))
-    return _log10, low
+    return np.log10, low
+
+
+def _unit(limit: float, label: str) -> tuple[float, str]:
+    """Return a power of ten in which numbers up to a limit have short ticks, and the label of an axis in it."""
+    power = math.floor(math.log10(limit))
+    if -4 < power < 5:
+        return 1.0, label
+    return 10.0**power, f"{label if label[0] == '|' else f'({label})'} / $10^{{{power}}}$"
+
+
+def _step_of_decades(least: float) -> int:
+    """Return every how many decades ticks are drawn."""
+    return next(step for step in (1, 2, 3, 5, 10, 20, 50, 100, 200) if step >= least)
 
 
 # --- text -----------------------------------------------------------------------------------------------------------------
@@ -229,36 +248,42 @@ def _heading(residuals: Residuals, request: "Request", result: "Score") -> list[
         lines = [f"{request.table[0]}{more}: {lines[0]}"]
     options = {name: getattr(request, name) for name in ("on", "filter", "weight", "where")}
     texts = [f"{name} {value if isinstance(value, str) else ', '.join(value)}" for name, value in options.items() if value]
+    texts += [f"{result.missing:,} left out, with a missing value"] if result.missing else []
     pairs = residuals.pairs
-    count = round(pairs.finite() + pairs.infinite + pairs.nan)
-    lines.append("; ".join([f"{count:,} {'pair' if count == 1 else 'pairs'}", *texts]))
-    values = [_value(spec.text, request, value) for spec, value in zip(request.losses, result.values, strict=False)]
-    return [*map(_shortened, lines), *textwrap.wrap(" · ".join(values), _LINE)]
+    lines.append("; ".join([_pairs(pairs.finite() + pairs.infinite + pairs.nan), *texts]))
+    lines = [*map(_shortened, lines)]
+    if result.values:
+        axis = f" over axis {', '.join(map(str, request.axis))}" if request.axis else ""
+        values = [f"{spec.text} {_range(value)}" for spec, value in zip(request.losses, result.values, strict=True)]
+        values[0] = f"{request.reduction} loss{axis}: {values[0]}"
+        # Lines are broken between losses only.
+        lines += textwrap.wrap("; ".join(value.replace(" ", "\N{NO-BREAK SPACE}") for value in values), _LINE)
+    return lines
 
 
-def _value(loss: str, request: "Request", value: Any) -> str:
-    """Return the value of a loss, or of slices the range of their values; without spaces at which a line could be broken."""
+def _range(value: Any) -> str:
+    """Return the value of a loss as text, or of slices the least and the largest value."""
     numbers = np.ravel(value)
-    shown = " to ".join(f"{number:.6g}" for number in ([numbers.min(), numbers.max()] if numbers.size > 1 else numbers))
-    axis = f" over axis {', '.join(map(str, request.axis))}" if request.axis else ""
-    return f"{request.reduction} {loss}{axis}: {shown}".replace(" ", "\N{NO-BREAK SPACE}")
+    return " to ".join(f"{number:.6g}" for number in ([numbers.min(), numbers.max()] if numbers.size > 1 else numbers))
 
 
-def _list_facts(panel: Any, data: _Data) -> None:
-    """List beside a panel what is not to be seen in it, or not well."""
+def _list_facts(panel: Any, data: _Data, beyond: float) -> None:
+    """List beside a panel what is not to be seen in it, or not well; `beyond` is the percentage that is beyond its axis."""
     facts = []
     if data.end:
-        facts += [f"half within ±{_number(data.quantile(0.5, of_zeros=True))}"]
-        facts += [f"99 % within ±{_number(data.quantile(0.99, of_zeros=True))}"]
+        quantiles = {name: data.quantile(share, of_zeros=True) for name, share in (("half", 0.5), ("99 %", 0.99))}
+        facts += [f"{name} within ±{_number(size)}" for name, size in quantiles.items()]
         for name, of_sign in (("negative", data.amounts.negative), ("positive", data.amounts.positive)):
             if used := np.flatnonzero(of_sign[:-1]).tolist():
                 sign = "−" if name == "negative" else ""
                 share = 100 / data.total * of_sign[:-1].sum()
                 facts.append(f"{name}: {_percent(share)}, to {sign}{_number(EDGES[used[-1]])}")
-    counted = (("0", data.pairs.zero), ("infinite", data.pairs.infinite), ("NaN", data.pairs.nan))
-    facts += [f"{name}: {number:,.0f} pairs" for name, number in counted if number]
+    if beyond:
+        facts.append(f"beyond the axis: {_percent(beyond)}")
+    counted = (("exactly 0", data.pairs.zero), ("infinite", data.pairs.infinite), ("NaN", data.pairs.nan))
+    facts += [f"{name}: {_pairs(number)}" for name, number in counted if number]
     for k, fact in enumerate(facts):
-        colour = ORANGE if fact.startswith(("infinite", "NaN")) else "black"
+        colour = ORANGE if fact.startswith(("beyond", "infinite", "NaN")) else "black"
         panel.text(1.015, 1 - 0.075 * k, fact, transform=panel.transAxes, va="top", fontsize=9, color=colour)
 
 
@@ -268,12 +293,13 @@ def _say(panel: Any, text: str) -> None:
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color=GREY, fontsize=12)
 
 
-def _log10(size: float) -> float:
-    return math.log10(min(size, EDGES[-2]))  # of what may be infinity
-
-
 def _number(size: float) -> str:
-    return f"{size:.3g}"
+    """Return three digits, as much as bins tell."""
+    return f"{float(f'{size:.3g}'):,g}"
+
+
+def _pairs(number: float) -> str:
+    return f"{number:,.0f} {'pair' if number == 1 else 'pairs'}"
 
 
 def _percent(percent: float) -> str:
