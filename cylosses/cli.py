@@ -110,6 +110,7 @@ def _comma_separated(context: click.Context, parameter: click.Parameter, values:
 @click.option("--out", metavar="FILE.npy", help="Write the result: the losses, or with a reduction its values, if one a 0-d array.")
 @click.option("--grad", metavar="FILE.npy", help="Write the gradient with respect to the predictions.")
 @click.option("--state", metavar="FILE.state", help="Write the exact total, for cylosses merge.")
+@click.option("--plot", metavar="FILE.png", help="Draw how residuals are distributed, and which of them the losses come from.")
 @click.option(
     "--fail-above", multiple=True, metavar="[LOSS=]VALUE", help="Exit with code 1 if the loss, of any group, is larger or NaN."
 )

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cylosses._cli.demo_picture import draw
 from cylosses._cli.output_files import Outputs
-from cylosses._cli.picture import draw
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import InputError
 from cylosses._cli.specs import LossSpec
@@ -54,10 +54,9 @@ def run_demo(output: str, fits: str | None = None) -> None:
     fitted = {name: predict(values, data) for name, values in coefficients.items()}
     # First of all the files: a folder that cannot be written to is reported before any table.
     with outputs:
-        picture = outputs.open("--output")
-        with picture.errors():
-            draw(picture.file, {name: data.response - values for name, values in fitted.items()}, data.outliers, BETA)
-        outputs.open("--fits").write(_as_csv(data, fitted))
+        picture, values = outputs.open("--output"), outputs.open("--fits")
+        picture.write(draw({name: data.response - found for name, found in fitted.items()}, data.outliers, BETA))
+        values.write(_as_csv(data, fitted))
 
     console = Console(highlight=False)
     ordinary = {name: ordinary_error(data, values) for name, values in fitted.items()}

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,8 +79,11 @@ class Database:
             self._shares.clear()
         return found
 
-    def batches(self, query: str, step: Step) -> Iterator[list[Values]]:
-        """Return the columns of a result, all of them numbers, in batches of rows; a batch lasts until the next one is asked."""
+    def batches(self, query: str, step: Step, streams: Mapping[str, object] | None = None) -> Iterator[list[Values]]:
+        """Return the columns of a result, all of them numbers, in batches of rows; a batch lasts until the next one is asked for.
+
+        `streams` are Arrow streams that the query knows by these names, also registered with the database.
+        """
         from nanoarrow import c_array_stream
 
         # A cursor of its own, since a connection has one open result at a time.
@@ -91,9 +94,8 @@ class Database:
         self._running.add(cursor)
         try:
             with _engine_errors():
-                stream: Iterator[Any] = self._await(
-                    self._thread.submit(lambda: iter(c_array_stream(cursor.sql(query)))), cursor, step
-                )
+                begun = self._thread.submit(lambda: iter(c_array_stream(cursor.sql(query))))
+                stream: Iterator[Any] = self._await(begun, cursor, step)
                 coming = self._thread.submit(next, stream, None)
                 while (batch := self._await(coming, cursor, step)) is not None:
                     coming = self._thread.submit(next, stream, None)

@@ -18,7 +18,7 @@ from cylosses._cli.table_files import files_behind, is_table, suffixes
 from cylosses._cli.tables import Column, Reading, Table, open_table
 from cylosses._cli.zarr import is_zarr
 
-
+if TYPE_CHECKING:
     from cylosses._cli.score import Request
 
 

@@ -146,7 +146,7 @@ def _rest_of_json(request: Request, result: Score) -> dict[str, Any]:
     fields |= {"filter": request.filter} if request.filter else {}
     fields |= {"on": list(request.on)} if request.on else {}
     fields |= _groups_as_json(result.groups) if result.groups is not None else {}
-    written = {"out": request.out, "grad": request.grad, "state": request.state}
+    written = {"out": request.out, "grad": request.grad, "state": request.state, "plot": request.plot}
     return fields | {name: _absolute(path) for name, path in written.items() if path}
 
 

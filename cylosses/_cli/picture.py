@@ -1,75 +1,47 @@
-"""The picture of `cylosses demo`: what the losses look like, and what they do to the fit."""
+"""What the pictures of the command line have in common."""
 
-from typing import IO, Any
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import matplotlib
 from matplotlib.figure import Figure
 
-from cylosses import SmoothL1Loss
-
-_BETAS = (0.5, 1.0, 2.0)
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
-_BLUES = ("#56b4e9", "#0072b2", "#00395a")
-_GREY, _ORANGE, _GREEN = "#8c8c8c", "#d55e00", "#009e73"
+BLUES = ("#56b4e9", "#0072b2", "#00395a")
+GREY, ORANGE, GREEN, PURPLE = "#8c8c8c", "#d55e00", "#009e73", "#cc79a7"
 
 
-def draw(
-    file: IO[bytes],
-    residuals: dict[str, npt.NDArray[np.float64]],
-    outliers: npt.NDArray[np.bool_],
-    beta: float,
-) -> None:
-    """Draw the picture and write it as PNG; `residuals` of `least_squares` and `smooth_l1`, one an observation."""
+@contextmanager
+def default_settings() -> Iterator[None]:
+    """Let pictures look the same whatever the user's settings of matplotlib are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+def new_figure(height: float) -> Figure:
+    """Return an empty figure, 11 inches wide."""
     # Figure without pyplot: no window system, no global state.
-    figure = Figure(figsize=(11, 8.5), dpi=130, layout="constrained")
+    figure = Figure(figsize=(11, height), dpi=130, layout="constrained")
     figure.get_layout_engine().set(h_pad=0.12, w_pad=0.08)  # type: ignore[union-attr,call-arg]
-    panels: Any = figure.subplot_mosaic([["loss", "gradient"], ["fit", "fit"]], height_ratios=[1, 1.1])
-    _draw_curves(panels["loss"], panels["gradient"])
-    _draw_residuals(panels["fit"], residuals, outliers, beta)
-    for panel in panels.values():
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.set_axisbelow(True)
-    figure.savefig(file, format="png")
+    return figure
 
 
-def _draw_curves(loss_panel: Any, gradient_panel: Any) -> None:
-    error = np.linspace(-3, 3, 1201)
-    loss_panel.plot(error, error**2, color=_GREY, linestyle="--", label="squared error (MSE)")
-    gradient_panel.plot(error, 2 * error, color=_GREY, linestyle="--", label="squared error (MSE)")
-    for beta, colour in zip(_BETAS, _BLUES, strict=True):
-        _draw_loss(loss_panel, gradient_panel, error, beta, label=f"smooth L1, beta = {beta:g}", color=colour, lw=2)
-    _draw_loss(loss_panel, gradient_panel, error, 0.0, label="absolute error (L1, beta = 0)", color=_GREEN, ls=":", lw=2)
-    loss_panel.set(title="Loss: square near zero, linear beyond beta", ylabel="loss", ylim=(0, 3.5))
-    gradient_panel.set(title="Gradient: smooth L1 never pulls harder than 1", ylabel="gradient", ylim=(-2.2, 2.2))
-    for panel in (loss_panel, gradient_panel):
-        panel.set(xlabel="prediction - target", xlim=(-3, 3))
-        panel.grid(color="#e6e6e6", lw=0.8)
-        panel.title.set_fontweight("bold")
-    loss_panel.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 0.99))
+def finish(panel: Any, grid: str = "both") -> None:
+    """Give a panel the look of all panels."""
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.set_axisbelow(True)
+    panel.grid(axis=grid, color="#e6e6e6", lw=0.8)
+    panel.title.set_fontweight("bold")
 
 
-def _draw_loss(loss_panel: Any, gradient_panel: Any, error: npt.NDArray[np.float64], beta: float, **style: Any) -> None:
-    zero = np.zeros_like(error)
-    loss_panel.plot(error, SmoothL1Loss(reduction="none", beta=beta)(error, zero), **style)
-    gradient_panel.plot(error, SmoothL1Loss(reduction="sum", beta=beta).grad(error, zero), **style)
-
-
-def _draw_residuals(
-    panel: Any, residuals: dict[str, npt.NDArray[np.float64]], outliers: npt.NDArray[np.bool_], beta: float
-) -> None:
-    squares, robust = residuals["least_squares"], residuals["smooth_l1"]
-    days = np.arange(1, len(robust) + 1)
-    panel.axhspan(-beta, beta, color="#eef5fa", lw=0, label="within beta of the smooth L1 fit")
-    panel.axhline(0, color="#555555", lw=0.8)
-    panel.vlines(days, squares, robust, color="#bbbbbb", lw=1.5, zorder=1)
-    panel.scatter(days, squares, s=46, facecolor="white", edgecolor=_GREY, lw=1.6, label="least squares", zorder=2)
-    panel.scatter(days[~outliers], robust[~outliers], s=52, color=_BLUES[1], label="smooth L1", zorder=3)
-    panel.scatter(days[outliers], robust[outliers], s=80, marker="D", color=_ORANGE, label="smooth L1, known outlier", zorder=3)
-    for day, value in zip(days[outliers], robust[outliers], strict=True):
-        panel.annotate(f"{day}", (day, value), (8, -1), textcoords="offset points", va="center", color=_ORANGE, weight="bold")
-    title = f"Stack loss data: residuals of the two fits (smooth L1 with beta = {beta:.4f})"
-    panel.set(xlabel="observation (day)", ylabel="observed - fitted", xticks=days, xlim=(0.3, days[-1] + 0.9))
-    panel.set_title(title, fontweight="bold")
-    panel.grid(axis="y", color="#e6e6e6", lw=0.8)
-    panel.legend(frameon=False, fontsize=9, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+def as_png(figure: Figure) -> bytes:
+    """Draw a figure."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of names of files in other scripts
+        figure.savefig(file, format="png")
+    return file.getvalue()

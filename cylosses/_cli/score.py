@@ -22,6 +22,7 @@ from cylosses._cli.groups import Groups
 from cylosses._cli.operands import Operands, input_files, open_operands
 from cylosses._cli.output_files import Outputs
 from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
+from cylosses._cli.residuals import Residuals
 from cylosses._cli.selection import Selection, check_shapes, counted, total_weight
 from cylosses._cli.slices import SliceTotals, summed_axes
 from cylosses._cli.source import ArraySource, InputError, OnProgress, Source, Window, bytes_of_pair, one_line
@@ -50,6 +51,7 @@ class Request:
     weight: str | None = None
     where: str | None = None
     state: str | None = None
+    plot: str | None = None
     threads: int | None = None
     table: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
@@ -110,22 +112,33 @@ def score(
         spec.make(request.reduction)
     outputs = _outputs(request)
     _check_options(request)
+    residuals = None
+    if "--plot" in outputs:
+        # Imported here: matplotlib is large, and where it is not installed, that is said before any work.
+        from cylosses._cli.residual_picture import draw
+
+        residuals = Residuals(request.losses)
     with outputs, ExitStack() as stack:
+        plot = outputs.open("--plot") if residuals is not None else None
         operands = open_operands(stack, request, on_progress)
         for line in (line for table in operands.tables for line in table.describe()):
             if on_guess is not None:
                 on_guess(line)
         if request.reduction == "none" or request.grad is not None or request.axis:
-            found = _score_elements(request, operands, outputs, on_losses, on_progress)
+            found = _score_elements(request, operands, outputs, residuals, on_losses, on_progress)
         else:
-            found = _score_totals(request, operands, outputs, on_progress)
-        return replace(found, has_tables=bool(operands.tables))
+            found = _score_totals(request, operands, outputs, residuals, on_progress)
+        found = replace(found, has_tables=bool(operands.tables))
+        if plot is not None and residuals is not None:
+            plot.write(draw(residuals, request, found))
+        return found
 
 
 def _score_totals(
     request: Request,
     operands: Operands,
     outputs: Outputs,
+    residuals: Residuals | None,
     on_progress: OnProgress | None,
 ) -> Score:
     totals = Totals(
@@ -137,6 +150,7 @@ def _score_totals(
         threads=request.threads,
         by=request.by,
         keeps_states=request.state is not None,
+        residuals=residuals,
     )
     # Opened before the work, so that a place that cannot be written to is found at once.
     out = outputs.open("--out") if "--out" in outputs else None
@@ -155,6 +169,7 @@ def _score_elements(
     request: Request,
     operands: Operands,
     outputs: Outputs,
+    residuals: Residuals | None,
     on_losses: Callable[[Array], None] | None,
     on_progress: OnProgress | None,
 ) -> Score:
@@ -163,7 +178,7 @@ def _score_elements(
     for source in sources.values():
         check_shapes(predictions, source)
     selection = Selection({role: sources[role] for role in ("weight", "where") if role in sources})
-    scoring = _Scoring(request, predictions, targets, selection)
+    scoring = _Scoring(request, predictions, targets, selection, residuals)
     windows, order = scoring.plan(in_c_order=on_losses is not None)
     scoring.open_outputs(outputs, order)
     done = 0
@@ -208,10 +223,12 @@ def _copied(batch: Batch) -> Batch:
 class _Scoring:
     """One request on open sources."""
 
-    def __init__(self, request: Request, predictions: Source, targets: Source, selection: Selection) -> None:
+    def __init__(
+        self, request: Request, predictions: Source, targets: Source, selection: Selection, residuals: Residuals | None
+    ) -> None:
         loss: Any = request.losses[0].make(request.reduction)
         self.shape = predictions.shape
-        self._predictions, self._targets, self._selection = predictions, targets, selection
+        self._predictions, self._targets, self._selection, self._residuals = predictions, targets, selection, residuals
         self._threads = request.threads
         self._elementwise = request.reduction == "none"
         self._loss = loss
@@ -274,6 +291,8 @@ class _Scoring:
                 self._count += counted(predictions.size, **selection)
         except ValueError as error:  # of the weights: everything else has been checked on nothing
             raise InputError(one_line(error)) from None
+        if self._residuals is not None:
+            self._residuals.add(predictions, targets, **selection)
         if losses is not None and self._out is not None:
             self._out.write(window, losses)
         if self._grad is not None:
@@ -333,8 +352,9 @@ def _outputs(request: Request) -> Outputs:
         raise InputError("--axis needs --reduction mean or sum: without a reduction nothing is summed over")
     if request.state is not None and request.reduction == "none":
         raise InputError("--state needs --reduction mean or sum: without a reduction there is no total")
-    outputs = Outputs(input_files(request) if request.out or request.grad or request.state else ())
+    outputs = Outputs(input_files(request) if request.out or request.grad or request.state or request.plot else ())
     outputs.add("--state", request.state, ".state")
     outputs.add("--out", request.out, ".npy")
     outputs.add("--grad", request.grad, ".npy")
+    outputs.add("--plot", request.plot, ".png")
     return outputs

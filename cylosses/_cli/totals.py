@@ -10,6 +10,7 @@ from cylosses._cli.bundle import Bundle
 from cylosses._cli.groups import Groups, GroupScores
 from cylosses._cli.operands import Operands
 from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
+from cylosses._cli.residuals import Residuals
 from cylosses._cli.selection import Selection, check_shapes, counted
 from cylosses._cli.source import InputError, OnProgress, bytes_of_pair, one_line
 from cylosses._cli.specs import LossSpec
@@ -31,11 +32,12 @@ class Totals:
         threads: int | None = None,
         by: tuple[str, ...] = (),
         keeps_states: bool = False,
+        residuals: Residuals | None = None,
     ) -> None:
         self._losses = [spec.make(reduction) for spec in specs]
         # DuckDB's threads keep the CPUs busy with what takes a hundred times as long: more threads would wait for each other.
         self._operands, self._threads = operands, 1 if operands.scans else threads
-        self._by, self._keeps_states = list(by), keeps_states
+        self._by, self._keeps_states, self._residuals = list(by), keeps_states, residuals
         self.pairs = Pairs(operands.scans, operands.arrays, missing, dtype) if operands.scans else None
         self.shape: tuple[int, ...] = ()
         self._begin()
@@ -43,6 +45,8 @@ class Totals:
     def _begin(self) -> None:
         self.totals: list[StreamingLoss] = [loss.streaming() for loss in self._losses]
         self.rows = self.nan = 0
+        if self._residuals is not None:
+            self._residuals.clear()
         self._scores: GroupScores | None = None
         if (scan := self._operands.groups) is not None:
             self._scores = GroupScores(self._losses, scan, self._by, self._keeps_states, self._threads)
@@ -117,6 +121,8 @@ class Totals:
             # As long as no total is NaN, nothing that counts was.
             if np.isnan(self.totals[0].compute()):
                 self.nan += _nan_pairs(batch.predictions, batch.targets, selection)
+            if self._residuals is not None:
+                self._residuals.add(batch.predictions, batch.targets, **selection)
             self.rows += batch.rows
 
 
