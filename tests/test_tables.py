@@ -118,15 +118,15 @@ def test_names_with_characters_of_patterns(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("x,z\n1,2\n", "no column 'y'; the file has 'x', 'z'"),
-        ("x;y\n1;2\n", "no column 'x'; the file has 'x;y' (delimiter ',': --delimiter says which; "),
-        ("3,4\n5,6\n", "no column 'x'; the file has '3', '4'"),
+        ("x,z\n1,2\n", "no column 'y', which a.csv has; the file has 'x', 'z'"),
+        ("x;y\n1;2\n", "no column 'x', which a.csv has; the file has 'x;y' (delimiter ',': --delimiter says which)"),
+        ("3,4\n5,6\n", "no column 'x', which a.csv has; the file has '3', '4'"),
         ("x,y\n1,2,3\n", "line 2: 2 columns expected, 3 found (delimiter ',')"),
         ("x,y\n" + "1,2\n" * 40_000 + "1\n", "line 40002: 2 columns expected, 1 found (delimiter ',')"),
         ('x,y\n1,2\n3,"4\n', "line 3: a quote is not closed"),
         ("x,y\n1,2\n3,a\n", f"row 2, column 'y': 'a' is not a number; {ACCEPTED}"),
         ("x,y\n1,2\n3,\n", f"row 2, column 'y': the value is missing; {ADVICE}"),
-        ("", "cannot read: there is no header line"),
+        ("", "the file is empty"),
     ],
 )
 def test_of_several_files_the_bad_one_is_named(content, message):
@@ -140,7 +140,7 @@ def test_files_that_go_together():
     for content, expected in {"x,y\n": 1.0, "x,y\r\n1,3\r\n": 3.0, "z,y,x\n7,3,1\n": 3.0}.items():
         Path("b.csv").write_bytes(content.encode())
         assert value("a.csv", "b.csv") == expected
-    assert 'Column with name: "z" is missing' in refusal("b.csv", "a.csv")
+    assert refusal("b.csv", "a.csv") == "a.csv: no column 'z', which b.csv has; the file has 'x', 'y'"
 
 
 def test_files_of_several_kinds(write):

@@ -6,13 +6,15 @@ a. The first rows tell the dialect, and what they told is fixed for the whole sc
    no line is skipped: what does not fit is an error with its line.
 b. Numbers are read as float64 whatever the first rows hold: a column that looks like integers there may have 1.5 later, which
    DuckDB would round. Integers beyond 2**53 are read once more, as such, when all of a column are.
-c. Columns are read by name in every file, so that files whose columns have another order go together.
+c. Columns are read by name in every file, so that files whose columns have another order go together. The first rows of each file
+   are looked at on their own, and the scan is told what they hold: DuckDB keeps 32 MB of each file that it looks at itself.
 """
 
 import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from cylosses._cli.arrow import ArrowFile
 from cylosses._cli.engine import BAD_LINE_ENDS, Database, EngineError, Step, identifier, literal
@@ -37,6 +39,7 @@ _WIDE = {"HUGEINT", "UHUGEINT"}
 _FLOATS = {"FLOAT", "DOUBLE"}
 _LONGEST_LINE = 32_000_000
 _ROW = identifier("cylosses row")
+_Layout = tuple[str, ...]  # the columns of a file in its order, by the names that DuckDB has for them in the first file
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,9 @@ class Table:
         self.partitions = set(folders[0]) if all(folders) else set()
         self._delimiter = reading.delimiter or ("\t" if files[0].suffix == ".tsv" else None)
         self._header = reading.header
+        self._formats: list[str] = []
+        self._fallback = ","
+        self._layouts: list[_Layout] | None = None
         self.streams = self._open_streams()
         self._columns = self._sniff()
 
@@ -198,11 +204,57 @@ class Table:
                 listed = (f"{c.identifier}: {literal(types.get(c.identifier, c.type))}" for c in self._columns)
                 options.append(f"columns = {{{', '.join(listed)}}}")
             return f"read_json({', '.join([files, *options, 'maximum_object_size = 134217728'])})"
-        options += self._text_options()
-        if types:
-            listed = (f"{literal(name[1:-1].replace(2 * chr(34), chr(34)))}: {literal(kind)}" for name, kind in types.items())
-            options.append(f"types = {{{', '.join(listed)}}}")
-        return f"read_csv({', '.join([files, *options])})"
+        return self._text_source(types, options, only)
+
+    def _text_source(self, types: dict[str, str], options: list[str], only: TableFile | None) -> str:
+        """Return the SQL of text files, of which those with the same columns in the same order are read together."""
+        options += ["auto_detect = false", *self._text_options(), *self._formats]
+        if self._delimiter is None:
+            options.append(f"delim = {literal(self._fallback)}")
+        types = {column.identifier: column.type for column in self._columns} | types
+        scans = []
+        for layout, together in groupby(zip(self._laid_out(), self.files, strict=True), lambda pair: pair[0]):
+            files = ", ".join(file.literal() for _, file in together if only is None or file is only)
+            if files:
+                listed = ", ".join(f"{name}: {literal(types.get(name, 'VARCHAR'))}" for name in layout)
+                scans.append(f"read_csv({', '.join([f'[{files}]', f'columns = {{{listed}}}', *options])})")
+        if len(scans) == 1:
+            return scans[0]
+        names = ", ".join(column.identifier for column in self._columns)
+        return f"({' UNION ALL '.join(f'SELECT {names} FROM {scan}' for scan in scans)})"
+
+    def _laid_out(self) -> list[_Layout]:
+        """Return the columns of each file, in its order, with the names that they have in the first one."""
+        if self._layouts is None:
+            first = [column for column in self._columns if column.name not in self.partitions]
+            self._layouts = [tuple(column.identifier for column in first)]
+            self._layouts += [self._layout(file, first) for file in self.files[1:]]
+        return self._layouts
+
+    def _layout(self, file: TableFile, first: list[Column]) -> _Layout:
+        try:
+            described = self._describe(
+                file, "hive_partitioning = false", "sample_size = 2048", "max_line_size = 4000000", "buffer_size = 4000000"
+            )
+        except EngineError:  # perhaps a line is longer
+            try:
+                described = self._describe(file, "hive_partitioning = false")
+            except EngineError as error:
+                raise self._unreadable(error) from None
+        names = self._names_as_written(file, [name for name, *_ in described])
+        waiting = list(first)
+        layout = []
+        for k, name in enumerate(names):
+            column = next((column for column in waiting if column.name == name), None)
+            if column is None:
+                layout.append(identifier(f"cylosses column {k}"))
+                continue
+            waiting.remove(column)
+            layout.append(column.identifier)
+            column.type = _common_type(column.type, described[k][1])
+        if waiting:
+            raise InputError(self._lacks(file, waiting[0], names))
+        return tuple(layout)
 
     def _open_streams(self) -> dict[str, ArrowFile]:
         """Return what DuckDB reads as tables of these names."""
@@ -224,7 +276,7 @@ class Table:
 
     def _text_options(self) -> list[str]:
         reading = self._reading
-        options = ["quote = '\"'", "escape = '\"'", "comment = ''", "skip = 0", "strict_mode = true", "files_to_sniff = -1"]
+        options = ["quote = '\"'", "escape = '\"'", "comment = ''", "skip = 0", "strict_mode = true"]
         options += [f"max_line_size = {_LONGEST_LINE}", f"buffer_size = {_LONGEST_LINE}"]  # the buffer has its usual size
         options.append(f"nullstr = [{', '.join(map(literal, reading.na))}]")
         options.append(f"decimal_separator = {literal(reading.decimal)}")
@@ -235,6 +287,13 @@ class Table:
         if reading.encoding is not None:
             options.append(f"encoding = {literal(encoding_for_duckdb(reading.encoding))}")
         return options
+
+    def _lacks(self, file: TableFile, column: Column, names: list[str]) -> str:
+        if names == ["column0"]:
+            return f"{file.shown}: the file is empty"
+        listed = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+        hint = f" (delimiter {self._delimiter!r}: --delimiter says which)" if len(names) == 1 else ""
+        return f"{file.shown}: no column {column.name!r}, which {self.files[0].shown} has; the file has {listed}{hint}"
 
     # --- sniffing -----------------------------------------------------------------------------------------------------
 
@@ -293,28 +352,37 @@ class Table:
 
     def _first_rows(self) -> list[Column]:
         options = ", ".join([*self._text_options(), self._compression()])
-        query = f"SELECT Delimiter, HasHeader FROM sniff_csv({self.files[0].literal()}, {options})"
-        delimiter, header = self._database.rows(query)[0]
-        described = self._database.rows(f"DESCRIBE SELECT * FROM {self.source()}")
+        query = f"SELECT Delimiter, HasHeader, DateFormat, TimestampFormat FROM sniff_csv({self.files[0].literal()}, {options})"
+        self._fallback, header, date, timestamp = self._database.rows(query)[0]
+        self._formats = [f"dateformat = {literal(date)}"] if date else []
+        self._formats += [f"timestampformat = {literal(timestamp)}"] if timestamp else []
+        described = self._describe(self.files[0], f"hive_partitioning = {str(bool(self.partitions)).lower()}")
         if len(described) > 1:
-            self._delimiter = delimiter
-        names = [name for name, *_ in described]
+            self._delimiter = self._fallback
+        names = [name for name, _ in described]
         if self._header is None:
             # Numbers are data, also where DuckDB takes 0.5 above integers for a header.
             self._header = bool(header) and not all(map(_is_float, names))
             if self._header != header:
                 return self._first_rows()
-        if any(re.search(r"_\d+$", name) for name in names):
-            names = self._names_as_written(names)
-        return [Column(self, name, identifier(row[0]), row[1]) for name, row in zip(names, described, strict=True)]
+        self._layouts = None
+        written = self._names_as_written(self.files[0], names)
+        return [Column(self, name, identifier(row[0]), row[1]) for name, row in zip(written, described, strict=True)]
 
-    def _names_as_written(self, names: list[str]) -> list[str]:
+    def _describe(self, file: TableFile, *more: str) -> list[tuple[str, str]]:
+        """Return names and types of the columns of one file, as its first rows tell."""
+        told = {text.partition(" = ")[0] for text in more}
+        options = [text for text in [*self._text_options(), self._compression()] if text.partition(" = ")[0] not in told]
+        found = self._database.rows(f"DESCRIBE SELECT * FROM read_csv({', '.join([file.literal(), *options, *more])})")
+        return [(name, kind) for name, kind, *_ in found]
+
+    def _names_as_written(self, file: TableFile, names: list[str]) -> list[str]:
         """Return the names of the header line itself: DuckDB numbers names that come twice, also in upper and lower case."""
-        if not self._header:
+        if not self._header or not any(re.search(r"_\d+$", name) for name in names):
             return names
         options = [text for text in [*self._text_options(), self._compression()] if not text.startswith("header")]
         options += ["header = false", "all_varchar = true"]
-        query = f"SELECT * FROM read_csv({self.files[0].literal()}, {', '.join(options)}) LIMIT 1"
+        query = f"SELECT * FROM read_csv({file.literal()}, {', '.join(options)}) LIMIT 1"
         written = ["" if name is None else str(name) for name in self._database.rows(query)[0]]
         return [*written, *names[len(written) :]]  # those of partitions are in no line
 
@@ -485,6 +553,15 @@ def open_table(database: Database, stack: ExitStack, texts: list[str], reading: 
         if any(file.original for file in files):
             reading = replace(reading, encoding=None)
     return Table(database, label, files, reading)
+
+
+def _common_type(one: str, other: str) -> str:
+    """Return a type for a column that looks like one thing in one file and like another in the next."""
+    if one == other:
+        return one
+    if {one, other} <= _INTEGERS | _UNSIGNED | _WIDE:
+        return "HUGEINT"
+    return "DOUBLE" if {one, other} <= _INTEGERS | _UNSIGNED | _WIDE | _FLOATS else "VARCHAR"
 
 
 def _plain(kind: str) -> str:
