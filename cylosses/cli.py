@@ -110,7 +110,11 @@ def _comma_separated(context: click.Context, parameter: click.Parameter, values:
 @click.option("--out", metavar="FILE.npy", help="Write the result: the losses, or with a reduction its values, if one a 0-d array.")
 @click.option("--grad", metavar="FILE.npy", help="Write the gradient with respect to the predictions.")
 @click.option("--state", metavar="FILE.state", help="Write the exact total, for cylosses merge.")
-@click.option("--plot", metavar="FILE.png", help="Draw how residuals are distributed, and which of them the losses come from.")
+@click.option(
+    "--plot",
+    metavar="FILE.png",
+    help="Draw how residuals are distributed, and which of them the losses come from. Needs the extra plot (matplotlib).",
+)
 @click.option(
     "--fail-above", multiple=True, metavar="[LOSS=]VALUE", help="Exit with code 1 if the loss, of any group, is larger or NaN."
 )
@@ -157,6 +161,7 @@ def score_command(
       cylosses score 'runs/*.csv' predicted observed --missing skip --fail-above 0.3
       cylosses score predictions.npy targets.npy --loss huber --delta 2 --weight weights.npy
       cylosses score predictions.npy targets.npy --reduction sum --grad gradient.npy
+      cylosses score results.csv predicted observed --loss mse --loss l1 --plot residuals.png
       cylosses score part-1.npy targets-1.npy --state run-1.state
     """
     from cylosses._cli.output import JsonLosses, print_losses, print_score, progress, score_as_json

@@ -255,7 +255,7 @@ def completed(*words: str, cwd: Path) -> list[str]:
     [
         ["score"],
         ["score", "a.npy"],
-        *(["score", "a.npy", "a.npy", option] for option in ("--out", "--grad", "--weight", "--where", "--state")),
+        *(["score", "a.npy", "a.npy", option] for option in ("--out", "--grad", "--weight", "--where", "--state", "--plot")),
         ["score", "a.csv", "b.csv", "c.csv"],
         ["merge"],
         ["merge", "one.state"],

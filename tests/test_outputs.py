@@ -69,11 +69,12 @@ def test_an_output_that_is_an_input_is_refused(inputs, arguments, option, name, 
     assert contents(inputs) == before
 
 
-def test_a_state_may_not_replace_an_input_either(inputs):
-    """Inputs never end in .state, so only a link can name one."""
-    (inputs / "link.state").hardlink_to(inputs / "b.npy")
-    message = "--state: 'link.state' is the input file 'b.npy', which would be lost"
-    assert error_of(*SCORE, "--state", "link.state", cwd=inputs) == message
+@pytest.mark.parametrize(("option", "name"), [("--state", "link.state"), ("--plot", "link.png")])
+def test_what_no_input_is_called_may_not_replace_one_either(inputs, option, name):
+    """Inputs never end in .state or .png, so only a link can name one."""
+    (inputs / name).hardlink_to(inputs / "b.npy")
+    message = f"{option}: {name!r} is the input file 'b.npy', which would be lost"
+    assert error_of(*SCORE, option, name, cwd=inputs) == message
 
 
 def test_an_input_with_a_column_behind_it(tmp_path):
@@ -118,6 +119,7 @@ def test_a_file_called_as_a_column_is_no_input(tmp_path):
         (SCORE, "--out", "old.npy"),
         (SCORE, "--grad", "old.npy"),
         (SCORE, "--state", "old.state"),
+        (SCORE, "--plot", "old.png"),
         (["merge", "one.state"], "--out", "old.state"),
         (["demo"], "--output", "old.png"),
     ],
@@ -132,7 +134,7 @@ def test_a_write_protected_file_is_not_replaced(inputs, arguments, option, name)
 
 # --- all files of a run or none -------------------------------------------------------------------------------------
 
-OUTPUTS = {"out": "out.npy", "grad": "grad.npy", "state": "s.state"}
+OUTPUTS = {"out": "out.npy", "grad": "grad.npy", "state": "s.state", "plot": "p.png"}
 
 
 @pytest.fixture(params=["unnamed", "named"])
@@ -194,7 +196,7 @@ def test_files_appear_at_the_end(inputs, temporary, monkeypatch):
     monkeypatch.setattr(output_files.OutputFile, "complete", lambda file: (seen.append(set(contents(inputs))), real(file))[1])
     score(request(inputs))
     extra = [{name.rpartition("-")[0] for name in names - set(before)} for names in seen]
-    assert extra == [{"unnamed": set(), "named": {".cylosses"}}[temporary]] * 3
+    assert extra == [{"unnamed": set(), "named": {".cylosses"}}[temporary]] * len(OUTPUTS)
     assert set(contents(inputs)) - set(before) == set(OUTPUTS.values())
     assert {name: (inputs / name).stat().st_mode & 0o777 for name in OUTPUTS.values()} == dict.fromkeys(
         OUTPUTS.values(), (inputs / "a.npy").stat().st_mode & 0o777

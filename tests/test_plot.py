@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,18 @@ def test_rows_that_are_read_again_count_once(monkeypatch):
     monkeypatch.setattr(residual_picture, "draw", lambda *arguments: seen.extend(arguments) or b"")
     score(Request("x", "y", table=("t.csv",), plot="p.png"))
     assert seen[0].pairs.between([1, 2]).tolist() == [0, 1000, 0, 1, 0]
+
+
+@pytest.mark.parametrize("options", [{}, {"reduction": "none", "out": "out.npy"}])
+def test_memory_does_not_grow_with_the_data(options):
+    peaks = []
+    for size in (3_000_000, 9_000_000):
+        np.save("a.npy", np.zeros(size, np.float32))
+        tracemalloc.start()
+        score(Request("a.npy", "a.npy", (L1,), plot="p.png", **options))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert abs(peaks[1] - peaks[0]) < 3e6
 
 
 def test_it_prints_what_is_printed_without_it(data):
