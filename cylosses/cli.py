@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
 
 import cylosses
 from cylosses import LOSSES
@@ -67,8 +67,42 @@ def _comma_separated(context: click.Context, parameter: click.Parameter, values:
     return tuple(name for value in values for name in value.split(","))
 
 
-@command.command("score")
-@click.argument("files", nargs=-1, required=True, metavar="PREDICTIONS TARGETS | TABLE... PREDICTED OBSERVED")
+def _complete_columns(files: bool = False) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Return what completes a column of a table on the line, or a file if that is possible, too."""
+
+    def complete(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        from cylosses._cli.completion import columns_and_files
+
+        return columns_and_files(context, begun, files)
+
+    return complete
+
+
+class _ScoreCommand(click.Command):
+    """A command that takes `-:COLUMN`, of standard input, for what it is, and not for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, [f" {text}" if text.startswith("-:") else text for text in args])
+        for name, value in ctx.params.items():
+            if isinstance(value, tuple):
+                ctx.params[name] = tuple(map(_as_typed, value))
+            else:
+                ctx.params[name] = _as_typed(value)
+        return rest
+
+
+def _as_typed(value: Any) -> Any:
+    return value[1:] if isinstance(value, str) and value.startswith(" -:") else value
+
+
+@command.command("score", cls=_ScoreCommand)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="PREDICTIONS TARGETS | TABLE... PREDICTED OBSERVED",
+    shell_complete=_complete_columns(files=True),
+)
 @click.option(
     "--loss",
     "losses",
@@ -81,14 +115,34 @@ def _comma_separated(context: click.Context, parameter: click.Parameter, values:
 @_parameter_options
 @click.option("--reduction", type=click.Choice(["mean", "sum", "none"]), default="mean", show_default=True)
 @click.option("--axis", type=int, multiple=True, metavar="N", help="Sum over this axis alone; may be given several times.")
-@click.option("--weight", metavar="FILE|COLUMN", help="Weights: finite, not negative; a mean divides by their sum.")
 @click.option(
-    "--where", metavar="FILE|COLUMN", help="Which pairs count: bool, or 0 and 1. What the others hold is never looked at."
+    "--weight",
+    metavar="FILE|COLUMN",
+    shell_complete=_complete_columns(files=True),
+    help="Weights: finite, not negative; a mean divides by their sum.",
+)
+@click.option(
+    "--where",
+    metavar="FILE|COLUMN",
+    shell_complete=_complete_columns(files=True),
+    help="Which pairs count: bool, or 0 and 1. What the others hold is never looked at.",
 )
 @click.option("--filter", metavar="SQL", help="Score the rows for which this condition on columns of the table holds.")
-@click.option("--by", multiple=True, callback=_comma_separated, metavar="COLUMN[,COLUMN]", help="One score for each group of rows.")
 @click.option(
-    "--on", multiple=True, callback=_comma_separated, metavar="KEY[,KEY]", help="Pair rows of two tables with equal keys."
+    "--by",
+    multiple=True,
+    callback=_comma_separated,
+    metavar="COLUMN[,COLUMN]",
+    shell_complete=_complete_columns(),
+    help="One score for each group of rows.",
+)
+@click.option(
+    "--on",
+    multiple=True,
+    callback=_comma_separated,
+    metavar="KEY[,KEY]",
+    shell_complete=_complete_columns(),
+    help="Pair rows of two tables with equal keys.",
 )
 @click.option(
     "--how", type=click.Choice(["inner"]), help="With --on: leave out rows without a partner, pair equal keys all with all."

@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -266,6 +267,31 @@ def completed(*words: str, cwd: Path) -> list[str]:
 )
 def test_names_of_files_are_completed(folder, before):
     assert completed(*before, "no", cwd=folder) == ["file,no"]
+
+
+@pytest.mark.parametrize(
+    ("before", "begun", "expected"),
+    [
+        (["t.csv"], "", ["plain,id", "plain,region", "plain,residual", "plain,y z", "file,"]),
+        (["t.csv"], "r", ["plain,region", "plain,residual", "file,r"]),
+        (["t.csv", "residual"], "y", ["plain,y z", "file,y"]),
+        (["t.csv:residual"], "i", ["plain,id", "file,i"]),
+        (["t.csv", "u.parquet"], "", ["plain,id", "plain,region", "plain,residual", "plain,y z", "plain,k", "file,"]),
+        (["t.csv", "residual", "y z", "--weight"], "re", ["plain,region", "plain,residual", "file,re"]),
+        (["t.csv", "residual", "y z", "--by"], "re", ["plain,region", "plain,residual"]),
+        (["t.csv", "residual", "y z", "--by"], "id,re", ["plain,id,region", "plain,id,residual"]),
+        (["t.csv:residual", "u.parquet:k", "--on"], "i", ["plain,id"]),
+        (["t.csv", "--by"], "x", [""]),
+        (["broken.csv"], "b", ["file,b"]),
+        (["-"], "b", ["file,b"]),
+        (["--by"], "b", [""]),
+    ],
+)
+def test_columns_are_completed(folder, before, begun, expected):
+    (folder / "t.csv").write_text("id;region;residual;y z\n1;a;2;3\n")
+    (folder / "broken.csv").write_text('x,y\n"1,2\n')
+    duckdb.sql(f"COPY (SELECT 1 AS id, 2.0 AS k) TO '{folder / 'u.parquet'}'")
+    assert completed("score", *before, begun, cwd=folder) == expected
 
 
 def test_commands_options_and_choices_are_completed(folder):

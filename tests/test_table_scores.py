@@ -12,6 +12,7 @@ import pytest
 from cylosses import LOSSES, SmoothL1Loss, StreamingLoss
 from cylosses._cli.bundle import MAGIC, Bundle
 from cylosses._cli.merge import merge_states, score_of
+from cylosses._cli.output import JsonLosses
 from cylosses._cli.score import Request, Score, score
 from cylosses._cli.source import InputError
 from cylosses._cli.specs import LossSpec, parse_losses
@@ -49,8 +50,9 @@ def data(rng):
     return frame
 
 
-def scored(*losses: LossSpec, table="data.csv", predictions="x", targets="y", **options) -> Score:
-    return score(Request(predictions, targets, losses or (L1,), table=(table,), **options))
+def scored(*losses: LossSpec, table="data.csv", predictions="x", targets="y", on_losses=None, **options) -> Score:
+    add = None if on_losses is None else on_losses.append
+    return score(Request(predictions, targets, losses or (L1,), table=(table,), **options), add)
 
 
 def refusal(*losses: LossSpec, **options) -> str:
@@ -280,6 +282,33 @@ def test_missing_values_of_several_files_have_their_rows():
     assert np.concatenate(listed).tolist() == [1.0, 2.0, 3.0, 0.0]
 
 
+@pytest.mark.parametrize("selection", [[], ["--weight", "w"], ["--where", "m"], ["--weight", "w", "--where", "m"]])
+@pytest.mark.parametrize("missing", ["skip", "nan"])
+def test_missing_values_and_nan_count_alike_in_all_modes(tmp_path, selection, missing):
+    (tmp_path / "data.csv").write_text(GAPS.replace("True", "1"))
+    common = ["score", "data.csv", "x", "y", "--json", "--missing", missing, *selection]
+    modes = [[], ["--axis", "0"], ["--grad", "g.npy"], ["--reduction", "none", "--out", "losses.npy"], ["--reduction", "none"]]
+    found = [json.loads(output_of(*common, *mode, cwd=tmp_path)) for mode in modes]
+    assert [{name: entry[name] for name in ("missing", "nan", "count", "shape")} for entry in found[1:]] == [
+        {name: found[0][name] for name in ("missing", "nan", "count", "shape")}
+    ] * 4
+    notes = [run(*[word for word in common if word != "--json"], *mode, cwd=tmp_path).stderr for mode in modes]
+    assert notes[1:] == notes[:1] * 4
+    assert "NaN in them" in notes[0]
+    assert ("left out" in notes[0]) == (missing == "skip")
+
+
+def test_rows_that_are_left_out_have_loss_and_gradient_0():
+    Path("data.csv").write_text("x,y\n1,0.5\n,1\n3,NA\n7,4\n")
+    x, y, here = np.array([1, 0, 0, 7.0]), np.array([0.5, 0, 0, 4]), np.array([True, False, False, True])
+    listed = []
+    scored(HUBER, missing="skip", reduction="none", on_losses=listed)
+    assert same_bits(np.concatenate(listed), HUBER.make("none")(x, y, where=here))
+    scored(HUBER, missing="skip", grad="g.npy")
+    assert same_bits(np.load("g.npy"), HUBER.make("mean").grad(x, y, where=here))
+    assert same_bits(scored(HUBER, missing="skip", axis=(0,)).value, HUBER.make("mean")(x, y, where=here, axis=0))
+
+
 def test_what_is_said_of_missing_values_and_nan(tmp_path):
     (tmp_path / "data.csv").write_text(GAPS)
     result = run("score", "data.csv", "x", "y", "--missing", "skip", cwd=tmp_path)
@@ -294,9 +323,12 @@ def test_what_is_said_of_missing_values_and_nan(tmp_path):
     assert (result.stdout, result.stderr) == ("nan\n", "cylosses: empty.csv: no rows\n")
 
 
-def test_a_mask_of_true_and_false_hides_missing_values():
-    Path("data.csv").write_text("x,y,m\n3,1,True\n,1,False\n5,1,True\n")
-    assert scored(where="m").value == 3.0
+@pytest.mark.parametrize("options", [{}, {"axis": (0,)}, {"grad": "g.npy"}, {"by": ("k",)}])
+def test_a_mask_of_true_and_false_hides_missing_values(options):
+    Path("data.csv").write_text("x,y,m,k\n3,1,True,1\n,1,False,1\n5,1,True,1\n")
+    assert scored(where="m", **options).value == 3.0
+    Path("data.csv").write_text("x,y,m,k\n3,1,True,1\n,1,True,1\n5,1,False,1\n")
+    assert refusal(where="m", **options).startswith("data.csv: row 2, column 'x': the value is missing")
 
 
 @pytest.mark.parametrize("cell", ["-1", "nan", "inf"])
@@ -325,6 +357,8 @@ def test_float16_that_overflows(tmp_path):
         "inf\n",
         "cylosses: float16 has no number beyond 65504: --dtype float32 or float64 converts first\n",
     )
+    for options in (["--reduction", "none"], ["--reduction", "none", "--out", "l.npy"], ["--axis", "0"], ["--grad", "g.npy"]):
+        assert "--dtype float32 or float64" in run("score", "a.npy", "b.npy", "--loss", "l1", *options, cwd=tmp_path).stderr
     assert output_of("score", "a.npy", "b.npy", "--loss", "l1", "--dtype", "float32", cwd=tmp_path) == "120000.0\n"
     output_of("score", "a.npy", "b.npy", "--loss", "mse", "--dtype", "float64", "--grad", "g.npy", cwd=tmp_path)
     assert np.load("g.npy").tolist() == [80000.0] * 3
@@ -376,6 +410,16 @@ def test_losses_of_none_are_one_json_object(small):
     assert json.loads(output_of("score", "e.csv", "x", "y", "--reduction", "none", "--json", cwd=small))["value"] == []
 
 
+def test_json_of_none_is_written_as_the_losses_come(capfd):
+    stream = JsonLosses(Request("a.npy", "b.npy", reduction="none"))
+    pieces = []
+    for losses in ([1.5, 0.1], [np.inf], [], [2.0]):
+        stream.add(np.array(losses))
+        pieces.append(capfd.readouterr().out)
+    assert pieces[0].endswith('"value": [1.5, 0.1')
+    assert pieces[1:] == [', "Infinity"', "", ", 2.0"]
+
+
 def test_verbose_tells_what_was_guessed(small):
     result = run("score", "s.csv", "1", "2", "--verbose", cwd=small)
     assert result.stdout == "1.0416666666666667\n"
@@ -393,7 +437,7 @@ def test_standard_input(small, suffix):
 
     from .cli_runs import ENVIRONMENT, PYTHON
 
-    frame, path = pandas.read_csv("s.csv"), small / f"t{suffix}"
+    frame, path = pandas.read_csv("s.csv").assign(one=1.0), small / f"t{suffix}"
     if suffix == ".parquet":
         frame.to_parquet(path)
     elif suffix == ".feather":
@@ -402,7 +446,12 @@ def test_standard_input(small, suffix):
         frame.to_json(path, orient="records", lines=True)
     else:
         frame.to_csv(path, index=False)
-    for arguments in (["-", "x", "y"], ["--", "-:x", "-:y"]):
+    for arguments in (
+        ["-", "x", "y"],
+        ["-:x", "-:y"],
+        ["-:x", "-:y", "--weight", "-:one"],
+        ["--weight", "-:one", "--", "-:x", "-:y"],
+    ):
         command = [*PYTHON, "-m", "cylosses", "score", "--loss", "mse", *arguments]
         result = subprocess.run(command, input=path.read_bytes(), env=ENVIRONMENT, cwd=small, capture_output=True, check=True)
         assert result.stdout == b"2.75\n"

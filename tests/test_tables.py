@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cylosses import LOSSES
+from cylosses._cli import groups, pairs
 from cylosses._cli.engine import database
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import InputError
@@ -192,6 +193,28 @@ def test_a_file_that_changes_while_it_is_read_is_refused(write, change):
 
     with pytest.raises(InputError, match=r"a\.csv: the file has changed while it was read"):
         score(Request("x", "y", table=("a.csv",)), on_progress=alter)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("x", "y", weight="w", where="m", table=("a.csv",)),
+        Request("a.csv:x", "a.csv:y", weight="a.csv:w", where="a.csv:m"),
+        Request("a.csv:x", "a.csv:y", weight="w", where="m", by=("g",)),
+        Request("a.csv:x", "a.csv:y", weight="w", where="m", grad="g.npy"),
+    ],
+    ids=["table", "files", "groups", "gradient"],
+)
+def test_all_columns_of_a_file_come_from_one_scan(monkeypatch, request_):
+    Path("a.csv").write_text("x,y,w,m,g\n1,0.5,1,1,a\n3,1,1,1,b\n")
+    queries = []
+    for module, name in ((pairs, "batches"), (groups, "rows")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, real=real: (queries.append(given[1]), real(*given))[1])
+    score(request_)
+    scans = [query for query in queries if "read_csv" in query]
+    assert len(scans) == 1
+    assert all(f'"{role}"' in scans[0] for role in ("predictions", "targets", "weight", "where"))
 
 
 # --- what is said of guesses ----------------------------------------------------------------------------------------

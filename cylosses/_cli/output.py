@@ -109,7 +109,10 @@ class JsonLosses:
 
     def add(self, losses: Array) -> None:
         if losses.size:
-            click.echo(self._separator() + ", ".join(json.dumps(_json_number(loss)) for loss in losses.tolist()), nl=False)
+            numbers: list[Any] = losses.tolist()
+            if not np.isfinite(losses).all():
+                numbers = [_json_number(loss) for loss in numbers]
+            click.echo(self._separator() + json.dumps(numbers)[1:-1], nl=False)
 
     def end(self, result: Score) -> None:
         rest = json.dumps(_rest_of_json(self._request, result), allow_nan=False)

@@ -1,7 +1,7 @@
 """The picture of `--plot`: how residuals are distributed, and which of them the losses come from.
 
-The axis of residuals is linear if all of them are readable there. If a few are far beyond the others, it ends before those, which are
-counted at its ends. If residuals are of very different sizes, it is logarithmic on both sides of 0.
+The axis of residuals is linear if all of them are readable there. If a few are far beyond the others, it ends before those, which
+are counted at its ends. If residuals are of very different sizes, it is logarithmic on both sides of 0.
 """
 
 import math
@@ -136,7 +136,7 @@ def _linear_bars(data: _Data, limit: float) -> _Bars:
     # The last edge is at most 127/2 widths from 0: seven binary digits, which bins have.
     exponent = max(min(exponent, math.floor(math.log2(limit / 8))), math.ceil(math.log2(limit / 63.5)))
     number = math.ceil(limit / 2.0**exponent - 0.5)
-    halves = 2 * np.arange(number + 1) + 1.0
+    halves: Vector = np.arange(1, 2 * number + 2, 2, np.float64)
     half = 2.0 ** (exponent - 1)
     unit, label = _unit(limit, "prediction − target")
     with np.errstate(over="ignore"):  # the last edge may be beyond float64
@@ -179,7 +179,7 @@ def _draw_shares(panel: Any, data: _Data, losses: Sequence[str]) -> None:
 
     draw_curve(data.amounts, color=GREY, lw=1.2, ls=(0, (1, 1)), label=data.unit)
     for k, (loss, spread) in enumerate(zip(losses, data.losses, strict=True)):
-        style = {"color": _COLOURS[k % len(_COLOURS)], "ls": _STYLES[k // len(_COLOURS) % len(_STYLES)]}
+        style: dict[str, Any] = {"color": _COLOURS[k % len(_COLOURS)], "ls": _STYLES[k // len(_COLOURS) % len(_STYLES)]}
         style["lw"] = max(2.8 - 0.7 * k, 1.3)  # so that equal curves are seen
         largest = spread.by_size().max()
         if 0 < largest < math.inf:

@@ -23,7 +23,7 @@ from cylosses._cli.operands import Operands, input_files, open_operands
 from cylosses._cli.output_files import Outputs
 from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
 from cylosses._cli.residuals import Residuals
-from cylosses._cli.selection import Selection, check_shapes, counted, total_weight
+from cylosses._cli.selection import Selection, check_shapes, counted, nan_pairs, total_weight
 from cylosses._cli.slices import SliceTotals, summed_axes
 from cylosses._cli.source import ArraySource, InputError, OnProgress, Source, Window, bytes_of_pair, one_line
 from cylosses._cli.specs import LossSpec
@@ -76,6 +76,7 @@ class Score:
     nan: int = 0  # pairs that count in which one is NaN
     groups: Groups | None = None
     has_tables: bool = False
+    overflowed: bool = False  # whether a loss of a pair, or a gradient, is infinite
 
     @property
     def value(self) -> Any:
@@ -91,7 +92,7 @@ class Score:
             lines.append(f"{self.nan} of {math.prod(self.shape)} pairs have NaN in them")
         if self.has_tables and self.shape == (0,):
             lines.append(f"{request.table[0] if request.table else request.predictions}: no rows")
-        if self.dtype == "float16" and any(np.isinf(value).any() for value in self.values):
+        if self.dtype == "float16" and (self.overflowed or any(np.isinf(value).any() for value in self.values)):
             lines.append("float16 has no number beyond 65504: --dtype float32 or float64 converts first")
         return lines
 
@@ -235,7 +236,8 @@ class _Scoring:
         self._state: StreamingLoss | None = None if self._elementwise else loss.streaming()
         self._slices: SliceTotals | None = None
         axes = summed_axes(request.axis, self.shape) if request.axis else None
-        self._count = 0
+        self._count = self._nan = 0
+        self._overflowed = False
         # The gradient of one window of a mean is that of its sum, with the divisor of the whole.
         self._summed = request.losses[0].make("sum")
         self._factor: Any = Fraction(1)  # or an array of one for each slice
@@ -293,10 +295,15 @@ class _Scoring:
             raise InputError(one_line(error)) from None
         if self._residuals is not None:
             self._residuals.add(predictions, targets, **selection)
-        if losses is not None and self._out is not None:
-            self._out.write(window, losses)
+        self._nan += nan_pairs(predictions, targets, selection)
+        if losses is not None:
+            self._overflowed |= bool(np.isinf(losses).any())
+            if self._out is not None:
+                self._out.write(window, losses)
         if self._grad is not None:
-            self._grad.write(window, self._gradient(window, predictions, targets, selection))
+            gradient = self._gradient(window, predictions, targets, selection)
+            self._overflowed |= bool(np.isinf(gradient).any())
+            self._grad.write(window, gradient)
         return losses, predictions.size
 
     def _gradient(self, window: Window, predictions: Array, targets: Array, selection: dict[str, Array]) -> Array:
@@ -315,7 +322,7 @@ class _Scoring:
 
     def finish(self, missing: int) -> Score:
         if self._state is None:
-            return Score([], self.dtype.name, self.shape, self._count, missing)
+            return Score([], self.dtype.name, self.shape, self._count, missing, self._nan, overflowed=self._overflowed)
         if self._slices is not None:
             total, value, count = self._slices.total, self._slices.values[()], self._slices.counts[()]
         else:
@@ -324,7 +331,7 @@ class _Scoring:
             self._out.write(slice(0, np.size(value)), np.asarray(value))
         if self._write_state is not None:
             self._write_state(total.to_bytes())
-        return Score([value], self.dtype.name, self.shape, count, missing)
+        return Score([value], self.dtype.name, self.shape, count, missing, self._nan, overflowed=self._overflowed)
 
 
 def _inverse(divisor: Any) -> Any:

@@ -69,6 +69,14 @@ def counted(size: int, weight: Array | None = None, where: Array | None = None) 
     return int(np.count_nonzero(weight if where is None else weight[where]))
 
 
+def nan_pairs(predictions: Array, targets: Array, selection: dict[str, Array]) -> int:
+    """Return the number of pairs that count in which one is NaN."""
+    nan = np.isnan(predictions) | np.isnan(targets)
+    if "where" in selection:
+        nan &= selection["where"]
+    return counted(nan.size, selection.get("weight"), nan)
+
+
 def check_shapes(predictions: Source, other: Source) -> None:
     if predictions.shape != other.shape:
         raise InputError(

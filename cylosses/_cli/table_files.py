@@ -66,13 +66,12 @@ class TableFile(NamedTuple):
 
     def opened(self) -> IO[bytes]:
         """Open the file, decompressed."""
-        if self.compression == ".gz":
-            return gzip.open(self.path)
-        if self.compression == ".zst":
-            zstd: Any = importlib.import_module("compression.zstd")  # since Python 3.14
-            found: IO[bytes] = zstd.open(self.path)
-            return found
-        return self.path.open("rb")
+        if not self.compression:
+            return self.path.open("rb")
+        # The standard library has zstd since Python 3.14.
+        module: Any = gzip if self.compression == ".gz" else importlib.import_module("compression.zstd")
+        found: IO[bytes] = module.open(self.path)
+        return found
 
 
 # --- from texts to files ----------------------------------------------------------------------------------------------

@@ -11,11 +11,10 @@ from cylosses._cli.groups import Groups, GroupScores
 from cylosses._cli.operands import Operands
 from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
 from cylosses._cli.residuals import Residuals
-from cylosses._cli.selection import Selection, check_shapes, counted
+from cylosses._cli.selection import Selection, check_shapes, nan_pairs
 from cylosses._cli.source import InputError, OnProgress, bytes_of_pair, one_line
 from cylosses._cli.specs import LossSpec
 from cylosses._cli.windows import windows_of
-from cylosses._types import Array
 
 
 class Totals:
@@ -120,15 +119,7 @@ class Totals:
                 raise found or InputError(one_line(error)) from None
             # As long as no total is NaN, nothing that counts was.
             if np.isnan(self.totals[0].compute()):
-                self.nan += _nan_pairs(batch.predictions, batch.targets, selection)
+                self.nan += nan_pairs(batch.predictions, batch.targets, selection)
             if self._residuals is not None:
                 self._residuals.add(batch.predictions, batch.targets, **selection)
             self.rows += batch.rows
-
-
-def _nan_pairs(predictions: Array, targets: Array, selection: dict[str, Array]) -> int:
-    """Return the number of pairs that count in which one is NaN."""
-    nan = np.isnan(predictions) | np.isnan(targets)
-    if "where" in selection:
-        nan &= selection["where"]
-    return counted(nan.size, selection.get("weight"), nan)
