@@ -136,7 +136,7 @@ def _linear_bars(data: _Data, limit: float) -> _Bars:
     # The last edge is at most 127/2 widths from 0: seven binary digits, which bins have.
     exponent = max(min(exponent, math.floor(math.log2(limit / 8))), math.ceil(math.log2(limit / 63.5)))
     number = math.ceil(limit / 2.0**exponent - 0.5)
-    halves: Vector = np.arange(1, 2 * number + 2, 2, np.float64)
+    halves: Vector = np.arange(1.0, 2 * number + 2, 2.0)
     half = 2.0 ** (exponent - 1)
     unit, label = _unit(limit, "prediction − target")
     with np.errstate(over="ignore"):  # the last edge may be beyond float64
