@@ -218,9 +218,9 @@ def score_command(
       cylosses score results.csv predicted observed --loss mse --loss l1 --plot residuals.png
       cylosses score part-1.npy targets-1.npy --state run-1.state
     """
+    from cylosses._cli.columns import Reading
     from cylosses._cli.output import JsonLosses, print_losses, print_score, progress, score_as_json
     from cylosses._cli.score import Request, score
-    from cylosses._cli.tables import Reading
     from cylosses._cli.thresholds import exceeded, parse_thresholds
 
     if len(files) == 1:

@@ -7,11 +7,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from cylosses._cli.columns import Reading
 from cylosses._cli.engine import database
 from cylosses._cli.readers import split_label
 from cylosses._cli.source import InputError
 from cylosses._cli.table_files import is_table
-from cylosses._cli.tables import Reading, open_table
+from cylosses._cli.tables import open_table
 
 
 def columns_and_files(context: click.Context, begun: str, files: bool) -> list[CompletionItem]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from cylosses import Loss, StreamingLoss
+from cylosses._cli.columns import Column
 from cylosses._cli.engine import EngineError, Step, identifier
 from cylosses._cli.join import JoinScan
 from cylosses._cli.pairs import Batch, TableScan
 from cylosses._cli.source import InputError
-from cylosses._cli.tables import Column
 from cylosses._types import Array
 
 # What keys hold, whatever its width.

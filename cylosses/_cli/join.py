@@ -7,10 +7,11 @@ table has are only left if every key comes once.
 
 from collections.abc import Iterator, Mapping
 
+from cylosses._cli.columns import Column
 from cylosses._cli.engine import Database, EngineError, Step, Values, identifier, literal
 from cylosses._cli.pairs import TableScan
 from cylosses._cli.source import MISSING, InputError
-from cylosses._cli.tables import Column, Table
+from cylosses._cli.table import Table
 
 _NAMES = ("predictions", "targets")  # of the tables, which a condition may use, too
 _UNMATCHED = "a row has no partner"

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cylosses._cli.columns import Column, Reading
 from cylosses._cli.engine import Database, database
 from cylosses._cli.groups import GroupedScan
 from cylosses._cli.join import JoinScan
 from cylosses._cli.pairs import ROLES, TableScan
 from cylosses._cli.readers import ARRAYS, open_array, split_label, unknown_kind
 from cylosses._cli.source import AsDtype, InputError, OnProgress, Source
+from cylosses._cli.table import Table
 from cylosses._cli.table_files import files_behind, is_table, suffixes
-from cylosses._cli.tables import Column, Reading, Table, open_table
+from cylosses._cli.tables import open_table
 from cylosses._cli.zarr import is_zarr
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cylosses._cli.columns import Column
 from cylosses._cli.engine import Database, EngineError, Step, Values
 from cylosses._cli.source import MISSING, InputError, Source, as_mask
-from cylosses._cli.tables import Column, Table
+from cylosses._cli.table import Table
 from cylosses._types import Array
 
 _BATCH = 1 << 18  # elements of arrays that are paired with each other

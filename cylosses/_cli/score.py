@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cylosses import StreamingLoss
+from cylosses._cli.columns import Reading
 from cylosses._cli.groups import Groups
 from cylosses._cli.operands import Operands, input_files, open_operands
 from cylosses._cli.output_files import Outputs
@@ -27,7 +28,6 @@ from cylosses._cli.selection import Selection, check_shapes, counted, nan_pairs,
 from cylosses._cli.slices import SliceTotals, summed_axes
 from cylosses._cli.source import ArraySource, InputError, OnProgress, Source, Window, bytes_of_pair, one_line
 from cylosses._cli.specs import LossSpec
-from cylosses._cli.tables import Reading
 from cylosses._cli.totals import Totals
 from cylosses._cli.windows import windows_of
 from cylosses._cli.writers import NpyWriter
