@@ -99,7 +99,7 @@ def _draw_histogram(panel: Any, data: _Data) -> float:
         bars = _linear_bars(data, 1.5 * nearly_all)
     else:
         bars = _linear_bars(data, data.end)
-    heights = 100 / data.total * data.amounts.between(bars.sizes)
+    heights = 100 * (data.amounts.between(bars.sizes) / data.total)
     edges = np.concatenate([-bars.ends[::-1], bars.ends])
     # What is beyond the axis gets a bar of its own at either end, with a gap before it.
     widths = np.diff(edges)
@@ -107,7 +107,7 @@ def _draw_histogram(panel: Any, data: _Data) -> float:
     centres = np.concatenate([[edges[0]], (edges[1:] + edges[:-1]) / 2, [edges[-1]]])
     centres[[0, -1]] += [-widths[0], widths[-1]]
     # In the middle, what is exactly 0 stands on the rest.
-    at_zero = 100 / data.total * data.zero
+    at_zero = 100 * (data.zero / data.total)
     heights[len(bars.sizes)] = max(heights[len(bars.sizes)] - at_zero, 0)
     others, at_middle = float(heights.max()), float(heights[len(bars.sizes)])
     colours = [ORANGE, *[BLUES[1]] * (len(heights) - 2), ORANGE]
@@ -136,8 +136,8 @@ def _linear_bars(data: _Data, limit: float) -> _Bars:
     # The last edge is at most 127/2 widths from 0: seven binary digits, which bins have.
     exponent = max(min(exponent, math.floor(math.log2(limit / 8))), math.ceil(math.log2(limit / 63.5)))
     number = math.ceil(limit / 2.0**exponent - 0.5)
-    halves: Vector = np.arange(1.0, 2 * number + 2, 2.0)
-    half = 2.0 ** (exponent - 1)
+    halves: Vector = np.arange(1, 2 * number + 2, 2, dtype=np.float64)
+    half = math.ldexp(1.0, exponent - 1)
     unit, label = _unit(limit, "prediction − target")
     with np.errstate(over="ignore"):  # the last edge may be beyond float64
         return _Bars(halves * half, halves * (half / unit), label, None)
@@ -201,7 +201,7 @@ def _shares(spread: Spread) -> tuple[float, Vector]:
 def _half(data: _Data, spread: Spread) -> str:
     """Return a line about the largest residuals that half of a loss is from."""
     at = int(np.searchsorted(_shares(spread)[1], 0.5))
-    share = 100 / data.total * data.by_size[at:].sum()
+    share = 100 * (data.by_size[at:].sum() / data.total)
     return f"\nhalf of it from {_number(EDGES[at])} on: {_percent(share)} of {data.unit}"
 
 
@@ -276,7 +276,7 @@ def _list_facts(panel: Any, data: _Data, beyond: float) -> None:
         for name, of_sign in (("negative", data.amounts.negative), ("positive", data.amounts.positive)):
             if used := np.flatnonzero(of_sign[:-1]).tolist():
                 sign = "−" if name == "negative" else ""
-                share = 100 / data.total * of_sign[:-1].sum()
+                share = 100 * (of_sign[:-1].sum() / data.total)
                 facts.append(f"{name}: {_percent(share)}, to {sign}{_number(EDGES[used[-1]])}")
     if beyond:
         facts.append(f"beyond the axis: {_percent(beyond)}")
