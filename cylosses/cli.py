@@ -190,14 +190,14 @@ def score_command(
 
     Either two columns of one table, TABLE PREDICTED OBSERVED, or two files, PREDICTIONS TARGETS.
 
-    A table is a file that ends in .csv, .tsv, .parquet, .json or .jsonl, also with .gz or .zst, several of them, a pattern such as
-    'part-*.csv', a folder, also with partitions such as year=2026, or - for standard input. Columns have names, or numbers from 1.
-    A file is FILE:COLUMN of a table, or an array: FILE.npy, FILE.npy.gz or FILE.npz:NAME. The name may be left off if there is only
-    one. Rows of different files are paired by their order, or with --on by keys. All arrays must have the same shape; nothing is
-    broadcast.
+    A table is a file that ends in .csv, .tsv, .json or .jsonl, also with .gz or .zst, .parquet, .arrow or .feather, several of
+    them, a pattern such as 'part-*.csv', a folder, also with partitions such as year=2026, or - for standard input. Columns have
+    names, or numbers from 1. A file is FILE:COLUMN of a table, or an array: FILE.npy, FILE.npy.gz, FILE.npz:NAME or FILE.zarr. The
+    name may be left off if there is only one. Rows of different files are paired by their order, or with --on by keys. All arrays
+    must have the same shape; nothing is broadcast.
 
-    Tables and .npy files stream in constant memory; for --grad, --axis and --reduction none, columns are loaded. The result has the
-    bits of a call on the whole arrays, whatever the number of threads.
+    Tables, .npy files and Zarr arrays stream in constant memory; for --grad, --axis and --reduction none, columns are loaded. The
+    result has the bits of a call on the whole arrays, whatever the number of threads.
 
     With --axis, there is one result for each element of the axes that are kept, as of a call with axis: printed one per
     line in C order, in JSON as nested lists. So --axis 0 scores the columns of a matrix, and --axis 1 its rows. A column

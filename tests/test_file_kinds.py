@@ -16,6 +16,7 @@ import lzma
 import re
 import shlex
 import signal
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -315,6 +316,15 @@ COMPRESSED = [
     csv("gzip of two members", gzip.compress(b"x,y\n1,0.5\n") + gzip.compress(b"-2e3,4\n3.25,-1\n"), file="a.csv.gz"),
     csv("gzip of tabs", gzip.compress(TEXT.replace(",", "\t").encode()), file="a.tsv.gz"),
     csv("zstd", zstd, file="a.csv.zst"),
+    csv(
+        "zstd in another encoding",
+        zstd,
+        ROWS
+        if sys.version_info >= (3, 14)
+        else "a.csv.zst: --encoding cp1252 of a .zst file is read with Python 3.14 and later; ...",
+        "--encoding cp1252",
+        file="a.csv.zst",
+    ),
     csv("gzip that is cut", ZIPPED[:-9], "a.csv.gz: cannot read: ...GZIP stream...", file="a.csv.gz"),
     csv(
         "gzip that is cut, late",
@@ -832,7 +842,16 @@ def damaged_zarr(path: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[:-9])
 
 
+def zarr_of_pickles(path: Path) -> None:
+    import zarr
+
+    zarr.create_array(path, shape=(3,), dtype="f8", zarr_format=2)[:] = 1
+    description = path / ".zarray"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"compressor": {"id": "pickle", "protocol": 5}}))
+
+
 ZARR = [
+    zarr("chunks that are pickles", zarr_of_pickles, "a.zarr: not a readable Zarr array: ..."),
     *(of_zarr(np.dtype(dtype).name, np.array([1, 0, 1, 1, 0]).astype(dtype)) for dtype in ("?", "i1", "u8", "f2", "f4", "f8")),
     of_zarr("big-endian, version 2", np.array([1, 0, 2], ">f4"), zarr_format=2),
     of_zarr("three axes, chunks that do not fit", np.arange(60.0).reshape(5, 4, 3), chunks=(2, 3, 2)),

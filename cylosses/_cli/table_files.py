@@ -2,7 +2,6 @@
 
 import codecs
 import glob
-import gzip
 import importlib
 import io
 import os
@@ -13,7 +12,7 @@ import tempfile
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from cylosses._cli.engine import literal
 from cylosses._cli.source import InputError, one_line
@@ -66,11 +65,8 @@ class TableFile(NamedTuple):
 
     def opened(self) -> IO[bytes]:
         """Open the file, decompressed."""
-        if not self.compression:
-            return self.path.open("rb")
-        # The standard library has zstd since Python 3.14.
-        module: Any = gzip if self.compression == ".gz" else importlib.import_module("compression.zstd")
-        found: IO[bytes] = module.open(self.path)
+        modules = {"": "io", ".gz": "gzip", ".zst": "compression.zstd"}  # the last one since Python 3.14
+        found: IO[bytes] = importlib.import_module(modules[self.compression]).open(self.path, "rb")
         return found
 
 
