@@ -10,7 +10,7 @@ from cylosses._cli.arrow import ArrowFile
 from cylosses._cli.columns import INTEGERS, Column, Reading
 from cylosses._cli.engine import Database, EngineError, Step, identifier, literal
 from cylosses._cli.source import MISSING, InputError, choose, one_line
-from cylosses._cli.table_files import COMPRESSIONS, KINDS, TYPED, TableFile, check_sum, identity
+from cylosses._cli.table_files import COMPRESSIONS, KINDS, TYPED, CheckSums, TableFile, identity
 
 _ROW = identifier("cylosses row")
 
@@ -26,6 +26,7 @@ class Table(ABC):
         folders = [[part.partition("=")[0] for part in file.path.parts[:-1] if "=" in part] for file in files]
         self.partitions = set(folders[0]) if all(folders) else set()
         self.streams: dict[str, ArrowFile] = {}
+        self.check_sums: CheckSums | None = None
         self._columns = self._sniff()
 
     @property
@@ -229,7 +230,8 @@ class Table(ABC):
         for file, before in zip(self.files, self._identities, strict=True):
             if identity(file) != before:
                 raise InputError(f"{file.shown}: the file has changed while it was read")
-            check_sum(file)
+        if self.check_sums is not None:
+            self.check_sums.check()
 
 
 def is_number(name: str) -> bool:

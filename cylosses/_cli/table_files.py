@@ -9,7 +9,10 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -216,16 +219,29 @@ def other_line_end(file: TableFile) -> str:
     return "lines end differently"
 
 
-def check_sum(file: TableFile) -> None:
-    """Refuse a gzip file whose check sum does not fit, at which DuckDB does not look."""
-    if file.compression != ".gz":
-        return
-    try:
-        with file.opened() as opened:
-            while opened.read(1 << 20):
-                pass
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{file.shown}: damaged: {one_line(error)}") from None
+class CheckSums:
+    """The check sums of gzip files, at which DuckDB does not look. A thread reads the files while DuckDB does: of such a file
+    it can use one CPU only. The stack ends the thread.
+    """
+
+    def __init__(self, stack: ExitStack, files: Iterable[TableFile]) -> None:
+        self._stop = threading.Event()
+        thread = stack.enter_context(ThreadPoolExecutor(1))
+        stack.callback(self._stop.set)
+        self._work = [thread.submit(self._read, file) for file in files if file.compression == ".gz"]
+
+    def check(self) -> None:
+        """Refuse a file whose check sum does not fit."""
+        for work in self._work:
+            work.result()
+
+    def _read(self, file: TableFile) -> None:
+        try:
+            with file.opened() as opened:
+                while opened.read(1 << 20) and not self._stop.is_set():
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{file.shown}: damaged: {one_line(error)}") from None
 
 
 # --- encodings --------------------------------------------------------------------------------------------------------

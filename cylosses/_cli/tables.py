@@ -10,7 +10,7 @@ from cylosses._cli.columns import Column, Reading
 from cylosses._cli.engine import Database, identifier, literal
 from cylosses._cli.source import InputError
 from cylosses._cli.table import Table
-from cylosses._cli.table_files import KINDS, TYPED, TableFile, decoded, table_files
+from cylosses._cli.table_files import KINDS, TYPED, CheckSums, TableFile, decoded, table_files
 from cylosses._cli.text import TextTable
 
 
@@ -23,7 +23,9 @@ def open_table(database: Database, stack: ExitStack, texts: list[str], reading: 
         files = [decoded(stack, file, reading.encoding) for file in files]
         if any(file.original for file in files):
             reading = replace(reading, encoding=None)
-    return _CLASSES[kind](database, label, files, reading)
+    table = _CLASSES[kind](database, label, files, reading)
+    table.check_sums = CheckSums(stack, files)
+    return table
 
 
 class JsonTable(Table):
