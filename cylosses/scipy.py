@@ -182,12 +182,12 @@ class _Rho:
         root, rest = root_and_rest(squares)
         rows = np.empty((3, *squares.shape))
         rows[0] = self.loss(root, 0.0)
-        rows[1] = self.loss.grad_and_hess(root, 0.0, curvature="mm")[1]
+        slope, rows[1] = self.loss.grad_and_hess(root, 0.0, curvature="mm")
         rows[2] = self.loss.weight_slope(squares)
         np.clip(rows[1:], -_GREATEST, _GREATEST, out=rows[1:])
         with np.errstate(over="ignore", under="ignore"):
-            rows[0] *= 2
-            rows[:2] += rows[1:] * rest
+            rows[0] = 2 * rows[0] + np.divide(slope, root, out=np.zeros_like(rest), where=rest != 0) * rest
+            rows[1] += rows[2] * rest
         return rows
 
 

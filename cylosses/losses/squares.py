@@ -50,7 +50,7 @@ def weight_slope_of_pieces(pieces: Pieces, weight: Array, squares: Array) -> Arr
         intercept += beyond * (jump - turn * at)
         slope += beyond * turn
     line = intercept + slope * root
-    flat = (intercept == 0) | (squares == 0)
+    flat = (intercept == 0) | (squares == 0) | np.isinf(squares)
     if any(jump for _, jump, _ in pieces.knots):
         flat |= squares < LEAST_ERROR**2
     slopes = np.where(np.isnan(squares), squares, 0.0)
