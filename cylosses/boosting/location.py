@@ -251,7 +251,7 @@ def _downhill(loss: Loss, targets: Array, weights: Array | None) -> float:
     for _ in range(_MOST_STEPS):
         gradient, curvature = total.grad_and_hess(np.array([c]), targets, weight=weights, curvature="mm")
         step = float(gradient[0] / curvature[0]) if curvature[0] > 0 else 0.0
-        c -= step
-        if abs(step) <= least_step:
+        if abs(step) <= least_step or c - step == c:
             break
+        c -= step
     return c

@@ -53,9 +53,9 @@ class Objective(Adapter):
 
     Targets that multiply by 1000 give gradients that do, and the same Hessians, if scale and parameter are ``auto``.
 
-    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. That is made up for unless the targets lie
-    many scales away (CatBoost: ten); then start at their median, as docs/boosting.md shows. For ``tukey`` it is
-    advisable anyway, because it ignores errors beyond c.
+    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. Tell them `initial_score` of the targets, as
+    docs/boosting.md shows: first rounds are not lost then, and targets many scales away, or ``tukey``, which ignores errors beyond c,
+    train as others do.
 
     An objective has no state: it may serve several models and threads. It is immutable, comparable, hashable and picklable, and
     survives `sklearn.base.clone`.
@@ -195,7 +195,7 @@ class Objective(Adapter):
         >>> from cylosses.boosting import Objective
         >>> Objective("l1").initial_score([1.0, 2.0, 3.0, 10.0])
         2.5
-        >>> Objective("huber", delta=1.0).initial_score([1.0, 2.0, 3.0, 10.0])
+        >>> Objective("huber", delta=2.0).initial_score([1.0, 2.0, 3.0, 10.0])
         2.6666666666666665
         >>> Objective("mse").initial_score([1.0, 2.0, 3.0], sample_weight=[1, 0, 3])
         2.5
