@@ -6,8 +6,8 @@ Decisions, with their reasons:
 a. ``rho(z) = 2 loss(sqrt(z))``, because SciPy halves the sum of rho: its cost is then the sum of the losses. With this factor
    `HuberLoss(delta=1)` is SciPy's ``"huber"`` and `PseudoHuberLoss(delta=1)` its ``"soft_l1"``.
 b. The root of z is rounded, and what that changes is put right to first order: rho and its derivatives are those of z.
-c. The derivatives are finite everywhere. Where rho' is infinite at z = 0, because the loss has a kink there, it stays what it is at an
-   error of 2**-20, as the majorise-minimise curvature of the loss does; what is beyond float64 is its largest number.
+c. The derivatives are finite everywhere. Where rho' is infinite at z = 0, because the loss has a kink there, it stays what it is at
+   an error of 2**-20, as the majorise-minimise curvature of the loss does; what is beyond float64 is its largest number.
 """
 
 from collections.abc import Callable
@@ -152,7 +152,7 @@ def objective(
     ...     lambda x: np.stack([np.ones(5), t], axis=1),
     ... )
     >>> minimize(fun, [0.0, 0.0], jac=True).x.round(2)
-    array([1.  , 2.01])
+    array([0.92, 2.08])
     """
     loss = _checked(loss)
     if loss.reduction == "none":

@@ -58,7 +58,10 @@ def total(name, parameter, targets, weights):
     curved = LOSSES[name].hyperbolic
     exact = (lambda number: mpmath.mpf(float(number))) if curved else (lambda number: Fraction(float(number)))
     p = exact(parameter) if parameter < math.inf else math.inf
-    pairs = [(exact(y), 1 if weights is None else exact(w)) for y, w in zip(targets, targets if weights is None else weights)]
+    pairs = [
+        (exact(y), 1 if weights is None else exact(w))
+        for y, w in zip(targets, targets if weights is None else weights, strict=True)
+    ]
     value = ORACLE[name].value
     return lambda c: sum(w * value(exact(c) - y, p) for y, w in pairs if w)
 
@@ -302,7 +305,10 @@ def test_pieces_are_the_derivative(name, rng):
         d = rng.standard_normal(50) * 3 * unit
         lines = [Fraction(pieces.level) + Fraction(pieces.slope) * Fraction(each) for each in d.tolist()]
         for at, jump, turn in pieces.knots:
-            lines = [line + (Fraction(jump) + Fraction(turn) * (Fraction(each) - Fraction(at))) * (each > at) for line, each in zip(lines, d.tolist(), strict=True)]
+            lines = [
+                line + (Fraction(jump) + Fraction(turn) * (Fraction(each) - Fraction(at))) * (each > at)
+                for line, each in zip(lines, d.tolist(), strict=True)
+            ]
         factor = {"smooth_l1": 1 / unit, "mse": 2.0}.get(name, 1.0)
         np.testing.assert_allclose(loss.grad(d, 0.0), [float(line) * factor for line in lines], rtol=1e-14)
 
@@ -336,9 +342,7 @@ def test_pairs_have_a_hundred_bits(rng):
     for got, wanted in ((a * b, [p * q for p, q in zip(x, y, strict=True)]), (a / b, [p / q for p, q in zip(x, y, strict=True)])):
         assert all(abs(g - w) <= bound * abs(w) for g, w in zip(exact(got), wanted, strict=True))
     for got, wanted in ((a + b, [p + q for p, q in zip(x, y, strict=True)]), (a - b, [p - q for p, q in zip(x, y, strict=True)])):
-        assert all(
-            abs(g - w) <= bound * (abs(p) + abs(q)) for g, w, p, q in zip(exact(got), wanted, x, y, strict=True)
-        )
+        assert all(abs(g - w) <= bound * (abs(p) + abs(q)) for g, w, p, q in zip(exact(got), wanted, x, y, strict=True))
     root = (a * a).root()
     assert all(abs(g**2 - p**2) <= 4 * bound * p**2 for g, p in zip(exact(root), x, strict=True))
 
@@ -346,5 +350,8 @@ def test_pairs_have_a_hundred_bits(rng):
 def test_root_and_rest(rng):
     z = np.concatenate([2.0 ** rng.uniform(-900, 1020, 1000), [0.0, np.inf]])
     root, rest = squares.root_and_rest(z)
-    assert all(Fraction(r) ** 2 + Fraction(t) == Fraction(s) for s, r, t in zip(z[:-1].tolist(), root.tolist(), rest.tolist()))
+    assert all(
+        Fraction(r) ** 2 + Fraction(t) == Fraction(s)
+        for s, r, t in zip(z[:-1].tolist(), root[:-1].tolist(), rest[:-1].tolist(), strict=True)
+    )
     assert (root[-1], rest[-1]) == (np.inf, 0.0)

@@ -1,9 +1,9 @@
-"""Where boosters start: errors of the first and the hundredth round with `Objective.initial_score`, beside the boosters' own objectives.
+"""Errors of boosters that start from `Objective.initial_score`, beside those that start where they do by themselves.
 
 ``python -m tools.booster_starts`` prints the table, and so does ``make test-peers``: mean absolute errors on a test set of
-scikit-learn's diabetes data, with the targets as they are, 1,000,000 added to them, and all equal. The boosters' own objectives start
-from the median or the mean of the targets where they have that ("own l1", "own huber"); "from 0" is ours where the booster starts
-objectives of one's own, and "from the score" with the initial score handed over as docs/boosting.md shows.
+scikit-learn's diabetes data after the first and the hundredth round, with the targets as they are, with 1,000,000 added to
+them, and with equal ones. "own" is the booster's own objective (MAE, or Huber with the same delta), "from 0" ours where the booster starts
+objectives of one's own, and "score" ours with the initial score handed over as docs/boosting.md shows.
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ def data() -> tuple[Any, Any, dict[str, tuple[Any, Any]]]:
     return x, x_test, {"plain": (y, y_test), "+ 1e6": (y + 1e6, y_test + 1e6), "constant": constants}
 
 
-def errors(booster: str, loss: str, targets: str) -> Iterator[tuple[str, list[float]]]:
-    """Yield the names of the starts and the test errors after each number of rounds."""
+def errors(booster: str, loss: str, targets: str, own: bool = True) -> Iterator[tuple[str, list[float]]]:
+    """Yield the names of the starts, with or without the booster's own, and the test errors after each number of rounds."""
     x, x_test, of_targets = data()
     y, y_test = of_targets[targets]
     objective = Objective(loss).for_targets(y)
-    ours, own = BOOSTERS[booster]
-    fits: dict[str, Callable[[int], Model]] = {
-        "own": lambda rounds: own(objective, x, y, rounds),
-        "from 0": lambda rounds: ours(objective, x, y, rounds, None),
-        "from the score": lambda rounds: ours(objective, x, y, rounds, objective.initial_score(y)),
+    fit_ours, fit_own = BOOSTERS[booster]
+    fits: dict[str, Callable[[int], Model]] = {"own": lambda rounds: fit_own(objective, x, y, rounds)} if own else {}
+    fits |= {
+        "from 0": lambda rounds: fit_ours(objective, x, y, rounds, None),
+        "score": lambda rounds: fit_ours(objective, x, y, rounds, objective.initial_score(y)),
     }
     for name, fit in fits.items():
         yield name, [float(np.abs(fit(rounds)(x_test) - y_test).mean()) for rounds in ROUNDS]

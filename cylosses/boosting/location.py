@@ -2,12 +2,12 @@
 
 Decisions, with their reasons:
 
-a. The result is the float64 with the least total loss, in exact arithmetic; where several are, the middle of them, as
-   `numpy.median` has it. Its neighbours are no better, and equal targets are returned as they are.
-b. Derivatives that are made of straight lines (`Loss.pieces`) are summed as fractions, from exact sums of the library. Their zero is a
-   fraction too, which is rounded once. A search over the targets finds the line that it is on, with twice as many exact sums as it halves.
-c. Those that are multiples of d / sqrt(d² + length²) (`Loss.hyperbolic`) are computed with 106 bits and summed exactly: a Newton search
-   ends between two floats, and the mean slope between them says which is the better one.
+a. The result is the float64 with the least total loss, in exact arithmetic; where several have it, the middle of them, as
+   `numpy.median` does it. Equal targets are returned as they are.
+b. Derivatives that are made of straight lines (`Loss.pieces`) are summed as fractions, from exact sums of the library. Their zero
+   is a fraction too. The two floats around it are compared by the integral of the derivative between them.
+c. Those that are multiples of d / sqrt(d² + length²) (`Loss.hyperbolic`) are computed with 106 bits and summed exactly: a Newton
+   search ends between two floats, and the mean slope between them says which is the better one.
 d. Any other loss, redescending ones above all, may have several minima. The one meant is what iteratively reweighted least squares
    reach from the median: downhill all the way, and on the side where most targets are.
 """
@@ -16,6 +16,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -99,7 +100,7 @@ class _Straight:
         return intercept + slope * c
 
     def _first(self, holds: Callable[[Fraction], bool]) -> tuple[list[int], list[Fraction], list[Fraction]]:
-        """Return for each knot how many targets' ones come before the first that holds; the last ones before, and the first ones."""
+        """Return for each knot how many of its points come before the first that holds, the last ones of these, and the first ones."""
         counts: list[int] = []
         before: list[Fraction] = []
         after: list[Fraction] = []
@@ -143,9 +144,7 @@ class _Straight:
         for (at, _, _), first, last in zip(self._knots, self._counts(a, "right"), self._counts(b, "left"), strict=True):
             points |= {Fraction(y) + at for y in np.unique(self._targets[first:last]).tolist()}
         ordered = sorted(points)
-        integral = sum(
-            (q - p) * (self._derivative(p, "right") + self._derivative(q, "left")) / 2 for p, q in zip(ordered, ordered[1:])
-        )
+        integral = sum((q - p) * (self._derivative(p, "right") + self._derivative(q, "left")) / 2 for p, q in pairwise(ordered))
         return Fraction(integral if start < end else -integral)
 
 
@@ -226,7 +225,10 @@ class _Hyperbolas:
         return low if low == high or self._mean_slope(low, high) > 0 else high
 
     def _zero(self, derivatives: Callable[[float], tuple[Fraction | float, float]], c: float) -> tuple[float, float]:
-        """Return the floats next to each other, or the one, where a rising slope is 0: Newton steps in a bracket that is halved too."""
+        """Return two floats next to each other between which a rising slope is 0, or twice the one where it is.
+
+        Newton steps go on inside a bracket, which every fourth step halves.
+        """
         low, high = float(self._targets.min()), float(self._targets.max())
         for step in range(_MOST_STEPS):
             slope, curvature = derivatives(c)

@@ -53,9 +53,9 @@ class Objective(Adapter):
 
     Targets that multiply by 1000 give gradients that do, and the same Hessians, if scale and parameter are ``auto``.
 
-    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. Tell them `initial_score` of the targets, as
-    docs/boosting.md shows: first rounds are not lost then, and targets many scales away, or ``tukey``, which ignores errors beyond c,
-    train as others do.
+    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. Tell them the `initial_score` of the
+    targets, as docs/boosting.md shows: then no rounds are lost, and targets many scales away train as others do, also with
+    ``tukey``, which ignores errors beyond c.
 
     An objective has no state: it may serve several models and threads. It is immutable, comparable, hashable and picklable, and
     survives `sklearn.base.clone`.
@@ -175,8 +175,8 @@ class Objective(Adapter):
         -------
         float or numpy.ndarray of shape (k,)
             The number of float64 with the least total loss: the median for ``l1``, the mean for ``mse``, a quantile for
-            ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. Where several numbers are as good, the middle of them, as
-            for the median of an even number of targets; for a ``q`` of 0 or 1 the least or the greatest target. For the losses that
+            ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. Where several numbers are as good, the middle of them,
+            as for the median of an even number of targets; for a ``q`` of 0 or 1 the least or the greatest target. For the losses that
             are not convex, ``tukey`` and ``geman_mcclure``, the local minimum that iteratively reweighted least squares reach
             from the median. Equal targets are returned as they are.
 

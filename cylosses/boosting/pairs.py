@@ -1,7 +1,7 @@
 """Numbers of 106 bits as unevaluated sums of two floats, for arrays.
 
-T. J. Dekker, A floating-point technique for extending the available precision, Numer. Math. 18, 1971. Relative errors are a few
-2**-104 as long as nothing leaves the range of normal numbers.
+T. J. Dekker, A floating-point technique for extending the available precision, Numerische Mathematik 18, 1971. Relative errors are
+a few 2**-104 as long as nothing leaves the range of normal numbers.
 """
 
 from dataclasses import dataclass

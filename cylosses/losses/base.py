@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 _set = object.__setattr__  # for the constructor; there is no other way into an immutable object
 LEAST = 5e-324  # the least positive float64
 GREATEST = sys.float_info.max
-_OF_A_ROW = ("_code", "accepted", "parameter_name", "convex", "kinked", "hyperbolic", "parameter_is_length", "max_ulp_error", "costly")
+_OF_A_ROW = (
+    "_code",
+    "accepted",
+    "parameter_name",
+    "convex",
+    "kinked",
+    "hyperbolic",
+    "parameter_is_length",
+    "max_ulp_error",
+    "costly",
+)
 
 
 class Loss:

@@ -28,7 +28,7 @@ class Pieces(NamedTuple):
 
 
 def root_and_rest(squares: Array) -> tuple[Array, Array]:
-    """Return r = sqrt(z), rounded, and z - r², which is exact but for rests below the normal numbers, and 0 where z is not finite."""
+    """Return r = sqrt(z), rounded, and z - r²: exact but for rests below the normal numbers, and 0 where z is not finite."""
     root = np.sqrt(squares)
     with np.errstate(invalid="ignore"):
         upper = root * _SPLIT
