@@ -2,8 +2,8 @@
 
 ``python -m tools.booster_starts`` prints the table, and so does ``make test-peers``: mean absolute errors on a test set of
 scikit-learn's diabetes data after the first and the hundredth round, with the targets as they are, with 1,000,000 added to
-them, and with equal ones. "own" is the booster's own objective (MAE, or Huber with the same delta), "from 0" ours where the booster starts
-objectives of one's own, and "score" ours with the initial score handed over as docs/boosting.md shows.
+them, and with equal ones. "own" is the booster's own objective (MAE, or Huber with the same delta), "from 0" ours where the
+booster starts objectives of one's own, and "score" ours with the initial score handed over as docs/boosting.md shows.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -74,8 +75,7 @@ class _Straight:
         self._weights = None if weights is None else weights[order]
         self._level, self._slope = Fraction(pieces.level), Fraction(pieces.slope)
         self._knots = [(Fraction(knot.at), Fraction(knot.jump), Fraction(knot.turn)) for knot in pieces.knots]
-        everything = np.ones(1) if weights is None else self._weights
-        self._weight_below = _FirstSums(np.broadcast_to(everything, targets.shape), None)
+        self._weight_below = _FirstSums(np.ones_like(targets) if self._weights is None else self._weights, None)
         self._moment_below = _FirstSums(self._targets, self._weights)
 
     def _line(self, counts: list[int]) -> tuple[Fraction, Fraction]:
@@ -100,17 +100,20 @@ class _Straight:
         return intercept + slope * c
 
     def _first(self, holds: Callable[[Fraction], bool]) -> tuple[list[int], list[Fraction], list[Fraction]]:
-        """Return for each knot how many of its points come before the first that holds, the last ones of these, and the first ones."""
+        """Return how many points of each knot come before its first that holds; the last ones before, and the first ones."""
         counts: list[int] = []
         before: list[Fraction] = []
         after: list[Fraction] = []
         everything = range(len(self._targets))
         for at, _, _ in self._knots:
-            count = bisect_left(everything, True, key=lambda index, at=at: holds(self._point(index, at)))
+            count = bisect_left(everything, True, key=partial(self._holds, holds, at))
             counts.append(count)
             before += [self._point(index, at) for index in everything[:count][-1:]]
             after += [self._point(index, at) for index in everything[count:][:1]]
         return counts, before, after
+
+    def _holds(self, holds: Callable[[Fraction], bool], at: Fraction, index: int) -> bool:
+        return holds(self._point(index, at))
 
     def _point(self, index: int, at: Fraction) -> Fraction:
         return Fraction(float(self._targets[index])) + at
@@ -128,8 +131,7 @@ class _Straight:
     def minimum(self) -> float:
         least, greatest = self._ends()
         if least is None or greatest is None:  # a quantile of 0 or 1: all beyond the targets is as good
-            (middle,) = {least, greatest} - {None}
-            return float(middle)
+            return float(next(end for end in (least, greatest) if end is not None))
         middle = (least + greatest) / 2
         nearest = float(middle)
         if least <= nearest <= greatest:

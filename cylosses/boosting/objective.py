@@ -176,8 +176,8 @@ class Objective(Adapter):
         float or numpy.ndarray of shape (k,)
             The number of float64 with the least total loss: the median for ``l1``, the mean for ``mse``, a quantile for
             ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. Where several numbers are as good, the middle of them,
-            as for the median of an even number of targets; for a ``q`` of 0 or 1 the least or the greatest target. For the losses that
-            are not convex, ``tukey`` and ``geman_mcclure``, the local minimum that iteratively reweighted least squares reach
+            as for the median of an even number of targets; for a ``q`` of 0 or 1 the least or the greatest target. For the losses
+            that are not convex, ``tukey`` and ``geman_mcclure``, the local minimum that iteratively reweighted least squares reach
             from the median. Equal targets are returned as they are.
 
         Raises
@@ -204,8 +204,9 @@ class Objective(Adapter):
         if targets.ndim == 2:
             return np.array([self.initial_score(column, sample_weight) for column in targets.T])
         values, weights = checked_targets("y", targets, sample_weight, "initial score")
-        scale = robust_scale(values, weights) if self._scale == "auto" == self._parameter else self._scale
-        parameter = self._parameter_at(scale) if scale != "auto" else self._parameter
+        parameter = self._parameter
+        if parameter == "auto":
+            parameter = self._parameter_at(robust_scale(values, weights) if self._scale == "auto" else self._scale)
         return location(loss_of(self.loss, "sum", parameter), values, weights)
 
     @default_floating_point_mode()
