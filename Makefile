@@ -69,6 +69,7 @@ check-package: $(VENV)/.installed $(VENV)/.package-group
 test-peers: $(VENV)/.installed $(VENV)/.test-group $(VENV)/.peers-group
 	$(PY) -m pytest --override-ini=addopts= -ra --strict-markers -s tests/peers
 	$(PY) -m tools.peer_table
+	$(PY) -m tools.booster_starts
 
 exactness: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tools.exactness --arrays 10000 --splits 1000

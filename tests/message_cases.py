@@ -37,7 +37,7 @@ import ml_dtypes
 import numpy as np
 
 import cylosses
-from cylosses import LOSSES, HuberLoss, L1Loss, Loss, MSELoss, SmoothL1Loss, StreamingLoss, l1_loss, l1_loss_backward
+from cylosses import LOSSES, HuberLoss, L1Loss, Loss, MSELoss, QuantileLoss, SmoothL1Loss, StreamingLoss, l1_loss, l1_loss_backward
 from cylosses import smooth_l1_loss as smooth_l1
 from cylosses import smooth_l1_loss_backward as smooth_l1_backward
 
@@ -789,6 +789,9 @@ def _boosting() -> Iterator[tuple[str, Case]]:
     }
     for what, arguments in scales.items():
         yield f"robust_scale: {what}", lambda a=arguments: robust_scale(*a)
+        if what != "matrix":
+            yield f"initial_score: {what}", lambda a=arguments: Objective("l1").initial_score(*a)
+    yield "initial_score: three axes", lambda: Objective("l1").initial_score(np.ones((1, 1, 1)))
     settings: dict[str, Options] = {
         "unknown loss": {"loss": "huber2"},
         "no name": {"loss": 3},
@@ -842,6 +845,36 @@ def _boosting() -> Iterator[tuple[str, Case]]:
 
 
 CASES["boosting"] = dict(_boosting())
+
+# SciPy ------------------------------------------------------------------------------------------------------------------
+
+
+def _scipy() -> Iterator[tuple[str, Case]]:
+    from cylosses.scipy import objective, rho
+
+    losses: dict[str, Any] = {"name": "huber2", "class": HuberLoss, "number": 3, "asymmetric": QuantileLoss(q=0.25)}
+    for what, loss in losses.items():
+        yield f"rho: {what}", lambda loss=loss: rho(loss)
+        yield f"objective: {what}", lambda loss=loss: objective(loss, np.asarray)
+    yield "rho: negative", lambda: rho("huber")([1.0, -1.0])
+    yield "objective: reduction", lambda: objective(HuberLoss("none"), np.asarray)
+    yield "objective: residuals", lambda: objective("huber", np.ones(2))
+    yield "objective: Jacobian", lambda: objective("huber", np.asarray, np.ones((2, 2)))
+    returned: dict[str, tuple[Any, ...]] = {
+        "matrix": (np.ones((2, 2)), None, None),
+        "complex": (np.ones(2, complex), None, None),
+        "weight": (np.ones(2), None, [1.0]),
+        "negative weight": (np.ones(2), None, [1.0, -1.0]),
+        "Jacobian of another shape": (np.ones(2), np.ones((2, 2)), None),
+        "complex Jacobian": (np.ones(2), np.ones((2, 3), complex), None),
+    }
+    for what, (errors, matrix, weight) in returned.items():
+        jacobian = None if matrix is None else lambda x, matrix=matrix: matrix
+        fun = objective("huber", lambda x, errors=errors: errors, jacobian, weight=weight)
+        yield f"objective at a point: {what}", lambda fun=fun: fun(np.ones(3))
+
+
+CASES["scipy"] = dict(_scipy())
 
 # scikit-learn -----------------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ DOCUMENTED_METHODS = {
     "grad_and_hess": "(self, input, target, *, grad_output=None, curvature='exact', "
     "weight=None, where=None, out=None, n_threads=None)",
     "streaming": "(self, axis=None)",
+    "weight_slope": "(self, squares)",
     "update": "(self, input, target, weight=None, where=None, *, n_threads=None)",
     "merge": "(self, other)",
     "compute": "(self)",

@@ -8,7 +8,10 @@ from cylosses import default_floating_point_mode
 from cylosses._types import Array
 from cylosses.boosting.adapter import Adapter
 from cylosses.boosting.batch import Batch
+from cylosses.boosting.location import location
 from cylosses.boosting.metric import Metric
+from cylosses.boosting.scale import robust_scale
+from cylosses.boosting.targets import checked_targets
 from cylosses.boosting.terms import Terms, loss_of
 
 
@@ -50,9 +53,9 @@ class Objective(Adapter):
 
     Targets that multiply by 1000 give gradients that do, and the same Hessians, if scale and parameter are ``auto``.
 
-    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. That is made up for unless the targets lie
-    many scales away (CatBoost: ten); then start at their median, as docs/boosting.md shows. For ``tukey`` it is
-    advisable anyway, because it ignores errors beyond c.
+    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. Tell them the `initial_score` of the
+    targets, as docs/boosting.md shows: then no rounds are lost, and targets many scales away train as others do, also with
+    ``tukey``, which ignores errors beyond c.
 
     An objective has no state: it may serve several models and threads. It is immutable, comparable, hashable and picklable, and
     survives `sklearn.base.clone`.
@@ -156,6 +159,55 @@ class Objective(Adapter):
                 cap = terms.cap * terms.factor
                 np.minimum(hessian, cap if batch.weight is None else cap * batch.weight, out=hessian)
         return gradient, hessian
+
+    @default_floating_point_mode()
+    def initial_score(self, y: Any, sample_weight: Any = None) -> Any:
+        """Return the constant that minimises the loss of targets, from which a booster starts best.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,) or (n, k)
+            The targets of the training, finite.
+        sample_weight : array_like of shape (n,), optional
+            Finite and not negative. Weight 0 removes a target, weight k counts it k times.
+
+        Returns
+        -------
+        float or numpy.ndarray of shape (k,)
+            The number of float64 with the least total loss: the median for ``l1``, the mean for ``mse``, a quantile for
+            ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. Where several numbers are as good, the middle of them,
+            as for the median of an even number of targets; for a ``q`` of 0 or 1 the least or the greatest target. For the losses
+            that are not convex, ``tukey`` and ``geman_mcclure``, the local minimum that iteratively reweighted least squares reach
+            from the median. Equal targets are returned as they are.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, a target or weight is not finite, a weight is negative, or nothing has a weight.
+
+        Notes
+        -----
+        The curvature and the scale of the objective do not matter, but an ``auto`` parameter is worked out of these targets, as
+        `for_targets` does. docs/boosting.md shows how each booster is told.
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Objective
+        >>> Objective("l1").initial_score([1.0, 2.0, 3.0, 10.0])
+        2.5
+        >>> Objective("huber", delta=2.0).initial_score([1.0, 2.0, 3.0, 10.0])
+        2.6666666666666665
+        >>> Objective("mse").initial_score([1.0, 2.0, 3.0], sample_weight=[1, 0, 3])
+        2.5
+        """
+        targets = np.asarray(y, np.float64)
+        if targets.ndim == 2:
+            return np.array([self.initial_score(column, sample_weight) for column in targets.T])
+        values, weights = checked_targets("y", targets, sample_weight, "initial score")
+        parameter = self._parameter
+        if parameter == "auto":
+            parameter = self._parameter_at(robust_scale(values, weights) if self._scale == "auto" else self._scale)
+        return location(loss_of(self.loss, "sum", parameter), values, weights)
 
     @default_floating_point_mode()
     def metric(self, booster: str) -> "Metric":

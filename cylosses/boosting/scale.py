@@ -9,6 +9,7 @@ import numpy as np
 from cylosses import default_floating_point_mode
 from cylosses._types import Array
 from cylosses._weights import ratios
+from cylosses.boosting.targets import checked_targets
 from cylosses.losses import L1Loss
 
 # A normal distribution's standard deviation, in units of its median and mean absolute deviations.
@@ -56,20 +57,8 @@ def robust_scale(targets: Any, sample_weight: Any = None) -> float:
     >>> robust_scale([1.0, 2.0, 3.0], sample_weight=[1, 0, 1]) == robust_scale([1.0, 3.0])
     True
     """
-    values = np.asarray(targets, np.float64)
-    weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"targets must be a vector to have one scale, got shape {values.shape}")
-    if weights is not None:
-        if weights.shape != values.shape:
-            raise ValueError(f"sample_weight has shape {weights.shape}, targets have {values.shape}")
-        if not (np.isfinite(weights) & (weights >= 0)).all():
-            raise ValueError("sample_weight must be finite and not negative")
-        values, weights = values[weights > 0], ratios(weights[weights > 0])
-    if values.size == 0:
-        raise ValueError("targets must hold at least one number with a weight to have a scale")
-    if not np.isfinite(values).all():
-        raise ValueError("targets must be finite to have a scale, got NaN or inf")
+    values, weights = checked_targets("targets", targets, sample_weight, "scale")
+    weights = None if weights is None else ratios(weights)
     unit = 1.0 if np.max(abs(values)) < _HUGE else 2.0
     values = values / unit
     deviations = abs(values - median(values, weights))

@@ -1,12 +1,15 @@
 """What all losses have in common: settings, and the calls for value, gradient and Hessian."""
 
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
 
 from cylosses._core import builds, call
 from cylosses._core.convert import check_reduction
 from cylosses._mode import in_default_mode
 from cylosses._types import Array, Axis, Curvature, Factors, Number, Numbers, Operand, Reduction
+from cylosses.losses.squares import Pieces, weight_slope_of_hyperbola, weight_slope_of_pieces
 
 if TYPE_CHECKING:
     from cylosses.streaming import StreamingLoss
@@ -14,7 +17,17 @@ if TYPE_CHECKING:
 _set = object.__setattr__  # for the constructor; there is no other way into an immutable object
 LEAST = 5e-324  # the least positive float64
 GREATEST = sys.float_info.max
-_OF_A_ROW = ("_code", "accepted", "parameter_name", "convex", "kinked", "parameter_is_length", "max_ulp_error", "costly")
+_OF_A_ROW = (
+    "_code",
+    "accepted",
+    "parameter_name",
+    "convex",
+    "kinked",
+    "hyperbolic",
+    "parameter_is_length",
+    "max_ulp_error",
+    "costly",
+)
 
 
 class Loss:
@@ -54,6 +67,8 @@ class Loss:
     """Whether it is convex in the error: what minimises it in a linear fit does not depend on where the search starts."""
     kinked: ClassVar[bool]
     """Whether its derivative jumps at some error, with the default of the parameter."""
+    hyperbolic: ClassVar[bool] = False
+    """Whether the derivative is a multiple of d / sqrt(d² + parameter²)."""
     parameter_is_length: ClassVar[bool] = False
     """Whether the parameter is an error, in the units of the targets, so that it has to grow with them."""
     boosting_default: ClassVar[float | None] = None
@@ -100,6 +115,58 @@ class Loss:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be deleted")
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether an error costs the same in either direction, so that the loss is a function of the squared error."""
+        return True
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """The derivative, up to a positive factor, as straight lines; None if it is curved."""
+        return None
+
+    @in_default_mode
+    def weight_slope(self, squares: Numbers) -> Array:
+        """Return the derivative of the IRLS weight psi(d) / d by the squared error.
+
+        It is that of the weight that ``curvature="mm"`` gives, and for symmetric losses half of the second derivative of the loss
+        by the squared error.
+
+        Parameters
+        ----------
+        squares : array_like
+            Squared errors d², at least 0; computed with in float64.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the shape of `squares` and float64. Where the derivative jumps, at the end of a parabola, it is that of the parabola;
+            where the weight of a loss with a kink is capped, 0.
+
+        Raises
+        ------
+        NotImplementedError
+            If the loss has no formula for it.
+
+        Examples
+        --------
+        >>> from cylosses import HuberLoss
+        >>> HuberLoss(delta=1.0).weight_slope([0.25, 1.0, 4.0])
+        array([ 0.    ,  0.    , -0.0625])
+        """
+        z, pieces = np.asarray(squares, np.float64), self.pieces
+        with np.errstate(all="ignore"):
+            if pieces is not None:
+                weight = self._elements().grad_and_hess(np.sqrt(z), 0.0, curvature="mm")[1]
+                return weight_slope_of_pieces(pieces, weight, z)
+            if self.hyperbolic:
+                return weight_slope_of_hyperbola(min(float(self._elements().grad(np.inf, 0.0)), GREATEST), self._parameter, z)
+        raise NotImplementedError(f"{type(self).__name__} has no formula for the slope of its weight")
+
+    def _elements(self) -> Self:
+        """Return the same loss with reduction ``none``."""
+        return type(self)(**self._settings() | {"reduction": "none"})
 
     def _settings(self) -> dict[str, Any]:
         parameter = {self.parameter_name: self._parameter} if self.parameter_name else {}

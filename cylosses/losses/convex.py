@@ -5,6 +5,15 @@ import math
 from cylosses._core.convert import reduction_of
 from cylosses._types import Number, Reduction
 from cylosses.losses.base import GREATEST, LEAST, Loss
+from cylosses.losses.squares import Knot, Pieces
+
+_LINE = Pieces(0.0, 1.0)
+_SIGN = Pieces(-1.0, 0.0, (Knot(0.0, 2.0, 0.0),))
+
+
+def _clipped(length: float) -> Pieces:
+    """Return d clipped to ±length."""
+    return _LINE if length == math.inf else Pieces(-length, 0.0, (Knot(-length, 0.0, 1.0), Knot(length, 0.0, -1.0)))
 
 
 class SmoothL1Loss(Loss):
@@ -75,6 +84,11 @@ class SmoothL1Loss(Loss):
         """Error at which the square turns into a line."""
         return self._parameter
 
+    @property
+    def pieces(self) -> Pieces:
+        """The derivative, up to a positive factor, as straight lines; for an infinite beta what it tends to."""
+        return _clipped(self._parameter) if self._parameter else _SIGN
+
 
 class L1Loss(Loss):
     r"""Absolute error.
@@ -115,6 +129,11 @@ class L1Loss(Loss):
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean") -> None:
         super().__init__(reduction_of(size_average, reduce, reduction))
 
+    @property
+    def pieces(self) -> Pieces:
+        """The derivative as straight lines."""
+        return _SIGN
+
 
 class MSELoss(Loss):
     r"""Squared error.
@@ -154,6 +173,11 @@ class MSELoss(Loss):
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean") -> None:
         super().__init__(reduction_of(size_average, reduce, reduction))
+
+    @property
+    def pieces(self) -> Pieces:
+        """The derivative, up to a positive factor, as straight lines."""
+        return _LINE
 
 
 class HuberLoss(Loss):
@@ -210,6 +234,11 @@ class HuberLoss(Loss):
         """Error at which the square turns into a line."""
         return self._parameter
 
+    @property
+    def pieces(self) -> Pieces:
+        """The derivative as straight lines."""
+        return _clipped(self._parameter)
+
 
 class QuantileLoss(Loss):
     r"""Quantile (pinball) loss: its minimiser is the `q` quantile of the targets.
@@ -262,6 +291,16 @@ class QuantileLoss(Loss):
     def q(self) -> float:
         """The quantile."""
         return self._parameter
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether an error costs the same in either direction: for the median only."""
+        return self._parameter == 0.5
+
+    @property
+    def pieces(self) -> Pieces:
+        """The derivative as straight lines."""
+        return Pieces(-self._parameter, 0.0, (Knot(0.0, 1.0, 0.0),))
 
 
 class EpsilonInsensitiveLoss(Loss):
@@ -318,6 +357,12 @@ class EpsilonInsensitiveLoss(Loss):
         """Error that is not counted."""
         return self._parameter
 
+    @property
+    def pieces(self) -> Pieces:
+        """The derivative as straight lines; for an infinite epsilon that of the largest finite one."""
+        epsilon = min(self._parameter, GREATEST)
+        return Pieces(-1.0, 0.0, (Knot(-epsilon, 1.0, 0.0), Knot(epsilon, 1.0, 0.0)))
+
 
 class PseudoHuberLoss(Loss):
     r"""Pseudo-Huber loss: half the square near zero, linear far out, smooth everywhere.
@@ -363,6 +408,7 @@ class PseudoHuberLoss(Loss):
     rule = "positive"
     convex = True
     kinked = False
+    hyperbolic = True
     parameter_is_length = True
     boosting_default = 0.2
     max_ulp_error = 4
@@ -422,6 +468,7 @@ class CharbonnierLoss(Loss):
     rule = "positive and finite"
     convex = True
     kinked = False
+    hyperbolic = True
     parameter_is_length = True
     boosting_default = 1e-3
     max_ulp_error = 4

@@ -1,7 +1,11 @@
 """The redescending losses: far enough from the target, an error has no influence on a fit any more. None is convex."""
 
-from cylosses._types import Number, Reduction
+import numpy as np
+
+from cylosses._mode import in_default_mode
+from cylosses._types import Array, Number, Numbers, Reduction
 from cylosses.losses.base import GREATEST, LEAST, Loss
+from cylosses.losses.squares import remaining
 
 
 class TukeyLoss(Loss):
@@ -63,6 +67,12 @@ class TukeyLoss(Loss):
         """Error from which on the loss is constant."""
         return self._parameter
 
+    @in_default_mode
+    def weight_slope(self, squares: Numbers) -> Array:
+        c = self._parameter
+        with np.errstate(all="ignore"):
+            return np.asarray(-2 * remaining(np.asarray(squares, np.float64), c) / c / c)
+
 
 class GemanMcClureLoss(Loss):
     r"""Geman-McClure loss: like half the square near zero, level far out, where an error of `c` costs half of the most.
@@ -122,3 +132,10 @@ class GemanMcClureLoss(Loss):
     def c(self) -> float:
         """Error at which the loss is half of what it approaches."""
         return self._parameter
+
+    @in_default_mode
+    def weight_slope(self, squares: Numbers) -> Array:
+        c = self._parameter
+        with np.errstate(all="ignore"):
+            share = 1 / (1 + np.asarray(squares, np.float64) / c / c)
+            return np.asarray(-2 * (share / c / c) * share * share)

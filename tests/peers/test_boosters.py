@@ -19,6 +19,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 
 from cylosses.boosting import Metric, Objective, robust_scale
 from cylosses.losses import LOSSES
+from tools import booster_starts
 
 MANUAL = Path(__file__).parents[2] / "docs" / "boosting.md"
 ROUNDS = 60
@@ -331,6 +332,36 @@ def test_models_are_copied_cloned_pickled_and_searched(kind, tmp_path):
     search.fit(FEATURES, TARGETS * 1000)
     assert search.best_params_[key] in choices
     assert search.best_score_ > 0.1
+
+
+# Where they start ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("booster", booster_starts.BOOSTERS)
+@pytest.mark.parametrize("loss", ["l1", "huber"])
+@pytest.mark.parametrize("targets", ["plain", "+ 1e6"])
+def test_from_the_score_rounds_are_as_good_as_those_of_the_own_objective(booster, loss, targets):
+    """Or of the own MAE, where the own Huber does not train; a new start does not harm the hundredth round either."""
+    found = dict(booster_starts.errors(booster, loss, targets))
+    own = found["own"] if loss == "l1" else dict(booster_starts.errors(booster, "l1", targets))["own"]
+    assert found["from 0"][0] > 2 * found["score"][0]
+    assert found["score"][0] < 1.1 * own[0]
+    assert found["score"][1] < 1.1 * own[1]
+
+
+@pytest.mark.parametrize("booster", booster_starts.BOOSTERS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_equal_targets_are_predicted_as_they_are(booster, loss):
+    found = dict(booster_starts.errors(booster, loss, "constant", own=False))
+    assert found["score"] == [0.0, 0.0]
+
+
+def test_xgboost_takes_a_score_for_each_target():
+    both = np.stack([TARGETS + 1e4, TARGETS[::-1] * 1000], 1)
+    start = Objective().initial_score(both[TRAIN])
+    model = xgboost.XGBRegressor(objective=Objective(), base_score=start, n_estimators=ROUNDS, max_depth=3, learning_rate=0.1)
+    errors = np.abs(model.fit(FEATURES[TRAIN], both[TRAIN]).predict(FEATURES[TEST]) - both[TEST]).mean(0)
+    assert errors[0] < 0.9 * MIDDLE
 
 
 # The manual -----------------------------------------------------------------------------------------------------------
