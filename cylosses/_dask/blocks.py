@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from dask.sizeof import sizeof
 
-from cylosses import L1Loss, Loss, StreamingLoss
+from cylosses import L1Loss, Loss, StreamingLoss, default_floating_point_mode
 from cylosses._dask.signed import SignedTotal
 from cylosses._types import Array, Curvature, Operand
 
@@ -199,6 +199,7 @@ def item(block: Any, number: int) -> Any:
     return only(block)[number]
 
 
+@default_floating_point_mode()  # quotients, and comparisons with 0
 def _derived(call: Blocks, blocks: tuple[Any, ...], derive: Callable[..., Sequence[Array]]) -> Sequence[Array]:
     """Return derivatives times incoming gradient over divisor, of which each slice may have its own."""
     incoming, divisor = (only(block) for block in blocks[len(_NAMES) :])

@@ -81,7 +81,7 @@ def value_and_gradient(loss: Loss, operands: Operands, axis: Any, split_every: A
         return totals.value(loss, operands, axis, False, split_every), gradient(loss, operands, None, "input", axis, split_every)
     axes = () if loss.reduction == "none" else totals.axes_of(loss, axis, operands)
     kept = [k for k in range(operands.ndim) if k not in axes]
-    if call.loss is loss:
+    if call.axis is not None or loss.reduction == "none":
         pairs = operands.blockwise(blocks.value_and_gradient, object, loss=loss, axis=call.axis)
         value = _item(pairs, 0, operands.dtype, kept)
     else:
@@ -116,7 +116,7 @@ def _incoming(loss: Loss, operands: Operands, grad_output: Any, axes: tuple[int,
     with_reduction(loss, "none").grad(0.0, 0.0, grad_output=stand_in(given))  # refuses dtypes
     shape = np.shape(given)
     if all(length == 1 for length in shape):
-        return given.reshape(()) if shape else given
+        return given[(0,) * len(shape)] if shape else given
     if loss.reduction == "none":
         check_fit("grad_output", shape, operands.shape)
         return given

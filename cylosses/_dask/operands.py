@@ -123,6 +123,7 @@ class Operands:
             function,
             index,
             *arguments,
+            token=f"cylosses-{function.__name__}",
             dtype=dtype,
             meta=np.empty((0,) * len(index), dtype),
             agreeing=agreeing,
@@ -134,10 +135,10 @@ class Operands:
 def aligned(*values: Any) -> tuple[Any, ...]:
     """Return arrays that broadcast together as Dask arrays that are cut alike; what is no array stays as it is."""
     ndim = max((np.ndim(value) for value in values if hasattr(value, "shape")), default=0)
-    pattern = _chunks_of([value for value in values if isinstance(value, da.Array)], ndim)
-    lazy = [
-        da.from_array(value, chunks=_cut_like(value.shape, pattern)) if isinstance(value, np.ndarray) else value for value in values
-    ]
+    # An axis of length 1 may be cut into chunks of 1 and 0, which Dask does not broadcast.
+    lazy = [value.rechunk({k: 1 for k, n in enumerate(value.shape) if n == 1}) if isinstance(value, da.Array) else value for value in values]
+    pattern = _chunks_of(lazy, ndim)
+    lazy = [da.from_array(value, chunks=_cut_like(value.shape, pattern)) if isinstance(value, np.ndarray) else value for value in lazy]
     arguments: list[Any] = []
     for value in lazy:
         if isinstance(value, da.Array):

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cylosses import L1Loss, StreamingLoss
+from cylosses import L1Loss, default_floating_point_mode
 from cylosses._types import Array
 
 _SLICES_AT_ONCE = 1024  # of which totals take some megabytes
@@ -26,7 +26,7 @@ class SignedTotal:
         """Return the exact sums of numbers along these axes, which stay with length 1; few totals are in memory at once."""
         kept = [k for k in range(numbers.ndim) if k not in axes]
         shape = tuple(1 if k in axes else length for k, length in enumerate(numbers.shape))
-        rows = numbers.transpose(*kept, *axes).reshape(math.prod(shape), -1)
+        rows = numbers.transpose(*kept, *axes).reshape(math.prod(shape), math.prod(numbers.shape[k] for k in axes))
         result = np.empty(len(rows), numbers.dtype)
         for start in range(0, len(rows), _SLICES_AT_ONCE):
             part = cls((1,))
@@ -38,6 +38,7 @@ class SignedTotal:
         """Return a total over the same axes, of nothing."""
         return type(self)(self._axes)
 
+    @default_floating_point_mode()  # where subnormal numbers count as 0, they have no sign
     def update(self, numbers: Array) -> None:
         """Add numbers; NaN counts as positive."""
         negative = np.less(numbers, 0)
@@ -49,10 +50,13 @@ class SignedTotal:
         self._positive.merge(other._positive)
         self._negative.merge(other._negative)
 
+    @default_floating_point_mode()
     def compute(self) -> Any:
         """Return the sums, each rounded once."""
         dtype = np.asarray(self._positive.compute()).dtype
-        differences = np.asarray(_differences(self._positive.exact(), self._negative.exact()), object)
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            found = _differences(self._positive.exact(), self._negative.exact())
+        differences = np.asarray(found, object)
         rounded = [_rounded(difference, dtype) for difference in differences.flat]
         return np.array(rounded, dtype).reshape(differences.shape)[()]
 
