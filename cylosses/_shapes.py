@@ -15,7 +15,7 @@ def broadcast(of_input: Shape, of_target: Shape) -> Shape:
     first, second = ((1,) * (ndim - len(shape)) + shape for shape in (of_input, of_target))
     if any(1 not in (a, b) and not _may_be_equal(a, b) for a, b in zip(first, second, strict=True)):
         convert.refuse_shapes(of_input, of_target)  # type: ignore[arg-type]
-    shape = tuple(_known(a, b) for a, b in zip(first, second, strict=True))
+    shape = tuple(b if a == 1 else a for a, b in zip(first, second, strict=True))
     differ = len(of_input) != len(of_target) or not all(map(_may_be_equal, first, second))
     if differ and math.prod(of_input) != 1 and math.prod(of_target) != 1:
         convert.warn_of_broadcast(of_input, of_target, shape)  # type: ignore[arg-type]
@@ -44,8 +44,3 @@ def summed_axes(axis: Iterable[int] | None, shape: Shape) -> tuple[int, ...]:
 
 def _may_be_equal(a: float, b: float) -> bool:
     return a == b or a != a or b != b
-
-
-def _known(a: float, b: float) -> float:
-    """Return the length of an axis of which the operands have these: a length that is not known may be any but 1."""
-    return b if a == 1 or (a != a and b != 1) else a

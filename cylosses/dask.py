@@ -9,7 +9,6 @@ b. The gradient of a mean needs its exact divisor before any block is derived. W
 c. Workers run several tasks at a time, each on its own block, so a block has one thread.
 d. What can be known before anything is computed is checked then, by the library itself: it gets one element of each dtype. So an
    error is raised where the call stands, and `meta` has the right dtype without a look at data.
-e. Public names of Dask only: blockwise, reduction, unify_chunks; they serve both of its array back ends.
 """
 
 from typing import Any
@@ -18,7 +17,7 @@ from cylosses import Loss, default_floating_point_mode
 from cylosses._types import Axis, Curvature, Operand
 
 try:
-    from cylosses._dask import blocks, derivatives, functions, groups, totals
+    from cylosses._dask import blocks, derivatives, functions, groups, quantiles, totals
     from cylosses._dask.functions import *  # noqa: F403
     from cylosses._dask.operands import Operands
 except ModuleNotFoundError as error:
@@ -26,7 +25,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("cylosses.dask needs the package dask: pip install 'cylosses[dask]'") from error
 
-__all__ = ["grad", "grad_and_hess", "loss", "score_by", "total", "value_and_grad"]
+__all__ = ["grad", "grad_and_hess", "loss", "robust_scale", "score_by", "total", "value_and_grad"]
 __all__ += functions.__all__
 
 
@@ -339,3 +338,38 @@ def score_by(
     """
     columns = {"predicted": predicted, "observed": observed, "weight": weight, "where": where}
     return groups.score(frame, columns, by, loss, n_threads, split_every)
+
+
+@default_floating_point_mode()
+def robust_scale(targets: Any, sample_weight: Any = None) -> float:
+    """Return `cylosses.boosting.robust_scale` of a Dask array: from exact medians, whose computation takes sixteen passes.
+
+    Parameters
+    ----------
+    targets : dask.array.Array or array_like of shape (n,)
+        Finite real numbers. Persist what is costly to load: ``targets = targets.persist()``.
+    sample_weight : dask.array.Array or array_like of shape (n,), optional
+        Finite and not negative.
+
+    Returns
+    -------
+    float
+        The number that the targets have in memory; weights near the ends of float64 apart, whose ratios are rounded there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `cylosses.boosting.robust_scale`.
+
+    Notes
+    -----
+    This computes at once, with the scheduler that is in use. `cylosses.boosting.Objective.for_targets` of a Dask array calls it.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import cylosses.dask
+    >>> cylosses.dask.robust_scale(da.from_array([1.0, 2.0, 3.0, 4.0, 1000.0], chunks=2))
+    1.482602218505602
+    """
+    return quantiles.robust_scale(targets, sample_weight)

@@ -129,7 +129,7 @@ def unchanged(held: Any, axis: Any, keepdims: bool) -> Any:
 
 def merged(nested: Any, axis: Any, keepdims: bool) -> Any:
     """Return the total of several, which stay as they are: other tasks may hold them."""
-    parts = _flat(nested)
+    parts = flat(nested)
     result = parts[0].empty() if isinstance(parts[0], SignedTotal) else parts[0].loss.streaming(parts[0].axis)
     for part in parts:
         result.merge(part)
@@ -149,8 +149,9 @@ def exact(nested: Any, axis: Any, keepdims: bool) -> Array:
     return np.asarray(_shaped(fractions, axis, keepdims))
 
 
-def _flat(nested: Any) -> list[Any]:
-    return [item for part in nested for item in _flat(part)] if isinstance(nested, list) else [nested]
+def flat(nested: Any) -> list[Any]:
+    """Return the blocks of a list of lists."""
+    return [item for part in nested for item in flat(part)] if isinstance(nested, list) else [nested]
 
 
 def _shaped(result: Any, axis: Any, keepdims: bool) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cylosses import Loss
 from cylosses._dask import blocks, totals
-from cylosses._dask.operands import Operands, as_array, stand_in, with_reduction
+from cylosses._dask.operands import Operands, as_array, shape_of, stand_in, with_reduction
 from cylosses._shapes import check_fit
 from cylosses._types import Curvature, Operand
 
@@ -114,7 +114,7 @@ def _incoming(loss: Loss, operands: Operands, grad_output: Any, axes: tuple[int,
     """Return an incoming gradient that blocks can take: a number, None, or an array that broadcasts to the shape of the call."""
     given = grad_output if isinstance(grad_output, Fraction) or grad_output is None else as_array("grad_output", grad_output)
     with_reduction(loss, "none").grad(0.0, 0.0, grad_output=stand_in(given))  # refuses dtypes
-    shape = np.shape(given)
+    shape = shape_of(given)
     if all(length == 1 for length in shape):
         return given[(0,) * len(shape)] if shape else given
     if loss.reduction == "none":
@@ -124,5 +124,5 @@ def _incoming(loss: Loss, operands: Operands, grad_output: Any, axes: tuple[int,
         raise ValueError(f"grad_output must be one number for reduction={loss.reduction!r}, got shape {shape}")
     if len(shape) == operands.ndim - len(axes):
         given = given[tuple(None if k in axes else slice(None) for k in range(operands.ndim))]
-    check_fit("grad_output", np.shape(given), tuple(1 if k in axes else n for k, n in enumerate(operands.shape)))
+    check_fit("grad_output", shape_of(given), tuple(1 if k in axes else n for k, n in enumerate(operands.shape)))
     return given

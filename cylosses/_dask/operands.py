@@ -1,6 +1,5 @@
 """The operands of a call as Dask arrays that are cut alike, and what is known of its result before anything is computed."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -41,10 +40,10 @@ class Operands:
         arrays = {name: as_array(name, value) for name, value in named.items()}
         if not any(hasattr(arrays[name], "shape") for name in ("input", "target")):
             arrays["input"] = np.asarray(arrays["input"])
-        shape = broadcast(np.shape(arrays["input"]), np.shape(arrays["target"]))
+        shape = broadcast(shape_of(arrays["input"]), shape_of(arrays["target"]))
         for name in ("weight", "where"):
             if arrays[name] is not None:
-                check_fit(name, np.shape(arrays[name]), shape)
+                check_fit(name, shape_of(arrays[name]), shape)
         stand_ins = [stand_in(value) for value in arrays.values()]
         # The library itself looks at dtypes, parameter and threads: it gets one element of each operand, and says what is wrong.
         probe = with_reduction(loss, "none")(*stand_ins[:2], weight=stand_ins[2], where=stand_ins[3], n_threads=n_threads)
@@ -101,7 +100,7 @@ class Operands:
 
     def stretched(self, number: int) -> tuple[int, ...]:
         """Return the axes along which an operand is broadcast."""
-        own = _padded(np.shape(self.values[number]), self.ndim)
+        own = _padded(shape_of(self.values[number]), self.ndim)
         return tuple(k for k in range(self.ndim) if own[k] == 1 and self.shape[k] != 1)
 
     def blockwise(
@@ -117,7 +116,7 @@ class Operands:
         for value in (*self.values, *others):
             arguments += [value, _index_of(value, self.ndim) if isinstance(value, da.Array) else None]
         agreeing = tuple(
-            None if value is None else tuple(length != 1 for length in _padded(np.shape(value), self.ndim)) for value in self.values
+            None if value is None else tuple(length != 1 for length in _padded(shape_of(value), self.ndim)) for value in self.values
         )
         return da.blockwise(
             function,
@@ -132,9 +131,15 @@ class Operands:
         )
 
 
+def shape_of(value: Any) -> Shape:
+    """Return the shape of an operand; () for Python numbers, and for None."""
+    shape: Shape = getattr(value, "shape", ())
+    return shape
+
+
 def aligned(*values: Any) -> tuple[Any, ...]:
     """Return arrays that broadcast together as Dask arrays that are cut alike; what is no array stays as it is."""
-    ndim = max((np.ndim(value) for value in values if hasattr(value, "shape")), default=0)
+    ndim = max(len(shape_of(value)) for value in values)
     # An axis of length 1 may be cut into chunks of 1 and 0, which Dask does not broadcast.
     lazy = [value.rechunk({k: 1 for k, n in enumerate(value.shape) if n == 1}) if isinstance(value, da.Array) else value for value in values]
     pattern = _chunks_of(lazy, ndim)
@@ -167,7 +172,7 @@ def stand_in(value: Any) -> Any:
         return value
     meta = getattr(value, "_meta", value)
     dtype = value.dtype if isinstance(value.dtype, np.dtype) else np.dtype(object)
-    one = np.zeros((1,) * np.ndim(value), dtype)
+    one = np.zeros((1,) * len(shape_of(value)), dtype)
     if isinstance(meta, np.ma.MaskedArray):
         return np.ma.masked_array(one)
     return one if isinstance(meta, np.ndarray | np.generic) else meta
@@ -188,8 +193,7 @@ def _chunks_of(values: Any, ndim: int) -> tuple[tuple[float, ...], ...]:
     for value in values:
         if isinstance(value, da.Array):
             for k, own in zip(_index_of(value, ndim), value.chunks, strict=True):
-                if chunks[k] == (1,) or math.isnan(chunks[k][0]):  # one that is known is better
-                    chunks[k] = own if own != (1,) else chunks[k]
+                chunks[k] = own if chunks[k] == (1,) else chunks[k]
     return tuple(chunks)
 
 
