@@ -1,4 +1,4 @@
-"""Rules about shapes, with the core's words, for arrays whose elements are not here: a length may be NaN, which is not known yet."""
+"""Rules about shapes, in the core's words, for arrays whose elements are not here. A length may be NaN, not known yet."""
 
 import math
 from collections.abc import Iterable

@@ -2,10 +2,10 @@
 
 Decisions, with their reasons (docs/dask.md shows the use):
 
-a. Means and sums are exact totals of blocks (`cylosses.StreamingLoss`), merged along a tree and rounded once, at its root. So neither
-   chunks, tree, scheduler nor workers, nor a worker that dies and whose tasks run again, can change a bit of a result.
-b. The gradient of a mean needs its exact divisor before any block is derived. Where lengths are known and there is neither weight nor
-   mask, it is their product, and nothing waits. Otherwise weights and mask are read first, and input and target then, once.
+a. Means and sums are exact totals of blocks (`cylosses.StreamingLoss`), merged along a tree and rounded once, at its root. So
+   neither chunks, tree, scheduler nor workers, nor a worker that dies and whose tasks run again, can change a bit of a result.
+b. The gradient of a mean needs its exact divisor before any block is derived. Where lengths are known and there is neither weight
+   nor mask, it is their product, and nothing waits. Otherwise weights and mask are read first, and then input and target, once.
 c. Workers run several tasks at a time, each on its own block, so a block has one thread.
 d. What can be known before anything is computed is checked then, by the library itself: it gets one element of each dtype. So an
    error is raised where the call stands, and `meta` has the right dtype without a look at data.
@@ -55,8 +55,8 @@ def loss(
     weight, where : dask.array.Array or array_like, optional
         As in the call of a loss.
     axis : int or tuple of int, optional
-        What ``mean`` and ``sum`` reduce over. Where the axes are cut, each block has an exact total, of 2 kB, of each element of the
-        other axes: if these are many, take chunks with whole axes, as ``input.rechunk({axis: -1})`` does.
+        What ``mean`` and ``sum`` reduce over. Where these axes are cut, each block has an exact total, of 2 kB, for each element of
+        the other axes: if there are many, take chunks with whole axes, as ``input.rechunk({axis: -1})`` does.
     keepdims : bool
         Whether reduced axes stay, with length 1.
     n_threads : int, optional
@@ -84,7 +84,7 @@ def loss(
     >>> cylosses.dask.loss(SmoothL1Loss(), prediction, truth).compute()
     np.float64(2.0833333333333335)
     >>> cylosses.dask.loss(SmoothL1Loss(reduction="none"), prediction, truth)
-    dask.array<value, shape=(6,), dtype=float64, chunksize=(3,), chunktype=numpy.ndarray>
+    dask.array<cylosses-value, shape=(6,), dtype=float64, chunksize=(3,), chunktype=numpy.ndarray>
     """
     operands = Operands.of(loss, input, target, weight, where, n_threads)
     return totals.value(loss, operands, axis, keepdims, split_every)
@@ -162,14 +162,14 @@ def grad(
     Returns
     -------
     dask.array.Array
-        Of the shape of the operand, with the bits of ``loss.grad(...)`` in memory, in chunks like those of `input` and `target`. Where
-        the operand was broadcast, the exact sum, rounded once; that takes 4 kB for each element of the operand in a block if the
-        axes along which it was broadcast are cut.
+        Of the shape of the operand, with the bits of ``loss.grad(...)`` in memory, in the chunks of `input` and `target`. Where the
+        operand was broadcast, the exact sum, rounded once; if the axes along which it was broadcast are cut, that takes 4 kB for
+        each element of the operand in a block.
 
     Raises
     ------
     TypeError, ValueError
-        As `loss`; for a `grad_output` that does not fit, and for a Python number as the operand beside float16, since it has no dtype.
+        As `loss`; for a `grad_output` that does not fit; for a Python number as the operand beside float16, since it has no dtype.
 
     Notes
     -----
@@ -211,8 +211,8 @@ def value_and_grad(
     Returns
     -------
     tuple of (value, gradient)
-        Dask arrays, with the bits of `loss` and of `grad`. Compute or store them together, as ``dask.compute(value, gradient)`` does:
-        each block of input and target is then read once.
+        Dask arrays, with the bits of `loss` and of `grad`. Compute or store them together, as ``dask.compute(value, gradient)``
+        does: then each block of input and target is read once.
 
     Raises
     ------
@@ -314,8 +314,8 @@ def score_by(
     Returns
     -------
     dask.dataframe.DataFrame
-        Of one partition: a row for each group, in the order of the keys, which are the index; a column for each loss, and ``count``,
-        the number of rows that count. Losses have the bits of a call for the rows of the group, whatever the partitions.
+        Of one partition: a row for each group, in the order of the keys, which are the index; a column for each loss, and
+        ``count``, the number of rows that count. A loss has the bits of a call for the rows of the group, whatever the partitions.
 
     Raises
     ------
@@ -330,11 +330,8 @@ def score_by(
     >>> from cylosses import L1Loss, MSELoss
     >>> frame = pd.DataFrame({"fold": [2, 1, 2, 1], "yhat": [1.0, 2.0, 3.0, 4.0], "y": [1.5, 2.0, 1.0, 4.0]})
     >>> lazy = cylosses.dask.score_by(dd.from_pandas(frame, npartitions=2), "yhat", "y", by="fold", loss=[L1Loss(), MSELoss()])
-    >>> lazy.compute()
-            l1    mse  count
-    fold
-    1     0.00  0.000      2
-    2     1.25  2.125      2
+    >>> lazy.compute().reset_index().to_dict("list")
+    {'fold': [1, 2], 'l1': [0.0, 1.25], 'mse': [0.0, 2.125], 'count': [2, 2]}
     """
     columns = {"predicted": predicted, "observed": observed, "weight": weight, "where": where}
     return groups.score(frame, columns, by, loss, n_threads, split_every)

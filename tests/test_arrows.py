@@ -24,6 +24,8 @@ OWN = {
     "_sklearn_metrics": {"_sklearn_checks"},
     "boosting": {"_weights"},
     "_weights": set(),
+    "dask": {"_dask"},
+    "_dask": {"_dask", "_shapes"},
 }
 CYTHON = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(\S+)|c?import\s+([\w.]+))", re.MULTILINE)
 

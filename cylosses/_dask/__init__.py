@@ -1,1 +1,1 @@
-"""What `cylosses.dask` needs: operands as aligned Dask arrays, what tasks do to one block, totals, derivatives, groups, quantiles."""
+"""What `cylosses.dask` needs: aligned operands, what tasks do to one block, totals, derivatives, groups, quantiles."""

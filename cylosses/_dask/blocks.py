@@ -21,10 +21,12 @@ _NAMES = ("input", "target", "weight", "where")
 _BYTES_OF_A_SLICE = 2048
 
 
-@sizeof.register(StreamingLoss)
 def _size_of_total(total: StreamingLoss) -> int:
-    """Tell schedulers what a total takes in memory."""
+    """Return what a total takes in memory, for schedulers."""
     return _BYTES_OF_A_SLICE * int(np.size(total.count))
+
+
+sizeof.register(StreamingLoss, _size_of_total)
 
 
 class Blocks:
@@ -178,9 +180,7 @@ def gradient_and_hessian(
     return tuple(_derived(call, blocks, lambda *pair, **settings: loss.grad_and_hess(*pair, curvature=curvature, **settings)))
 
 
-def value_and_gradient(
-    *blocks: Any, loss: Loss, agreeing: Agreeing, n_threads: int | None, axis: Any = None
-) -> tuple[Any, Array]:
+def value_and_gradient(*blocks: Any, loss: Loss, agreeing: Agreeing, n_threads: int | None, axis: Any = None) -> tuple[Any, Array]:
     """Return the losses of a block, or their means or sums along axes that are whole, and the gradient."""
     call = Blocks(blocks, agreeing, n_threads)
     return loss.value_and_grad(*call.pair, **call.settings, axis=axis)

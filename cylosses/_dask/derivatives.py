@@ -33,9 +33,7 @@ class _Derivation:
     number: int
 
     @classmethod
-    def of(
-        cls, loss: Loss, operands: Operands, grad_output: Any, wrt: Operand, axis: Any, split_every: Any
-    ) -> "_Derivation":
+    def of(cls, loss: Loss, operands: Operands, grad_output: Any, wrt: Operand, axis: Any, split_every: Any) -> "_Derivation":
         with_reduction(loss, "none").grad(0.0, 0.0, wrt=wrt)  # refuses other names
         number = _OPERANDS.index(wrt)
         axes = () if loss.reduction == "none" else totals.axes_of(loss, axis, operands)
@@ -56,9 +54,7 @@ class _Derivation:
 def gradient(loss: Loss, operands: Operands, grad_output: Any, wrt: Operand, axis: Any, split_every: Any) -> Any:
     """Return the gradient by one of the operands, in its shape."""
     call = _Derivation.of(loss, operands, grad_output, wrt, axis, split_every)
-    derivatives = call.operands.blockwise(
-        blocks.gradient, operands.dtype, *call.others, loss=call.loss, wrt=wrt, axis=call.axis
-    )
+    derivatives = call.operands.blockwise(blocks.gradient, operands.dtype, *call.others, loss=call.loss, wrt=wrt, axis=call.axis)
     return call.in_shape_of_operand(derivatives, split_every)
 
 
@@ -77,7 +73,7 @@ def gradient_and_hessian(
 def value_and_gradient(loss: Loss, operands: Operands, axis: Any, split_every: Any) -> tuple[Any, Any]:
     """Return what the loss returns and its gradient by input; each block is read once for both."""
     call = _Derivation.of(loss, operands, None, "input", axis, split_every)
-    if call.operands.stretched(0) or call.operands is not operands:
+    if call.operands is not operands or operands.values[0].ndim < operands.ndim or operands.stretched(0):
         return totals.value(loss, operands, axis, False, split_every), gradient(loss, operands, None, "input", axis, split_every)
     axes = () if loss.reduction == "none" else totals.axes_of(loss, axis, operands)
     kept = [k for k in range(operands.ndim) if k not in axes]
@@ -85,9 +81,7 @@ def value_and_gradient(loss: Loss, operands: Operands, axis: Any, split_every: A
         pairs = operands.blockwise(blocks.value_and_gradient, object, loss=loss, axis=call.axis)
         value = _item(pairs, 0, operands.dtype, kept)
     else:
-        pairs = operands.blockwise(
-            blocks.total_and_gradient, object, *call.others, loss=loss, derived=call.loss, axes=axes
-        )
+        pairs = operands.blockwise(blocks.total_and_gradient, object, *call.others, loss=loss, derived=call.loss, axes=axes)
         value = totals.reduced(_item(pairs, 0, object, range(pairs.ndim)), axes, False, operands.dtype, split_every)
     return value, _item(pairs, 1, operands.dtype, range(pairs.ndim))
 
@@ -112,7 +106,9 @@ def _divisor(operands: Operands, axes: tuple[int, ...], split_every: Any) -> Any
 
 def _incoming(loss: Loss, operands: Operands, grad_output: Any, axes: tuple[int, ...]) -> Any:
     """Return an incoming gradient that blocks can take: a number, None, or an array that broadcasts to the shape of the call."""
-    given = grad_output if isinstance(grad_output, Fraction) or grad_output is None else as_array("grad_output", grad_output)
+    given: Any = grad_output
+    if given is not None and not isinstance(given, Fraction):
+        given = as_array("grad_output", given)
     with_reduction(loss, "none").grad(0.0, 0.0, grad_output=stand_in(given))  # refuses dtypes
     shape = shape_of(given)
     if all(length == 1 for length in shape):

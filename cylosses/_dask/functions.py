@@ -4,11 +4,37 @@ As in `cylosses.functional`, the functions are written out from one template for
 flags.
 """
 
+from typing import Any
+
 from cylosses import LOSSES, Loss, default_floating_point_mode
 from cylosses._dask import derivatives, totals
 from cylosses._dask.operands import Operands
 
 __all__: list[str] = []  # the functions are added below
+
+
+def _reduced(
+    loss: Loss, input: Any, target: Any, weight: Any, where: Any, axis: Any, keepdims: bool, n_threads: int | None, split_every: Any
+) -> Any:
+    operands = Operands.of(loss, input, target, weight, where, n_threads)
+    return totals.value(loss, operands, axis, keepdims, split_every)
+
+
+def _derived(
+    loss: Loss,
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    wrt: Any,
+    weight: Any,
+    where: Any,
+    axis: Any,
+    n_threads: Any,
+    split_every: Any,
+) -> Any:
+    operands = Operands.of(loss, input, target, weight, where, n_threads)
+    return derivatives.gradient(loss, operands, grad_output, wrt, axis, split_every)
+
 
 _FUNCTION = """
 def {name}_loss(
@@ -16,7 +42,7 @@ def {name}_loss(
     weight=None, where=None, axis=None, keepdims=False, n_threads=1, split_every=None,
 ):
     loss = {cls}(reduction=reduction{setting})
-    return totals.value(loss, Operands.of(loss, input, target, weight, where, n_threads), axis, keepdims, split_every)
+    return _reduced(loss, input, target, weight, where, axis, keepdims, n_threads, split_every)
 """
 
 _BACKWARD = """
@@ -27,8 +53,7 @@ def {name}_loss_backward(
     if grad_output is None:
         raise TypeError("grad_output must be a number or an array, got None")
     loss = {cls}(reduction=reduction{setting})
-    operands = Operands.of(loss, input, target, weight, where, n_threads)
-    return derivatives.gradient(loss, operands, grad_output, wrt, axis, split_every)
+    return _derived(loss, grad_output, input, target, wrt, weight, where, axis, n_threads, split_every)
 """
 
 _FUNCTION_DOC = """`cylosses.{name}_loss` of Dask arrays, lazy, with the bits of a call in memory.
@@ -106,7 +131,10 @@ def _define(cls: type[Loss]) -> None:
         "setting": f", {parameter}={parameter}" if parameter else "",
         "parameter_doc": f"{parameter} : float\n    {meaning}\n" if parameter else "",
     }
-    for name, source, doc in ((f"{cls.name}_loss", _FUNCTION, _FUNCTION_DOC), (f"{cls.name}_loss_backward", _BACKWARD, _BACKWARD_DOC)):
+    for name, source, doc in (
+        (f"{cls.name}_loss", _FUNCTION, _FUNCTION_DOC),
+        (f"{cls.name}_loss_backward", _BACKWARD, _BACKWARD_DOC),
+    ):
         exec(compile(source.format(**words), f"{__file__} (template)", "exec"), globals())
         globals()[name] = default_floating_point_mode()(globals()[name])  # numbers are read in it, too
         globals()[name].__doc__ = doc.format(**words)

@@ -6,6 +6,7 @@ Missing keys are keys like others: no row is left out unseen.
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,7 @@ from cylosses._dask.operands import stand_in, with_reduction
 _COUNT = "count"
 
 
-def score(
-    frame: Any, columns: dict[str, Any], by: Any, loss: Any, n_threads: int | None, split_every: int | None
-) -> Any:
+def score(frame: Any, columns: dict[str, Any], by: Any, loss: Any, n_threads: int | None, split_every: int | None) -> Any:
     """Return the lazy frame of the scores: a row for each group, in the order of the keys."""
     losses = _by_column(loss)
     if not (hasattr(frame, "map_partitions") and hasattr(frame, "reduction") and hasattr(frame, "columns")):
@@ -62,15 +61,13 @@ def _dtype(empty: Any, columns: dict[str, Any], loss: Loss, n_threads: int | Non
     return np.asarray(with_reduction(loss, "none")(*pair, **ones, n_threads=n_threads)).dtype
 
 
-def _totals(
-    part: Any, columns: dict[str, Any], keys: list[Any], losses: dict[Any, Loss], n_threads: int | None
-) -> Any:
+def _totals(part: Any, columns: dict[str, Any], keys: list[Any], losses: dict[Any, Loss], n_threads: int | None) -> Any:
     """Return the totals of the groups of one partition."""
     groups = part.groupby(keys, sort=True, dropna=False, observed=True)
     order, bounds, index = _ordered(groups)
     arrays = {name: part[column].to_numpy()[order] for name, column in columns.items()}
     totals: dict[Any, list[StreamingLoss]] = {name: [loss.streaming() for _ in index] for name, loss in losses.items()}
-    for group, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for group, (start, stop) in enumerate(pairwise(bounds)):
         settings = {name: values[start:stop] for name, values in arrays.items()}
         pair = settings.pop("predicted"), settings.pop("observed")
         for of_loss in totals.values():
@@ -86,7 +83,7 @@ def _merged(parts: Any) -> Any:
     for name in parts.columns:
         held = parts[name].to_numpy()[order]
         merged = []
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             total = held[start].loss.streaming()
             for other in held[start:stop]:
                 total.merge(other)

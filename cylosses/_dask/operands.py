@@ -48,7 +48,7 @@ class Operands:
         # The library itself looks at dtypes, parameter and threads: it gets one element of each operand, and says what is wrong.
         probe = with_reduction(loss, "none")(*stand_ins[:2], weight=stand_ins[2], where=stand_ins[3], n_threads=n_threads)
         values = aligned(*arrays.values())
-        return cls(values, shape, _chunks_of(values, len(shape)), np.asarray(probe).dtype, n_threads)  # type: ignore[arg-type]
+        return cls(values, shape, _chunks_of(values, len(shape)), np.asarray(probe).dtype, n_threads)
 
     @property
     def ndim(self) -> int:
@@ -140,10 +140,11 @@ def shape_of(value: Any) -> Shape:
 def aligned(*values: Any) -> tuple[Any, ...]:
     """Return arrays that broadcast together as Dask arrays that are cut alike; what is no array stays as it is."""
     ndim = max(len(shape_of(value)) for value in values)
-    # An axis of length 1 may be cut into chunks of 1 and 0, which Dask does not broadcast.
-    lazy = [value.rechunk({k: 1 for k, n in enumerate(value.shape) if n == 1}) if isinstance(value, da.Array) else value for value in values]
+    lazy = [_simply_cut(value) if isinstance(value, da.Array) else value for value in values]
     pattern = _chunks_of(lazy, ndim)
-    lazy = [da.from_array(value, chunks=_cut_like(value.shape, pattern)) if isinstance(value, np.ndarray) else value for value in lazy]
+    lazy = [
+        da.from_array(value, chunks=_cut_like(value.shape, pattern)) if isinstance(value, np.ndarray) else value for value in lazy
+    ]
     arguments: list[Any] = []
     for value in lazy:
         if isinstance(value, da.Array):
@@ -176,6 +177,13 @@ def stand_in(value: Any) -> Any:
     if isinstance(meta, np.ma.MaskedArray):
         return np.ma.masked_array(one)
     return one if isinstance(meta, np.ndarray | np.generic) else meta
+
+
+def _simply_cut(array: Any) -> Any:
+    """Return an array whose axes of length 0 or 1 have one chunk: Dask neither broadcasts nor reduces others."""
+    if 0 in array.shape and array.size == array.size:
+        return da.zeros(array.shape, dtype=array.dtype, chunks=array.shape)
+    return array.rechunk({k: 1 for k, length in enumerate(array.shape) if length == 1})
 
 
 def _padded(shape: Shape, ndim: int) -> Shape:

@@ -1,4 +1,4 @@
-"""Exact sums of derivatives, which have signs: those of positive and of negative ones, each a total, whose difference is rounded."""
+"""Exact sums of numbers with signs: a total of the positive ones and one of the negative ones, whose difference is rounded."""
 
 import math
 from fractions import Fraction
@@ -80,7 +80,7 @@ def _rounded(exact: Fraction | float, dtype: np.dtype[Any]) -> Any:
         try:
             piece = float(rest)
         except OverflowError:
-            return dtype.type(math.copysign(math.inf, exact))
+            return dtype.type(math.inf if exact > 0 else -math.inf)
         if Fraction(piece) > rest:
             piece = math.nextafter(piece, 0.0)
         pieces.append(piece)
