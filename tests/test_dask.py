@@ -374,7 +374,7 @@ WRONG = {
     "axis list": lambda call, x, y: call(SmoothL1Loss(), x, y, axis=[0]),
     "axis of none": lambda call, x, y: call(SmoothL1Loss(reduction="none"), x, y, axis=0),
     "complex": lambda call, x, y: call(SmoothL1Loss(), x.astype(complex), y),
-    "strings": lambda call, x, y: call(SmoothL1Loss(), x, ["a"] * 6),
+    "strings": lambda call, x, y: call(SmoothL1Loss(), x, np.full(x.shape, "a").tolist()),
     "none": lambda call, x, y: call(SmoothL1Loss(), x, None),
     "threads": lambda call, x, y: call(SmoothL1Loss(), x, y, n_threads=0),
     "parameter": lambda call, x, y: call(SmoothL1Loss(beta=1 / 3 * 1e300), x.astype("f4"), y.astype("f4")),
@@ -530,7 +530,7 @@ def test_errors_of_scores(table):
 
 
 def test_the_robust_scale_is_that_of_memory(rng):
-    for case in range(40):
+    for case in range(12):
         n = int(rng.integers(1, 60))
         targets = rng.normal(size=n) * 10.0 ** rng.integers(-300, 300) if case % 3 else rng.integers(-2, 3, n) * 1.0
         targets = targets if case % 7 else np.full(n, targets[0])

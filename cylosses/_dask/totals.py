@@ -14,8 +14,8 @@ from cylosses._shapes import summed_axes
 
 def axes_of(loss: Loss, axis: Any, operands: Operands) -> tuple[int, ...]:
     """Return the axes that a mean or sum is taken over; TypeError and ValueError for what names none."""
-    given = loss.streaming(axis).axis
-    return summed_axes((given,) if isinstance(given, int) else given, operands.shape)
+    loss.streaming(axis)  # refuses what are no axes, and the reduction none
+    return summed_axes(axis if axis is None or isinstance(axis, tuple) else (axis,), operands.shape)
 
 
 def reduced(
