@@ -25,6 +25,8 @@ OWN = {
     "boosting": {"_weights"},
     "scipy": set(),
     "_weights": set(),
+    "dask": {"_dask"},
+    "_dask": {"_dask", "_shapes"},
 }
 CYTHON = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(\S+)|c?import\s+([\w.]+))", re.MULTILINE)
 

@@ -2,6 +2,8 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ def robust_scale(targets: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     targets : array_like of shape (n,)
-        Finite real numbers.
+        Finite real numbers; a Dask array goes to `cylosses.dask.robust_scale`.
     sample_weight : array_like of shape (n,), optional
         Finite and not negative. Weight 0 removes a target, weight k counts it k times; only the ratios of weights matter.
 
@@ -57,14 +59,23 @@ def robust_scale(targets: Any, sample_weight: Any = None) -> float:
     >>> robust_scale([1.0, 2.0, 3.0], sample_weight=[1, 0, 1]) == robust_scale([1.0, 3.0])
     True
     """
+    if hasattr(targets, "__dask_graph__"):
+        from cylosses import dask
+
+        return dask.robust_scale(targets, sample_weight)
     values, weights = checked_targets("targets", targets, sample_weight, "scale")
     weights = None if weights is None else ratios(weights)
-    unit = 1.0 if np.max(abs(values)) < _HUGE else 2.0
+    return scale_from(values, float(np.max(abs(values))), partial(median, weights=weights), partial(mean, weights=weights))
+
+
+def scale_from(values: Any, largest: float, median: Callable[[Any], float], mean: Callable[[Any], float]) -> float:
+    """Return the scale of numbers, in memory or lazy, whose largest magnitude is given, by the means to take medians and means."""
+    unit = 1.0 if largest < _HUGE else 2.0
     values = values / unit
-    deviations = abs(values - median(values, weights))
-    scale = _PER_MEDIAN_DEVIATION * median(deviations, weights)
+    deviations = abs(values - median(values))
+    scale = _PER_MEDIAN_DEVIATION * median(deviations)
     if scale == 0:
-        scale = _PER_MEAN_DEVIATION * mean(deviations, weights)
+        scale = _PER_MEAN_DEVIATION * mean(deviations)
     scale *= unit
     return scale if 0 < scale < np.inf else 1.0
 

@@ -146,6 +146,47 @@ def mean_{name}_error(
 ) -> Any: ...
 """
 
+DASK = """# Written by `python -m tools.generate`.
+
+from typing import Any
+
+from cylosses._types import Axis, Number, Operand, Reduction
+
+__all__ = [
+{names}
+]
+
+{functions}
+"""
+
+DASK_FUNCTION = """\
+def {name}_loss(
+    input: Any,
+    target: Any,
+    reduction: Reduction = "mean",{parameter}
+    *,
+    weight: Any = None,
+    where: Any = None,
+    axis: Axis = None,
+    keepdims: bool = False,
+    n_threads: int | None = 1,
+    split_every: int | dict[int, int] | None = None,
+) -> Any: ...
+def {name}_loss_backward(
+    grad_output: Any,
+    input: Any,
+    target: Any,
+    reduction: Reduction = "mean",{parameter}
+    *,
+    wrt: Operand = "input",
+    weight: Any = None,
+    where: Any = None,
+    axis: Axis = None,
+    n_threads: int | None = 1,
+    split_every: int | dict[int, int] | None = None,
+) -> Any: ...
+"""
+
 
 def _listed(names: list[str]) -> str:
     """Return names as the lines of a list: constants, classes, then the others, as ruff sorts them."""
@@ -199,10 +240,19 @@ def _metrics(losses: list[Source]) -> str:
     )
 
 
+def _dask(losses: list[Source]) -> str:
+    functions = "".join(DASK_FUNCTION.format(name=loss.name, parameter=_parameter(loss, "Number")) for loss in losses)
+    return DASK.format(
+        names=_listed([f"{loss.name}_loss{suffix}" for loss in losses for suffix in ("", "_backward")]),
+        functions=functions.removesuffix("\n"),
+    )
+
+
 def files(losses: list[Source]) -> dict[str, str]:
     """Return the text of each file, by its path from the root of the repository."""
     return {
         "cylosses/losses/__init__.py": _registry(losses),
         "cylosses/functional.pyi": _functional(losses),
         "cylosses/_sklearn_metrics.pyi": _metrics(losses),
+        "cylosses/_dask/functions.pyi": _dask(losses),
     }

@@ -1,0 +1,1 @@
+"""What `cylosses.dask` needs: aligned operands, what tasks do to one block, totals, derivatives, groups, quantiles."""
