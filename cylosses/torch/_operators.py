@@ -1,0 +1,221 @@
+"""The losses as operators of torch's: what `torch.compile`, `torch.export`, `torch.func` and dispatch modes see.
+
+Decisions, with their reasons:
+
+a. Each loss has three operators, ``torch.ops.cylosses.<name>_loss``, its gradient ``…_backward`` and the second derivative
+   ``…_hessian``, each with a kernel for the CPU, one that computes shapes only (also for tensors on the device meta), a derivative
+   and a rule for vmap.
+b. They are defined with `torch.library.Library`: what `torch.library.custom_op` makes of the same functions is as much checked, but
+   a call takes twice as long.
+c. The derivative of the gradient is put together from the two others, in operations of torch's. The one of the Hessian by the
+   operands would be a third derivative, which the library does not have: asking for it is an error.
+d. Outputs are contiguous and new: that is what the library returns, and what compilers must know.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from cylosses import LOSSES, Loss
+from cylosses._types import Operand
+from cylosses.torch import _kernels, _vmap
+from cylosses.torch._arrays import numpy_dtype, torch_dtype
+
+Tensor = torch.Tensor
+Axes = Sequence[int] | None
+
+NAMESPACE = "cylosses"
+OPERANDS = "Tensor input, Tensor target, Tensor? weight, Tensor? where, str reduction, float parameter, int[]? axis"
+LIBRARY = torch.library.Library(NAMESPACE, "DEF")
+
+
+@lru_cache(maxsize=256)
+def made(cls: type[Loss], reduction: Any, parameter: float) -> Loss:
+    """Return a loss object, which takes longer to make than to look up."""
+    return cls(**{"reduction": reduction} | ({cls.parameter_name: parameter} if cls.parameter_name else {}))
+
+
+# ---- shapes ----------------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _probe(cls: type[Loss], reduction: Any, ndim: int, dtypes: tuple[torch.dtype, ...], axis: tuple[int, ...] | None) -> Any:
+    """Return the dtype of a result, and which axes it keeps: asked of the library, which refuses what it does not accept."""
+    loss = made(cls, reduction, cls.default)
+    ones = [np.ones((1,) * ndim, numpy_dtype(dtype)) for dtype in dtypes]
+    dtype = torch_dtype(np.asarray(loss(*ones, axis=axis)).dtype)
+    reduced = set(range(ndim) if axis is None else (k % ndim for k in axis))
+    return dtype, [k for k in range(ndim) if reduction == "none" or k not in reduced]
+
+
+def _shape(input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None) -> torch.Size:
+    """Return the shape of the elements' losses."""
+    shape = torch.broadcast_shapes(input.shape, target.shape)
+    for name, factors in (("weight", weight), ("where", where)):
+        if factors is not None and torch.broadcast_shapes(shape, factors.shape) != shape:
+            raise ValueError(f"{name} of shape {tuple(factors.shape)} cannot be broadcast to {tuple(shape)}")
+    return shape
+
+
+def _fakes(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
+    """Return functions that compute the shape and dtype of the results of value, gradient and Hessian."""
+
+    def value(
+        input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None, reduction: str, parameter: float, axis: Axes
+    ) -> Tensor:
+        shape = _shape(input, target, weight, where)
+        axes = None if axis is None else tuple(axis)
+        dtype, kept = _probe(cls, reduction, len(shape), (input.dtype, target.dtype), axes)
+        return input.new_empty([shape[k] for k in kept], dtype=dtype)
+
+    def gradient(grad_output: Tensor, input: Tensor, target: Tensor, *others: Any) -> Tensor:
+        return torch.empty_like(input if others[-1] == "input" else target, memory_format=torch.contiguous_format)
+
+    def hessian(grad_output: Tensor, input: Tensor, target: Tensor, *others: Any) -> Tensor:
+        dtype, _ = _probe(cls, "none", 0, (input.dtype, target.dtype), None)
+        return torch.empty_like(input, dtype=dtype, memory_format=torch.contiguous_format)
+
+    return value, gradient, hessian
+
+
+# ---- kernels ---------------------------------------------------------------------------------------------------------------------
+
+
+def _on_the_cpu(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
+    """Return the kernels for value, gradient and Hessian."""
+
+    def value(
+        input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None, reduction: str, parameter: float, axis: Axes
+    ) -> Tensor:
+        axes = None if axis is None else tuple(axis)
+        return _kernels.value(made(cls, reduction, parameter), input, target, weight, where, axes)
+
+    def gradient(
+        grad_output: Tensor,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        where: Tensor | None,
+        reduction: str,
+        parameter: float,
+        axis: Axes,
+        wrt: Operand,
+    ) -> Tensor:
+        axes = None if axis is None else tuple(axis)
+        return _kernels.gradient(made(cls, reduction, parameter), grad_output, input, target, weight, where, axes, wrt)
+
+    def hessian(
+        grad_output: Tensor,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        where: Tensor | None,
+        reduction: str,
+        parameter: float,
+        axis: Axes,
+    ) -> Tensor:
+        axes = None if axis is None else tuple(axis)
+        return _kernels.hessian(made(cls, reduction, parameter), grad_output, input, target, weight, where, axes)
+
+    return value, gradient, hessian
+
+
+# ---- derivatives -----------------------------------------------------------------------------------------------------------------
+
+
+def _summed(tensor: Tensor, operand: Tensor) -> Tensor:
+    """Return the sums over what was broadcast, in the shape and dtype of an operand."""
+    return tensor.sum_to_size(operand.shape).to(operand.dtype)
+
+
+def _over_slices(tensor: Tensor, reduction: str, axis: Axes) -> Tensor:
+    """Return sums in the shape of the reduced loss."""
+    if reduction == "none":
+        return tensor
+    axes = range(tensor.ndim) if axis is None else axis
+    return tensor.sum(tuple(axes)) if len(axes) else tensor
+
+
+class Family:
+    """The operators of a loss.
+
+    Attributes
+    ----------
+    value, gradient, hessian : torch._ops.OpOverload
+        The operators.
+    """
+
+    def __init__(self, cls: type[Loss]) -> None:
+        self.cls = cls
+        schemas = {
+            f"{cls.name}_loss": f"({OPERANDS}) -> Tensor",
+            f"{cls.name}_loss_backward": f"(Tensor grad_output, {OPERANDS}, str wrt) -> Tensor",
+            f"{cls.name}_loss_hessian": f"(Tensor grad_output, {OPERANDS}) -> Tensor",
+        }
+        for (name, schema), kernel, fake in zip(schemas.items(), _on_the_cpu(cls), _fakes(cls), strict=True):
+            LIBRARY.define(name + schema)
+            LIBRARY.impl(name, kernel, "CPU")
+            torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=LIBRARY)
+        self.value, self.gradient, self.hessian = (getattr(torch.ops.cylosses, name).default for name in schemas)
+        for operator, backward in (
+            (self.value, self._backward_of_value),
+            (self.gradient, self._backward_of_gradient),
+            (self.hessian, self._backward_of_hessian),
+        ):
+            torch.library.register_autograd(operator, backward, setup_context=_save, lib=LIBRARY)
+        torch.library.register_vmap(self.value, _vmap.rule(self.value, 0), lib=LIBRARY)
+        torch.library.register_vmap(self.gradient, _vmap.rule(self.gradient, 1), lib=LIBRARY)
+        torch.library.register_vmap(self.hessian, _vmap.rule(self.hessian, 1), lib=LIBRARY)
+
+    def gradients(self, needed: Sequence[bool], grad_output: Tensor, input: Tensor, target: Tensor, *others: Any) -> Any:
+        """Return the gradients with respect to input and target, each if it is needed."""
+        of_input = self.gradient(grad_output, input, target, *others, "input") if needed[0] else None
+        if not needed[1]:
+            return of_input, None
+        if of_input is not None and input.shape == target.shape and input.dtype == target.dtype:
+            return of_input, -of_input
+        return of_input, self.gradient(grad_output, input, target, *others, "target")
+
+    def _backward_of_value(self, ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+        gradients = self.gradients(ctx.needs_input_grad[:2], grad_output, *ctx.saved_tensors, *ctx.settings)
+        return (*gradients, None, None, None, None, None)
+
+    def _backward_of_gradient(self, ctx: Any, incoming: Tensor) -> tuple[Any, ...]:
+        """Return the derivatives of a gradient with respect to grad_output, input and target."""
+        (grad_output, input, target, weight, where), (*settings, wrt) = ctx.saved_tensors, ctx.settings
+        reduction, _, axis = settings
+        expanded = torch.broadcast_tensors(input, target)
+        incoming = incoming if wrt == "input" else -incoming
+        of_grad_output = of_input = of_target = None
+        if ctx.needs_input_grad[0]:
+            unit = self.gradient(torch.ones_like(grad_output), *expanded, weight, where, *settings, "input")
+            of_grad_output = _over_slices(incoming * unit, reduction, axis).to(grad_output.dtype)
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            product = incoming * self.hessian(grad_output, *expanded, weight, where, *settings)
+            of_input = _summed(product, input) if ctx.needs_input_grad[1] else None
+            of_target = _summed(-product, target) if ctx.needs_input_grad[2] else None
+        return of_grad_output, of_input, of_target, None, None, None, None, None, None
+
+    def _backward_of_hessian(self, ctx: Any, incoming: Tensor) -> tuple[Any, ...]:
+        """Return the derivative of a Hessian with respect to grad_output, in which it is linear."""
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            raise NotImplementedError(f"{self.cls.name}_loss has two derivatives: it cannot be differentiated a third time")
+        (grad_output, *operands), settings = ctx.saved_tensors, ctx.settings
+        reduction, _, axis = settings
+        unit = self.hessian(torch.ones_like(grad_output), *operands, *settings)
+        of_grad_output = _over_slices(incoming * unit, reduction, axis).to(grad_output.dtype)
+        return of_grad_output, None, None, None, None, None, None, None
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep what an operator was called with: tensors, and the settings behind them."""
+    number = next(k for k, value in enumerate(inputs) if isinstance(value, str))
+    ctx.save_for_backward(*inputs[:number])
+    ctx.settings = inputs[number:]
+
+
+FAMILIES = {name: Family(cls) for name, cls in LOSSES.items()}
+"""The operators of each loss of the registry, by its name."""
