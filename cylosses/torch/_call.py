@@ -8,7 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from cylosses import LOSSES, Loss
 from cylosses._types import Axis
 from cylosses.torch import _kernels
-from cylosses.torch._operators import FAMILIES, made
+from cylosses.torch._operators import FAMILIES, is_transforming, made
 
 Tensor = torch.Tensor
 
@@ -22,13 +22,13 @@ PLAIN = (Tensor, torch.nn.Parameter)
 
 
 
-def _always() -> bool:
+def _always(*tensors: Tensor) -> bool:
     return True
 
 
-# torch has no public names for these two. Should they disappear, every call takes the way of the operators, which is slower.
-_transforming = getattr(torch._C, "_are_functorch_transforms_active", _always)
+# torch has no public names for these. Should they disappear, every call takes the way of the operators, which is slower.
 _dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", _always)
+_is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", _always)
 
 
 class Recorded(torch.autograd.Function):
@@ -50,7 +50,7 @@ class Recorded(torch.autograd.Function):
         """Return the gradients of input and target."""
         kept, ctx.gradient = ctx.gradient, None
         needed = ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled():  # the gradients will be differentiated themselves
+        if torch.is_grad_enabled() or _watched(grad_output):  # the gradients will be differentiated themselves, or batched
             loss = ctx.loss
             axis = (ctx.axis,) if isinstance(ctx.axis, int) else ctx.axis
             settings = (loss.reduction, parameter_of(loss), axis)
@@ -154,10 +154,9 @@ def _watched(*tensors: Tensor | None) -> bool:
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
-        or _transforming()
+        or is_transforming()
         or bool(_dispatch_modes())
-        or torch.autograd.forward_ad._current_level >= 0
-        or not all(tensor is None or (type(tensor) in PLAIN and tensor.is_cpu) for tensor in tensors)
+        or not all(tensor is None or (type(tensor) in PLAIN and tensor.is_cpu and not _is_batched(tensor)) for tensor in tensors)
     )
 
 

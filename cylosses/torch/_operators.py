@@ -14,10 +14,11 @@ d. Outputs are contiguous and new: that is what the library returns, and what co
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from cylosses import LOSSES, Loss
 from cylosses._types import Operand
@@ -36,6 +37,19 @@ LIBRARY = torch.library.Library(NAMESPACE, "DEF")
 def made(cls: type[Loss], reduction: Any, parameter: float) -> Loss:
     """Return a loss object, which takes longer to make than to look up."""
     return cls(**{"reduction": reduction} | ({cls.parameter_name: parameter} if cls.parameter_name else {}))
+
+
+def _always() -> bool:
+    return True
+
+
+# torch has no public name for it. Should it disappear, each call takes the way that transforms can follow, which is slower.
+_transforms_are_active = getattr(torch._C, "_are_functorch_transforms_active", _always)
+
+
+def is_transforming() -> bool:
+    """Whether the call is within a transform of torch.func, or tensors may have a tangent."""
+    return _transforms_are_active() or getattr(forward_ad, "_current_level", 0) >= 0
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------------------
@@ -139,36 +153,78 @@ def _over_slices(tensor: Tensor, reduction: str, axis: Axes) -> Tensor:
     return tensor.sum(tuple(axes)) if len(axes) else tensor
 
 
+class Operator:
+    """An operator of torch's with its kernels, its derivative and its rule for vmap.
+
+    Parameters
+    ----------
+    name, schema : str
+        Name, and arguments with the result.
+    kernel, fake : callable
+        What computes the result on the CPU, and what computes its shape.
+    backward, jvp : callable
+        Its derivatives, for autograd in reverse and in forward mode.
+    before : int
+        Number of tensors in front of the operands.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        schema: str,
+        kernel: Callable[..., Tensor],
+        fake: Callable[..., Tensor],
+        backward: Callable[..., tuple[Any, ...]],
+        jvp: Callable[..., Tensor],
+        before: int,
+    ) -> None:
+        LIBRARY.define(name + schema)
+        LIBRARY.impl(name, kernel, "CPU")
+        torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=LIBRARY)
+        self.overload = getattr(torch.ops.cylosses, name).default
+        torch.library.register_autograd(self.overload, backward, setup_context=_save, lib=LIBRARY)
+        rule = _vmap.rule(self, before)
+        torch.library.register_vmap(self.overload, rule, lib=LIBRARY)
+        # Derivatives that are registered are not for torch.func.grad and the like, nor are there any in forward mode.
+        members = {"forward": self.overload, "setup_context": _save_for_both, "backward": backward, "jvp": jvp, "vmap": rule}
+        methods = {member: staticmethod(function) for member, function in members.items()}
+        self._function = type(name, (torch.autograd.Function,), methods)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return the result for positional arguments, all of them."""
+        if not torch.compiler.is_compiling() and is_transforming():
+            return self._function.apply(*arguments)  # type: ignore[attr-defined]
+        return self.overload(*arguments)
+
+
 class Family:
     """The operators of a loss.
 
     Attributes
     ----------
-    value, gradient, hessian : torch._ops.OpOverload
-        The operators.
+    value, gradient, hessian : Operator
+        They have the same arguments but for grad_output, in front, and wrt, at the end of those of the gradient.
     """
 
     def __init__(self, cls: type[Loss]) -> None:
         self.cls = cls
-        schemas = {
-            f"{cls.name}_loss": f"({OPERANDS}) -> Tensor",
-            f"{cls.name}_loss_backward": f"(Tensor grad_output, {OPERANDS}, str wrt) -> Tensor",
-            f"{cls.name}_loss_hessian": f"(Tensor grad_output, {OPERANDS}) -> Tensor",
-        }
-        for (name, schema), kernel, fake in zip(schemas.items(), _on_the_cpu(cls), _fakes(cls), strict=True):
-            LIBRARY.define(name + schema)
-            LIBRARY.impl(name, kernel, "CPU")
-            torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=LIBRARY)
-        self.value, self.gradient, self.hessian = (getattr(torch.ops.cylosses, name).default for name in schemas)
-        for operator, backward in (
-            (self.value, self._backward_of_value),
-            (self.gradient, self._backward_of_gradient),
-            (self.hessian, self._backward_of_hessian),
-        ):
-            torch.library.register_autograd(operator, backward, setup_context=_save, lib=LIBRARY)
-        torch.library.register_vmap(self.value, _vmap.rule(self.value, 0), lib=LIBRARY)
-        torch.library.register_vmap(self.gradient, _vmap.rule(self.gradient, 1), lib=LIBRARY)
-        torch.library.register_vmap(self.hessian, _vmap.rule(self.hessian, 1), lib=LIBRARY)
+        kernels, fakes, name = _on_the_cpu(cls), _fakes(cls), f"{cls.name}_loss"
+        arguments = f"(Tensor grad_output, {OPERANDS}"
+        self.value = Operator(
+            name, f"({OPERANDS}) -> Tensor", kernels[0], fakes[0], self._backward_of_value, self._jvp_of_value, 0
+        )
+        self.gradient = Operator(
+            f"{name}_backward",
+            f"{arguments}, str wrt) -> Tensor",
+            kernels[1],
+            fakes[1],
+            self._backward_of_gradient,
+            self._jvp_of_gradient,
+            1,
+        )
+        self.hessian = Operator(
+            f"{name}_hessian", f"{arguments}) -> Tensor", kernels[2], fakes[2], self._backward_of_hessian, self._jvp_of_hessian, 1
+        )
 
     def gradients(self, needed: Sequence[bool], grad_output: Tensor, input: Tensor, target: Tensor, *others: Any) -> Any:
         """Return the gradients with respect to input and target, each if it is needed."""
@@ -182,6 +238,13 @@ class Family:
     def _backward_of_value(self, ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
         gradients = self.gradients(ctx.needs_input_grad[:2], grad_output, *ctx.saved_tensors, *ctx.settings)
         return (*gradients, None, None, None, None, None)
+
+    def _jvp_of_value(self, ctx: Any, *tangents: Any) -> Tensor:
+        """Return the derivative along tangents of the operands."""
+        (input, target, weight, where), (reduction, _, axis) = ctx.saved_tensors, ctx.settings
+        expanded = torch.broadcast_tensors(input, target)
+        unit = self.gradient(torch.ones_like(ctx.result), *expanded, weight, where, *ctx.settings, "input")
+        return _over_slices(unit * _difference(*tangents[:2]), reduction, axis).to(ctx.result.dtype)
 
     def _backward_of_gradient(self, ctx: Any, incoming: Tensor) -> tuple[Any, ...]:
         """Return the derivatives of a gradient with respect to grad_output, input and target."""
@@ -199,10 +262,22 @@ class Family:
             of_target = _summed(-product, target) if ctx.needs_input_grad[2] else None
         return of_grad_output, of_input, of_target, None, None, None, None, None, None
 
+    def _jvp_of_gradient(self, ctx: Any, of_grad_output: Any, *tangents: Any) -> Tensor:
+        """Return the derivative along tangents of grad_output and the operands."""
+        (grad_output, input, target, weight, where), (*settings, wrt) = ctx.saved_tensors, ctx.settings
+        parts = []
+        if of_grad_output is not None:
+            parts.append(self.gradient(of_grad_output, input, target, weight, where, *settings, wrt))
+        if any(tangent is not None for tangent in tangents[:2]):
+            expanded = torch.broadcast_tensors(input, target)
+            product = self.hessian(grad_output, *expanded, weight, where, *settings) * _difference(*tangents[:2])
+            parts.append(_summed(product if wrt == "input" else -product, ctx.result))
+        return sum(parts[1:], parts[0])
+
     def _backward_of_hessian(self, ctx: Any, incoming: Tensor) -> tuple[Any, ...]:
         """Return the derivative of a Hessian with respect to grad_output, in which it is linear."""
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            raise NotImplementedError(f"{self.cls.name}_loss has two derivatives: it cannot be differentiated a third time")
+            self._refuse_a_third()
         (grad_output, *operands), settings = ctx.saved_tensors, ctx.settings
         reduction, _, axis = settings
         unit = self.hessian(torch.ones_like(grad_output), *operands, *settings)
@@ -210,11 +285,35 @@ class Family:
         return of_grad_output, None, None, None, None, None, None, None
 
 
+    def _jvp_of_hessian(self, ctx: Any, of_grad_output: Any, *tangents: Any) -> Tensor:
+        if any(tangent is not None for tangent in tangents[:2]):
+            self._refuse_a_third()
+        _, *operands = ctx.saved_tensors
+        return self.hessian(of_grad_output, *operands, *ctx.settings)
+
+    def _refuse_a_third(self) -> NoReturn:
+        raise NotImplementedError(f"{self.cls.name}_loss has two derivatives: it cannot be differentiated a third time")
+
+
+def _difference(of_input: Tensor | None, of_target: Tensor | None) -> Tensor:
+    """Return the tangent of input - target; one of the two may be None, which is 0."""
+    if of_input is None or of_target is None:
+        return of_input if of_target is None else -of_target  # type: ignore[return-value]
+    return of_input - of_target
+
+
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     """Keep what an operator was called with: tensors, and the settings behind them."""
     number = next(k for k, value in enumerate(inputs) if isinstance(value, str))
     ctx.save_for_backward(*inputs[:number])
     ctx.settings = inputs[number:]
+
+
+def _save_for_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep it for the forward mode as well, which also asks for the form of the result."""
+    _save(ctx, inputs, output)
+    ctx.save_for_forward(*inputs[: len(inputs) - len(ctx.settings)])
+    ctx.result = output.new_empty(()).expand(output.shape)
 
 
 FAMILIES = {name: Family(cls) for name, cls in LOSSES.items()}
