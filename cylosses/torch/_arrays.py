@@ -14,12 +14,12 @@ def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     """Return NumPy's dtype of a dtype of torch's."""
     if dtype is torch.bfloat16:
         try:
-            import ml_dtypes
+            import ml_dtypes  # noqa: F401
         except ModuleNotFoundError as error:
             if error.name != "ml_dtypes":
                 raise
             raise ImportError("cylosses.torch needs the package ml_dtypes for bfloat16: pip install 'cylosses[torch]'") from error
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype("bfloat16")  # NumPy knows the name now
     return np.dtype(str(dtype).removeprefix("torch."))
 
 
@@ -41,7 +41,6 @@ def array_of(tensor: torch.Tensor) -> Array:
 
 def tensor_of(result: Any) -> torch.Tensor:
     """Return an array, or a NumPy scalar, as a tensor."""
-    array = np.asarray(result)
-    if array.dtype.isbuiltin != 1:  # bfloat16
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
+    if result.dtype.isbuiltin != 1:  # bfloat16
+        return torch.from_numpy(np.asarray(result).view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.asarray(result))

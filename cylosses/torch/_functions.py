@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cylosses import LOSSES, Loss
-from cylosses.torch._call import call
+from cylosses.torch._call import call  # noqa: F401  # by the template
 
 __all__: list[str] = []  # the functions are added below
 

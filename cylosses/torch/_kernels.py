@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cylosses import BroadcastWarning, Loss
 from cylosses._types import Array, Axis, Operand
 from cylosses.torch._arrays import array_of, tensor_of
-
-Tensor = torch.Tensor
 
 
 def _options(weight: Tensor | None, where: Tensor | None, axis: Axis) -> dict[str, Any]:
@@ -28,15 +27,21 @@ def _options(weight: Tensor | None, where: Tensor | None, axis: Axis) -> dict[st
 
 def value(loss: Loss, input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None, axis: Axis) -> Tensor:
     """Return the loss."""
+    if weight is None and where is None and axis is None:
+        return tensor_of(loss(array_of(input), array_of(target), n_threads=torch.get_num_threads()))
     return tensor_of(loss(array_of(input), array_of(target), **_options(weight, where, axis)))
 
 
 def value_and_gradient(
     loss: Loss, input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None
-) -> tuple[Tensor, Array]:
-    """Return the loss, and its gradient with respect to input, from one pass over the data."""
-    found, gradient = loss.value_and_grad(array_of(input), array_of(target), **_options(weight, where, None))
-    return tensor_of(found), gradient
+) -> tuple[Tensor, Tensor | None]:
+    """Return the loss, and its gradient with respect to input, from one pass over the data; None if it is of another dtype."""
+    if weight is None and where is None:
+        found, gradient = loss.value_and_grad(array_of(input), array_of(target), n_threads=torch.get_num_threads())
+    else:
+        found, gradient = loss.value_and_grad(array_of(input), array_of(target), **_options(weight, where, None))
+    result = tensor_of(found)
+    return result, tensor_of(gradient) if result.dtype is input.dtype else None
 
 
 def gradient(
@@ -48,12 +53,17 @@ def gradient(
     where: Tensor | None,
     axis: Axis,
     wrt: Operand,
-    out: Array | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Return the gradient with respect to an operand, times `grad_output`; of the operand's shape and dtype, contiguous."""
+    """Return the gradient with respect to an operand, times `grad_output`: of its shape and dtype, in `out` if that is given.
+
+    The forward pass has warned of operands of two shapes.
+    """
     arrays, options = (array_of(input), array_of(target)), _options(weight, where, axis)
     with _without_broadcast_warning(*arrays):
-        found = loss.grad(*arrays, grad_output=array_of(grad_output), wrt=wrt, out=out, **options)
+        found = loss.grad(
+            *arrays, grad_output=array_of(grad_output), wrt=wrt, out=None if out is None else array_of(out), **options
+        )
     return tensor_of(found).to((input if wrt == "input" else target).dtype)
 
 
@@ -67,15 +77,12 @@ def hessian(
         factor = np.expand_dims(factor, axis)
         if loss.reduction == "mean":
             selected = options.get("where", np.bool_(True)) * options.get("weight", np.float64(1))
-            factor = factor / np.broadcast_to(selected, input.shape).sum(axis, dtype=np.float64, keepdims=True)
+            with np.errstate(divide="ignore", invalid="ignore"):  # of a slice of which nothing is selected
+                factor = factor / np.broadcast_to(selected, input.shape).sum(axis, dtype=np.float64, keepdims=True)
         factor = np.broadcast_to(factor, input.shape)
-        loss = type(loss)(**{"reduction": "none"} | _parameter(loss))
+        settings = {loss.parameter_name: getattr(loss, loss.parameter_name)} if loss.parameter_name else {}
+        loss = type(loss)(reduction="none", **settings)
     return tensor_of(loss.grad_and_hess(array_of(input), array_of(target), grad_output=factor, **options)[1])
-
-
-def _parameter(loss: Loss) -> dict[str, float]:
-    """Return the parameter of a loss by its name."""
-    return {loss.parameter_name: getattr(loss, loss.parameter_name)} if loss.parameter_name else {}
 
 
 @contextlib.contextmanager

@@ -39,9 +39,7 @@ class LossModule(torch.nn.Module):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Return the loss between input and target, as the function of the same loss."""
         function = getattr(_functions, f"{self.loss.name}_loss")
-        result: torch.Tensor = function(
-            input, target, **self._settings(), weight=weight, where=where, axis=axis, keepdims=keepdims
-        )
+        result: torch.Tensor = function(input, target, **self._settings(), weight=weight, where=where, axis=axis, keepdims=keepdims)
         return result
 
     def extra_repr(self) -> str:

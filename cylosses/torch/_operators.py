@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from cylosses import LOSSES, Loss
@@ -25,7 +26,6 @@ from cylosses._types import Operand
 from cylosses.torch import _kernels, _vmap
 from cylosses.torch._arrays import numpy_dtype, torch_dtype
 
-Tensor = torch.Tensor
 Axes = Sequence[int] | None
 
 NAMESPACE = "cylosses"
@@ -34,8 +34,9 @@ LIBRARY = torch.library.Library(NAMESPACE, "DEF")
 
 
 @lru_cache(maxsize=256)
-def made(cls: type[Loss], reduction: Any, parameter: float) -> Loss:
+def made(name: str, reduction: Any, parameter: float) -> Loss:
     """Return a loss object, which takes longer to make than to look up."""
+    cls = LOSSES[name]
     return cls(**{"reduction": reduction} | ({cls.parameter_name: parameter} if cls.parameter_name else {}))
 
 
@@ -56,9 +57,9 @@ def is_transforming() -> bool:
 
 
 @lru_cache(maxsize=256)
-def _probe(cls: type[Loss], reduction: Any, ndim: int, dtypes: tuple[torch.dtype, ...], axis: tuple[int, ...] | None) -> Any:
+def _probe(name: str, reduction: Any, ndim: int, dtypes: tuple[torch.dtype, ...], axis: tuple[int, ...] | None) -> Any:
     """Return the dtype of a result, and which axes it keeps: asked of the library, which refuses what it does not accept."""
-    loss = made(cls, reduction, cls.default)
+    loss = made(name, reduction, LOSSES[name].default)
     ones = [np.ones((1,) * ndim, numpy_dtype(dtype)) for dtype in dtypes]
     dtype = torch_dtype(np.asarray(loss(*ones, axis=axis)).dtype)
     reduced = set(range(ndim) if axis is None else (k % ndim for k in axis))
@@ -68,13 +69,13 @@ def _probe(cls: type[Loss], reduction: Any, ndim: int, dtypes: tuple[torch.dtype
 def _shape(input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None) -> torch.Size:
     """Return the shape of the elements' losses."""
     shape = torch.broadcast_shapes(input.shape, target.shape)
-    for name, factors in (("weight", weight), ("where", where)):
+    for label, factors in (("weight", weight), ("where", where)):
         if factors is not None and torch.broadcast_shapes(shape, factors.shape) != shape:
-            raise ValueError(f"{name} of shape {tuple(factors.shape)} cannot be broadcast to {tuple(shape)}")
+            raise ValueError(f"{label} of shape {tuple(factors.shape)} cannot be broadcast to {tuple(shape)}")
     return shape
 
 
-def _fakes(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
+def _fakes(name: str) -> tuple[Callable[..., Tensor], ...]:
     """Return functions that compute the shape and dtype of the results of value, gradient and Hessian."""
 
     def value(
@@ -82,14 +83,14 @@ def _fakes(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
     ) -> Tensor:
         shape = _shape(input, target, weight, where)
         axes = None if axis is None else tuple(axis)
-        dtype, kept = _probe(cls, reduction, len(shape), (input.dtype, target.dtype), axes)
+        dtype, kept = _probe(name, reduction, len(shape), (input.dtype, target.dtype), axes)
         return input.new_empty([shape[k] for k in kept], dtype=dtype)
 
     def gradient(grad_output: Tensor, input: Tensor, target: Tensor, *others: Any) -> Tensor:
         return torch.empty_like(input if others[-1] == "input" else target, memory_format=torch.contiguous_format)
 
     def hessian(grad_output: Tensor, input: Tensor, target: Tensor, *others: Any) -> Tensor:
-        dtype, _ = _probe(cls, "none", 0, (input.dtype, target.dtype), None)
+        dtype, _ = _probe(name, "none", 0, (input.dtype, target.dtype), None)
         return torch.empty_like(input, dtype=dtype, memory_format=torch.contiguous_format)
 
     return value, gradient, hessian
@@ -98,14 +99,14 @@ def _fakes(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
 # ---- kernels ---------------------------------------------------------------------------------------------------------------------
 
 
-def _on_the_cpu(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
+def _on_the_cpu(name: str) -> tuple[Callable[..., Tensor], ...]:
     """Return the kernels for value, gradient and Hessian."""
 
     def value(
         input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None, reduction: str, parameter: float, axis: Axes
     ) -> Tensor:
         axes = None if axis is None else tuple(axis)
-        return _kernels.value(made(cls, reduction, parameter), input, target, weight, where, axes)
+        return _kernels.value(made(name, reduction, parameter), input, target, weight, where, axes)
 
     def gradient(
         grad_output: Tensor,
@@ -119,7 +120,7 @@ def _on_the_cpu(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
         wrt: Operand,
     ) -> Tensor:
         axes = None if axis is None else tuple(axis)
-        return _kernels.gradient(made(cls, reduction, parameter), grad_output, input, target, weight, where, axes, wrt)
+        return _kernels.gradient(made(name, reduction, parameter), grad_output, input, target, weight, where, axes, wrt)
 
     def hessian(
         grad_output: Tensor,
@@ -132,7 +133,7 @@ def _on_the_cpu(cls: type[Loss]) -> tuple[Callable[..., Tensor], ...]:
         axis: Axes,
     ) -> Tensor:
         axes = None if axis is None else tuple(axis)
-        return _kernels.hessian(made(cls, reduction, parameter), grad_output, input, target, weight, where, axes)
+        return _kernels.hessian(made(name, reduction, parameter), grad_output, input, target, weight, where, axes)
 
     return value, gradient, hessian
 
@@ -206,13 +207,11 @@ class Family:
         They have the same arguments but for grad_output, in front, and wrt, at the end of those of the gradient.
     """
 
-    def __init__(self, cls: type[Loss]) -> None:
-        self.cls = cls
-        kernels, fakes, name = _on_the_cpu(cls), _fakes(cls), f"{cls.name}_loss"
+    def __init__(self, loss: str) -> None:
+        self.name = name = f"{loss}_loss"
+        kernels, fakes = _on_the_cpu(loss), _fakes(loss)
         arguments = f"(Tensor grad_output, {OPERANDS}"
-        self.value = Operator(
-            name, f"({OPERANDS}) -> Tensor", kernels[0], fakes[0], self._backward_of_value, self._jvp_of_value, 0
-        )
+        self.value = Operator(name, f"({OPERANDS}) -> Tensor", kernels[0], fakes[0], self._backward_of_value, self._jvp_of_value, 0)
         self.gradient = Operator(
             f"{name}_backward",
             f"{arguments}, str wrt) -> Tensor",
@@ -241,16 +240,16 @@ class Family:
 
     def _jvp_of_value(self, ctx: Any, *tangents: Any) -> Tensor:
         """Return the derivative along tangents of the operands."""
-        (input, target, weight, where), (reduction, _, axis) = ctx.saved_tensors, ctx.settings
-        expanded = torch.broadcast_tensors(input, target)
+        (*operands, weight, where), (reduction, _, axis) = ctx.saved_tensors, ctx.settings
+        expanded = torch.broadcast_tensors(*operands)
         unit = self.gradient(torch.ones_like(ctx.result), *expanded, weight, where, *ctx.settings, "input")
         return _over_slices(unit * _difference(*tangents[:2]), reduction, axis).to(ctx.result.dtype)
 
     def _backward_of_gradient(self, ctx: Any, incoming: Tensor) -> tuple[Any, ...]:
         """Return the derivatives of a gradient with respect to grad_output, input and target."""
-        (grad_output, input, target, weight, where), (*settings, wrt) = ctx.saved_tensors, ctx.settings
+        (grad_output, *operands, weight, where), (*settings, wrt) = ctx.saved_tensors, ctx.settings
         reduction, _, axis = settings
-        expanded = torch.broadcast_tensors(input, target)
+        expanded = torch.broadcast_tensors(*operands)
         incoming = incoming if wrt == "input" else -incoming
         of_grad_output = of_input = of_target = None
         if ctx.needs_input_grad[0]:
@@ -258,18 +257,18 @@ class Family:
             of_grad_output = _over_slices(incoming * unit, reduction, axis).to(grad_output.dtype)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             product = incoming * self.hessian(grad_output, *expanded, weight, where, *settings)
-            of_input = _summed(product, input) if ctx.needs_input_grad[1] else None
-            of_target = _summed(-product, target) if ctx.needs_input_grad[2] else None
+            of_input = _summed(product, operands[0]) if ctx.needs_input_grad[1] else None
+            of_target = _summed(-product, operands[1]) if ctx.needs_input_grad[2] else None
         return of_grad_output, of_input, of_target, None, None, None, None, None, None
 
     def _jvp_of_gradient(self, ctx: Any, of_grad_output: Any, *tangents: Any) -> Tensor:
         """Return the derivative along tangents of grad_output and the operands."""
-        (grad_output, input, target, weight, where), (*settings, wrt) = ctx.saved_tensors, ctx.settings
+        (grad_output, *operands, weight, where), (*settings, wrt) = ctx.saved_tensors, ctx.settings
         parts = []
         if of_grad_output is not None:
-            parts.append(self.gradient(of_grad_output, input, target, weight, where, *settings, wrt))
+            parts.append(self.gradient(of_grad_output, *operands, weight, where, *settings, wrt))
         if any(tangent is not None for tangent in tangents[:2]):
-            expanded = torch.broadcast_tensors(input, target)
+            expanded = torch.broadcast_tensors(*operands)
             product = self.hessian(grad_output, *expanded, weight, where, *settings) * _difference(*tangents[:2])
             parts.append(_summed(product if wrt == "input" else -product, ctx.result))
         return sum(parts[1:], parts[0])
@@ -284,7 +283,6 @@ class Family:
         of_grad_output = _over_slices(incoming * unit, reduction, axis).to(grad_output.dtype)
         return of_grad_output, None, None, None, None, None, None, None
 
-
     def _jvp_of_hessian(self, ctx: Any, of_grad_output: Any, *tangents: Any) -> Tensor:
         if any(tangent is not None for tangent in tangents[:2]):
             self._refuse_a_third()
@@ -292,13 +290,13 @@ class Family:
         return self.hessian(of_grad_output, *operands, *ctx.settings)
 
     def _refuse_a_third(self) -> NoReturn:
-        raise NotImplementedError(f"{self.cls.name}_loss has two derivatives: it cannot be differentiated a third time")
+        raise NotImplementedError(f"{self.name} has two derivatives: it cannot be differentiated a third time")
 
 
 def _difference(of_input: Tensor | None, of_target: Tensor | None) -> Tensor:
     """Return the tangent of input - target; one of the two may be None, which is 0."""
     if of_input is None or of_target is None:
-        return of_input if of_target is None else -of_target  # type: ignore[return-value]
+        return of_input if of_target is None else -of_target
     return of_input - of_target
 
 
@@ -316,5 +314,5 @@ def _save_for_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.result = output.new_empty(()).expand(output.shape)
 
 
-FAMILIES = {name: Family(cls) for name, cls in LOSSES.items()}
+FAMILIES = {name: Family(name) for name in LOSSES}
 """The operators of each loss of the registry, by its name."""

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
-Tensor = torch.Tensor
+from torch import Tensor
 
 
 def rule(operator: Any, before: int) -> Callable[..., tuple[Tensor, int]]:
