@@ -1,4 +1,4 @@
-"""The files that are generated as a whole: the registry, and the stubs of the functions and metrics made from it."""
+"""The files that are generated as a whole: the registry, and the stubs of the functions, metrics and modules made from it."""
 
 from __future__ import annotations
 
@@ -187,6 +187,72 @@ def {name}_loss_backward(
 ) -> Any: ...
 """
 
+TORCH_FUNCTIONS = """# Written by `python -m tools.generate`.
+
+from torch import Tensor
+
+from cylosses._types import Axis, Number, Reduction
+
+__all__ = [
+{names}
+]
+
+{functions}
+"""
+
+TORCH_FUNCTION = """\
+def {name}_loss(
+    input: Tensor,
+    target: Tensor,{flags}
+    reduction: Reduction = "mean",{parameter}
+    weight: Tensor | None = None,
+    *,
+    where: Tensor | None = None,
+    axis: Axis = None,
+    keepdims: bool = False,
+) -> Tensor: ...
+"""
+
+TORCH_MODULES = """# Written by `python -m tools.generate`.
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import Module
+
+from cylosses import Loss
+from cylosses._types import Axis, Number, Reduction
+
+__all__ = [
+{names}
+]
+
+class LossModule(Module):  # type: ignore[misc]
+    loss: ClassVar[type[Loss]]
+    reduction: Reduction
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        *,
+        where: Tensor | None = None,
+        axis: Axis = None,
+        keepdims: bool = False,
+    ) -> Tensor: ...
+    def extra_repr(self) -> str: ...
+
+{classes}
+"""
+
+TORCH_MODULE = """\
+class {cls}(LossModule):{attribute}
+    def __init__(
+        self,{flags}
+        reduction: Reduction = "mean",{parameter}
+    ) -> None: ...
+"""
+
 
 def _listed(names: list[str]) -> str:
     """Return names as the lines of a list: constants, classes, then the others, as ruff sorts them."""
@@ -248,6 +314,29 @@ def _dask(losses: list[Source]) -> str:
     )
 
 
+def _torch_functions(losses: list[Source]) -> str:
+    functions = [
+        TORCH_FUNCTION.format(name=loss.name, flags=FLAGS if loss.legacy else "", parameter=_parameter(loss, "Number"))
+        for loss in losses
+    ]
+    return TORCH_FUNCTIONS.format(
+        names=_listed([f"{loss.name}_loss" for loss in losses]), functions="".join(functions).removesuffix("\n")
+    )
+
+
+def _torch_modules(losses: list[Source]) -> str:
+    classes = [
+        TORCH_MODULE.format(
+            cls=loss.cls,
+            attribute=f"\n    {loss.parameter}: float" if loss.parameter else "",
+            flags=FLAGS.replace("\n", "\n    ") if loss.legacy else "",
+            parameter=_parameter(loss, "Number").replace("\n", "\n    "),
+        )
+        for loss in losses
+    ]
+    return TORCH_MODULES.format(names=_listed([loss.cls for loss in losses]), classes="\n".join(classes).removesuffix("\n"))
+
+
 def files(losses: list[Source]) -> dict[str, str]:
     """Return the text of each file, by its path from the root of the repository."""
     return {
@@ -255,4 +344,6 @@ def files(losses: list[Source]) -> dict[str, str]:
         "cylosses/functional.pyi": _functional(losses),
         "cylosses/_sklearn_metrics.pyi": _metrics(losses),
         "cylosses/_dask/functions.pyi": _dask(losses),
+        "cylosses/torch/_functions.pyi": _torch_functions(losses),
+        "cylosses/torch/_modules.pyi": _torch_modules(losses),
     }
