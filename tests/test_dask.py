@@ -573,7 +573,7 @@ def test_errors_of_the_robust_scale():
 def cluster():
     """Two processes on loopback."""
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=None) as processes,
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0", memory_limit=None) as processes,
         Client(processes, set_as_default=False) as client,
     ):
         yield client

@@ -43,7 +43,7 @@ def cluster_of(workers: int, memory: str | None = None, processes: bool = True) 
             threads_per_worker=1,
             processes=processes,
             host="127.0.0.1" if processes else None,
-            dashboard_address=None,
+            dashboard_address=":0",
             memory_limit=memory,
             silence_logs="ERROR",
         ) as cluster,
