@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from cylosses import SmoothL1Loss
-from cylosses._cli import output_files
+from cylosses._cli import abandoned, output_files
 from cylosses._cli.score import Request, score
 from cylosses._cli.source import InputError
 
@@ -279,10 +280,24 @@ def test_files_of_killed_runs_are_removed_and_no_others(inputs, temporary):
     assert sorted(path.name for path in inputs.glob(".cylosses*")) == [".cylosses-notes.tmp"]
 
 
+def test_folders_of_killed_runs_are_removed(tmp_path, monkeypatch):
+    """A table that does not fit into memory is sorted in a folder, and a run that is killed leaves it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("cylosses-0123456789ab.spill", "cylosses-notes.spill"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    with abandoned.spill_folder() as alive, abandoned.spill_folder() as other:
+        (alive / "file").write_bytes(b"alive")
+        found = {path.name for path in tmp_path.iterdir()} - {"cylosses-0123456789ab.spill"}
+        assert found == {alive.name, other.name, "cylosses-notes.spill"}
+        assert (tmp_path / "cylosses-0123456789ab.spill").exists() == (os.name != "posix")
+        assert (alive / "file").exists()
+    assert not alive.exists()
+
+
 def test_a_name_that_is_taken_before_its_lock_is_drawn_again(inputs, monkeypatch):
     """Another run may see the file between its creation and its lock."""
     monkeypatch.setattr(output_files, "_DESCRIPTORS", Path("/no/such/folder"))
-    real, removed = output_files._lock, []
+    real, removed = output_files.lock, []
 
     def lock(descriptor):
         if not removed:
@@ -292,7 +307,7 @@ def test_a_name_that_is_taken_before_its_lock_is_drawn_again(inputs, monkeypatch
 
     if output_files.fcntl is None:
         pytest.skip("no file that is open can be removed here")
-    monkeypatch.setattr(output_files, "_lock", lock)
+    monkeypatch.setattr(output_files, "lock", lock)
     score(request(inputs))
     assert len(removed) == 1
     assert (inputs / "out.npy").exists()

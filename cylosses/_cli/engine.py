@@ -8,10 +8,7 @@ so a query there would keep Ctrl-C waiting until it ends; the main thread waits 
 interrupts it when a handler raises. Meanwhile the next batch is read while one is summed.
 """
 
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from cylosses._cli.abandoned import spill_folder
 from cylosses._cli.source import InputError, OnProgress, one_line
 from cylosses._types import Array
 
@@ -143,8 +141,17 @@ def database(threads: int | None, memory: str | None, on_progress: OnProgress | 
         import duckdb
     except ModuleNotFoundError:
         raise InputError("reading tables needs the package duckdb: pip install 'cylosses[cli]'") from None
-    # Without a path of ours DuckDB would spill into the current folder. It makes this one when it is needed.
-    spill = Path(tempfile.gettempdir()) / f"cylosses-{os.getpid()}-{os.urandom(4).hex()}"
+    with spill_folder() as spill:  # without one DuckDB would spill into the current folder
+        connection = _connected(duckdb, threads, memory, spill)
+        _let_progress_be_known(connection)
+        opened = Database(connection, on_progress)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def _connected(duckdb: Any, threads: int | None, memory: str | None, spill: Path) -> "DuckDBPyConnection":
     config: dict[str, Any] = {
         "temp_directory": str(spill),
         "autoinstall_known_extensions": False,  # nothing is downloaded
@@ -154,16 +161,10 @@ def database(threads: int | None, memory: str | None, on_progress: OnProgress | 
     config |= {} if threads is None else {"threads": threads}
     config |= {} if memory is None else {"memory_limit": memory}
     try:
-        connection = duckdb.connect(":memory:", config=config)
+        connection: DuckDBPyConnection = duckdb.connect(":memory:", config=config)
+        return connection
     except duckdb.Error as error:
         raise InputError(f"cannot set up DuckDB: {_shortened(error)}") from None
-    _let_progress_be_known(connection)
-    opened = Database(connection, on_progress)
-    try:
-        yield opened
-    finally:
-        opened.close()
-        shutil.rmtree(spill, ignore_errors=True)
 
 
 def _let_progress_be_known(connection: "DuckDBPyConnection") -> None:

@@ -9,9 +9,7 @@ one another without anything between them, and signals that a process can hold b
 """
 
 import errno
-import importlib
 import os
-import re
 import signal
 import stat
 import threading
@@ -19,15 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any
+from typing import IO
 
+from cylosses._cli.abandoned import fcntl, lock, remove_abandoned
 from cylosses._cli.source import InputError, one_line
 
-# Windows has none; there a file that is open cannot be removed, which does for a lock.
-fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
-
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-_TEMPORARY = re.compile(r"\.cylosses-[0-9a-f]{12}\.tmp")
 # What file systems without unnamed files say, and kernels that do not know them.
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 _DESCRIPTORS = Path("/proc/self/fd")  # the way from an unnamed file to its name
@@ -64,7 +59,7 @@ class OutputFile:
                 if error.errno not in _NO_UNNAMED_FILES:
                     raise
             else:
-                _lock(descriptor)
+                lock(descriptor)
                 return descriptor
         return self._open_named()
 
@@ -73,7 +68,7 @@ class OutputFile:
             self._temporary = self._new_name()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             descriptor = os.open(self._temporary, flags, 0o666)
-            _lock(descriptor)
+            lock(descriptor)
             with suppress(FileNotFoundError):
                 if fcntl is None or os.path.samestat(os.fstat(descriptor), self._temporary.stat()):
                     return descriptor
@@ -229,33 +224,6 @@ def _kept(path: Path) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files in a folder whose writers were killed."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
-    for name in names:
-        with suppress(OSError):  # someone else's, or just renamed or removed
-            _remove_unless_locked(folder / name)
-
-
-def _remove_unless_locked(path: Path) -> None:
-    if fcntl is None:
-        path.unlink()
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    if fcntl is not None:
-        with suppress(OSError):  # a file system without locks, where no lock can be taken by another run either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _is(found: os.stat_result, other: Path) -> bool:
