@@ -1,7 +1,7 @@
 """Parameters of losses that are arrays: taken from what users give, checked, and kept as they were.
 
-A parameter that is one number is a float, and comes here only to be told from an array. An array has its own copy of the numbers, and
-of these only one along axes where they are the same: equal parameters are equal, however they were made.
+A parameter that is one number is a float, and comes here only to be told from an array. An array has its own copy of the numbers, and of
+these only one along axes where they are the same: equal parameters are equal, however they were made.
 """
 
 from typing import TypeAlias
@@ -86,15 +86,16 @@ def _may_be_array(given: object) -> bool:
 
 def _distinct(name: str, array: Array) -> Array:
     """Return the elements as float64, with the first alone along axes where they are all the same."""
-    values = array[tuple(slice(None if step or length == 0 else 1) for length, step in zip(array.shape, array.strides, strict=True))]
-    values = _as_float64(name, values)
+    several = [slice(None if step or not length else 1) for length, step in zip(array.shape, array.strides, strict=True)]
+    values = _as_float64(name, array[tuple(several)])
     for axis in range(values.ndim):
         if values.shape[axis] > 1:
             first = values[(slice(None),) * axis + (slice(1),)]
             values = first if bool((values == first).all()) else values
     if values.size > MOST_NUMBERS:
         raise ValueError(
-            f"{name} of shape {array.shape} has {values.size} elements along axes where they differ; at most {MOST_NUMBERS} are taken"
+            f"{name} of shape {array.shape} has {values.size} elements along the axes where they differ; at most {MOST_NUMBERS} are "
+            "taken, for each needs a pass of its own"
         )
     return values
 

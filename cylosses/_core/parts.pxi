@@ -196,9 +196,10 @@ cdef int run_without_sums(Call* call) except -1:
     """Run the job for elementwise results only."""
     cdef Job* job = &call.contiguous.job
     cdef int term = job.term
-    job.term = NOTHING
+    cdef char* result = job.result
+    job.term, job.result = NOTHING, NULL
     run_in_parts(call, 0, NULL)
-    job.term = term
+    job.term, job.result = term, result
     return 0
 
 

@@ -1,9 +1,10 @@
 """The convex losses: an error costs the more, the larger it is."""
 
 import math
+from typing import Any
 
 from cylosses._core.convert import reduction_of
-from cylosses._types import Number, Reduction
+from cylosses._types import Parameter, Reduction
 from cylosses.losses.base import GREATEST, LEAST, Loss
 
 
@@ -17,7 +18,7 @@ class SmoothL1Loss(Loss):
         means ``sum``, else ``mean``.
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    beta : float
+    beta : float or array_like
         Error at which the square turns into a line, in the units of the data; at least 0. 0 gives the absolute error. A smaller
         beta is more robust against outliers. Rounded to the working dtype of the call.
 
@@ -66,14 +67,14 @@ class SmoothL1Loss(Loss):
     _code = 0
 
     def __init__(
-        self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean", beta: Number = 1.0
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean", beta: Parameter = 1.0
     ) -> None:
         super().__init__(reduction_of(size_average, reduce, reduction), beta)
 
     @property
-    def beta(self) -> float:
+    def beta(self) -> Any:
         """Error at which the square turns into a line."""
-        return self._parameter
+        return self._setting
 
 
 class L1Loss(Loss):
@@ -163,7 +164,7 @@ class HuberLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    delta : float
+    delta : float or array_like
         Error at which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the call.
 
     Raises
@@ -202,13 +203,13 @@ class HuberLoss(Loss):
     boosting_default = 0.2
     _code = 3
 
-    def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", delta: Parameter = 1.0) -> None:
         super().__init__(reduction, delta)
 
     @property
-    def delta(self) -> float:
+    def delta(self) -> Any:
         """Error at which the square turns into a line."""
-        return self._parameter
+        return self._setting
 
 
 class QuantileLoss(Loss):
@@ -218,7 +219,7 @@ class QuantileLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    q : float
+    q : float or array_like
         The quantile, from 0 to 1. Rounded to the working dtype of the call.
 
     Raises
@@ -255,13 +256,13 @@ class QuantileLoss(Loss):
     kinked = True
     _code = 5
 
-    def __init__(self, reduction: Reduction = "mean", q: Number = 0.5) -> None:
+    def __init__(self, reduction: Reduction = "mean", q: Parameter = 0.5) -> None:
         super().__init__(reduction, q)
 
     @property
-    def q(self) -> float:
+    def q(self) -> Any:
         """The quantile."""
-        return self._parameter
+        return self._setting
 
 
 class EpsilonInsensitiveLoss(Loss):
@@ -271,7 +272,7 @@ class EpsilonInsensitiveLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    epsilon : float
+    epsilon : float or array_like
         Error that is not counted, in the units of the data; at least 0. Rounded to the working dtype of the call.
 
     Raises
@@ -310,13 +311,13 @@ class EpsilonInsensitiveLoss(Loss):
     boosting_default = 0.1
     _code = 6
 
-    def __init__(self, reduction: Reduction = "mean", epsilon: Number = 0.1) -> None:
+    def __init__(self, reduction: Reduction = "mean", epsilon: Parameter = 0.1) -> None:
         super().__init__(reduction, epsilon)
 
     @property
-    def epsilon(self) -> float:
+    def epsilon(self) -> Any:
         """Error that is not counted."""
-        return self._parameter
+        return self._setting
 
 
 class PseudoHuberLoss(Loss):
@@ -326,7 +327,7 @@ class PseudoHuberLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    delta : float
+    delta : float or array_like
         Error around which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the
         call.
 
@@ -369,13 +370,13 @@ class PseudoHuberLoss(Loss):
     costly = True
     _code = 7
 
-    def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", delta: Parameter = 1.0) -> None:
         super().__init__(reduction, delta)
 
     @property
-    def delta(self) -> float:
+    def delta(self) -> Any:
         """Error around which the square turns into a line."""
-        return self._parameter
+        return self._setting
 
 
 class CharbonnierLoss(Loss):
@@ -385,7 +386,7 @@ class CharbonnierLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    eps : float
+    eps : float or array_like
         Radius of the rounding and loss at d = 0, in the units of the data; positive and finite. Rounded to the working dtype of
         the call.
 
@@ -428,10 +429,10 @@ class CharbonnierLoss(Loss):
     costly = True
     _code = 8
 
-    def __init__(self, reduction: Reduction = "mean", eps: Number = 1e-3) -> None:
+    def __init__(self, reduction: Reduction = "mean", eps: Parameter = 1e-3) -> None:
         super().__init__(reduction, eps)
 
     @property
-    def eps(self) -> float:
+    def eps(self) -> Any:
         """Radius of the rounding at zero."""
-        return self._parameter
+        return self._setting

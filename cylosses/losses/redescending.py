@@ -1,6 +1,8 @@
 """The redescending losses: far enough from the target, an error has no influence on a fit any more. None is convex."""
 
-from cylosses._types import Number, Reduction
+from typing import Any
+
+from cylosses._types import Parameter, Reduction
 from cylosses.losses.base import GREATEST, LEAST, Loss
 
 
@@ -11,7 +13,7 @@ class TukeyLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    c : float
+    c : float or array_like
         Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency
         for normal errors of scale 1. Rounded to the working dtype of the call.
 
@@ -55,13 +57,13 @@ class TukeyLoss(Loss):
     costly = True
     _code = 4
 
-    def __init__(self, reduction: Reduction = "mean", c: Number = 4.685) -> None:
+    def __init__(self, reduction: Reduction = "mean", c: Parameter = 4.685) -> None:
         super().__init__(reduction, c)
 
     @property
-    def c(self) -> float:
+    def c(self) -> Any:
         """Error from which on the loss is constant."""
-        return self._parameter
+        return self._setting
 
 
 class GemanMcClureLoss(Loss):
@@ -71,7 +73,7 @@ class GemanMcClureLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    c : float
+    c : float or array_like
         Error at which the loss is half of what it approaches, in the units of the data; positive and finite. Rounded to the working
         dtype of the call.
 
@@ -115,10 +117,10 @@ class GemanMcClureLoss(Loss):
     costly = True
     _code = 9
 
-    def __init__(self, reduction: Reduction = "mean", c: Number = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", c: Parameter = 1.0) -> None:
         super().__init__(reduction, c)
 
     @property
-    def c(self) -> float:
+    def c(self) -> Any:
         """Error at which the loss is half of what it approaches."""
-        return self._parameter
+        return self._setting
