@@ -42,7 +42,7 @@ cdef int take_operands(
     cdef int of_input, of_target
     cdef bint single, have_one_shape
     cdef int k
-    if type(parameter) is float:
+    if type(parameter) is float or cnp.PyArray_CheckAnyScalar(parameter):
         number = take_parameter(loss, parameter, &fits_float32)
     else:
         number = take_parameters(call, loss, parameter, &fits_float32)

@@ -6,7 +6,7 @@
 
 cdef enum:
     MOST_SUMS = 1024            # exact sums at once, of 2 kB each
-    BUFFERED = 65536            # terms at once, if there are not more in one slice
+    BUFFERED = 262144            # terms at once, if there are not more in one slice
     WORTH_EXACT_SUM = 512       # terms of a part of a slice: fewer take less time than an exact sum does
 
 cdef struct Parts:
