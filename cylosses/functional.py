@@ -9,7 +9,7 @@ import numpy as np
 from cylosses._core import call
 from cylosses._core.convert import reduction_of, shown
 from cylosses._mode import in_default_mode
-from cylosses._types import Number, Reduction
+from cylosses._types import Parameter, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
 
 __all__ = ["SmoothL1LossOptions"]  # _define adds the functions
@@ -29,7 +29,7 @@ class SmoothL1LossOptions(TypedDict, total=False):
     size_average: bool | None
     reduce: bool | None
     reduction: Reduction
-    beta: Number
+    beta: Parameter
 
 
 @in_default_mode

@@ -44,6 +44,13 @@ SHAPES = [
 ]
 
 every_loss = pytest.mark.parametrize("name", WITH_PARAMETER)
+# Every loss, and all shapes twice: what is done with shapes knows nothing of losses.
+SMALL = [shapes for shapes in SHAPES if np.prod(shapes[0]) < 1000]
+every_case = pytest.mark.parametrize(
+    ("name", "shapes"),
+    [(WITH_PARAMETER[k % len(WITH_PARAMETER)], shapes) for k, shapes in enumerate([*SHAPES, *reversed(SMALL)])],
+    ids=str,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -156,8 +163,7 @@ def draw(rng, name, shapes):
 # Values ---------------------------------------------------------------------------------------------------------------------------
 
 
-@every_loss
-@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+@every_case
 def test_values_have_the_bits_of_calls_one_by_one(name, shapes, rng):
     function = getattr(functional, f"{name}_loss")
     own = LOSSES[name].parameter_name
@@ -192,32 +198,32 @@ def exact_reduction(losses, reduction, axis, weight=None):
     return L1Loss(reduction=reduction)(losses, np.zeros((), losses.dtype), weight=weight, axis=axis)
 
 
-@pytest.mark.parametrize("dtype", (np.float32, np.float64, np.float16))
 @pytest.mark.parametrize(
     ("shape", "of_parameter", "axes"),
     [
-        ((40_000, 3), (3,), (None, 0, 1)),
-        ((3, 40_000), (3, 1), (None, 0, 1)),
+        ((100_000, 3), (3,), (None, 0, 1)),
+        ((3, 100_000), (3, 1), (None, 0, 1)),
         ((3, 2, 5_000), (3, 1, 1), (0, 1, (0, 1), (0, 2))),
-        ((2, 700, 1_100), (2, 1, 1), (0, (0, 1), (0, 2), None)),  # slices whose parts are long
-        ((700, 2, 1_100), (2, 1), ((0, 1), (0, 2), 1)),
+        ((2, 300, 530), (2, 1, 1), (0, (0, 1), (0, 2), None)),  # slices whose parts are long, more than are summed at once
+        ((300, 2, 530), (2, 1), ((0, 1), (0, 2), 1)),
         ((4_096, 2), (4_096, 1), (None, 0, 1)),
-        ((64, 300, 64), (64, 1, 64), (0, 1, 2, (0, 1), (1, 2))),
+        ((32, 20, 16), (32, 1, 16), (0, 1, 2, (0, 1), (1, 2))),
     ],
     ids=str,
 )
-def test_large_sums_are_exact(dtype, shape, of_parameter, axes, rng):
+def test_large_sums_are_exact(shape, of_parameter, axes, rng):
+    dtype = (np.float32, np.float64, np.float16)[rng.integers(3)]
     x, t = (rng.normal(size=shape).astype(dtype) for _ in range(2))
     q = rng.uniform(size=of_parameter)
-    weight = rng.uniform(0, 2, shape[-1:])
     losses = np.empty(shape, dtype)
     for number, at in parts(q, shape):
         losses[at] = quantile_loss(x[at], t[at], "none", q=number)
     assert same_bits(quantile_loss(x, t, "none", q=q), losses)
-    for axis, reduction, weights in itertools.product(axes, ("mean", "sum"), (None, weight)):
-        expected = exact_reduction(losses, reduction, axis, weights)
-        assert same_bits(quantile_loss(x, t, reduction, q=q, axis=axis, weight=weights), expected)
-        assert same_bits(quantile_loss(x, t, reduction, q=q, axis=axis, weight=weights, n_threads=1), expected)
+    for axis in axes:
+        weight = rng.uniform(0, 2, shape[-1:]) if rng.integers(2) else None
+        for reduction in ("mean", "sum"):
+            expected = exact_reduction(losses, reduction, axis, weight)
+            assert same_bits(quantile_loss(x, t, reduction, q=q, axis=axis, weight=weight), expected)
 
 
 # Derivatives ----------------------------------------------------------------------------------------------------------------------
@@ -237,9 +243,9 @@ def draw_incoming(rng, reduction, shape, axis):
     return 1.0 if rng.integers(2) else float(rng.normal())
 
 
-@every_loss
-@pytest.mark.parametrize("shapes", SHAPES[:-1], ids=str)
+@every_case
 def test_gradients_have_the_bits_of_calls_one_by_one(name, shapes, rng):
+    shapes = shapes if shapes in SMALL else SMALL[0]
     backward = getattr(functional, f"{name}_loss_backward")
     own = LOSSES[name].parameter_name
     for wrt, reduction in itertools.product(("input", "target"), ("none", "mean", "sum")):
@@ -259,9 +265,9 @@ def test_gradients_have_the_bits_of_calls_one_by_one(name, shapes, rng):
         assert same_bits(backward(calls.pop("grad_output"), x, t, reduction, **{own: parameter}, **calls), expected)
 
 
-@every_loss
-@pytest.mark.parametrize("shapes", SHAPES[:-1], ids=str)
+@every_case
 def test_pairs_have_the_bits_of_calls_one_by_one(name, shapes, rng):
+    shapes = shapes if shapes in SMALL else SMALL[0]
     for curvature, reduction in itertools.product(("exact", "mm", "ones"), ("none", "mean", "sum")):
         x, t, parameter, options, axis = draw(rng, name, shapes)
         oracle = OneByOne(name, parameter, x, t, **options)
@@ -283,12 +289,12 @@ def test_pairs_have_the_bits_of_calls_one_by_one(name, shapes, rng):
         assert same_bits(out, gradient)
 
 
-@pytest.mark.parametrize("dtype", (np.float32, np.float64, np.float16))
 @pytest.mark.parametrize(
-    ("of_operand", "of_parameter"), [((30_000, 1), (3,)), ((900, 1, 40), (900, 3, 1)), ((1, 2_000, 600), (2, 1, 1)), ((), (4_096,))]
+    ("of_operand", "of_parameter"), [((100_000, 1), (3,)), ((90, 1, 40), (90, 3, 1)), ((1, 2_000, 60), (2, 1, 1)), ((), (4_096,))]
 )
-def test_large_gradients_of_broadcast_operands_are_exact(dtype, of_operand, of_parameter, rng):
+def test_large_gradients_of_broadcast_operands_are_exact(of_operand, of_parameter, rng):
     """An operand that many parameters share takes the sum of what it has with each."""
+    dtype = (np.float32, np.float64, np.float16)[rng.integers(3)]
     shape = np.broadcast_shapes(of_operand, of_parameter)
     x, t = (rng.normal(size=of_operand).astype(dtype) for _ in range(2))
     q, incoming = rng.uniform(size=of_parameter), rng.normal(size=shape[-1:])
@@ -317,8 +323,8 @@ def test_an_incoming_gradient_is_for_each_slice(rng):
 # Outputs --------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("axis", (None, 0, 1))
-@pytest.mark.parametrize("reduction", ("none", "mean", "sum"))
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_outputs_may_overlap_operands(reduction, axis, rng):
     axis = None if reduction == "none" else axis
     host = rng.normal(size=(60, 3))
@@ -365,7 +371,12 @@ def test_losses_are_what_their_parameters_are(name, rng):
     assert not own.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
         own[0] = 0.5
-    same = [loss_of(name, before), loss_of(name, before.tolist()), pickle.loads(pickle.dumps(loss)), eval(repr(loss), {**LOSSES_BY_CLASS})]
+    same = [
+        loss_of(name, before),
+        loss_of(name, before.tolist()),
+        pickle.loads(pickle.dumps(loss)),
+        eval(repr(loss), {**LOSSES_BY_CLASS}),
+    ]
     for other in same:
         assert other == loss
         assert hash(other) == hash(loss)
@@ -381,7 +392,12 @@ LOSSES_BY_CLASS = {cls.__name__: cls for cls in LOSSES.values()} | {"numpy": np}
 def test_equal_parameters_are_equal_however_they_were_made():
     q = np.array([0.1, 0.5, 0.9])
     spread = QuantileLoss(q=np.broadcast_to(q, (10_000, 3)))
-    assert spread == QuantileLoss(q=np.tile(q, (10_000, 1))) == eval(repr(spread), LOSSES_BY_CLASS) == pickle.loads(pickle.dumps(spread))
+    assert (
+        spread
+        == QuantileLoss(q=np.tile(q, (10_000, 1)))
+        == eval(repr(spread), LOSSES_BY_CLASS)
+        == pickle.loads(pickle.dumps(spread))
+    )
     assert hash(spread) == hash(QuantileLoss(q=np.tile(q, (10_000, 1))))
     assert spread != QuantileLoss(q=q)
     assert repr(spread) == "QuantileLoss(reduction='mean', q=numpy.broadcast_to([[0.1, 0.5, 0.9]], (10000, 3)))"
@@ -465,7 +481,9 @@ def test_numbers_that_float32_does_not_hold():
 
 
 def test_shapes_that_do_not_go_together():
-    with pytest.raises(ValueError, match=r"q of shape \(3,\) cannot be broadcast with input of shape \(5, 2\) and target of shape \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"q of shape \(3,\) cannot be broadcast with input of shape \(5, 2\) and target of shape \(2,\)"
+    ):
         quantile_loss(np.zeros((5, 2)), np.zeros(2), q=[0.1, 0.5, 0.9])
     with pytest.raises(ValueError, match=r"axis 2 is out of bounds for the shape \(3, 4\)"):
         quantile_loss(np.zeros(4), np.zeros(4), q=[[0.1], [0.5], [0.9]], axis=2)
@@ -486,7 +504,7 @@ def test_a_parameter_that_is_broadcast_warns_of_nothing():
 
 
 @every_loss
-@pytest.mark.parametrize("axis", (None, 0, 1, 2, (0, 1), (0, 2)), ids=str)
+@pytest.mark.parametrize("axis", [None, 0, 1, 2, (0, 1), (0, 2)], ids=str)
 def test_streaming_has_the_bits_of_one_call(name, axis, rng):
     parameter = draw_parameter(rng, name, (3, 1), np.float32)
     x, t = rng.normal(size=(12, 3, 5)).astype(np.float32), rng.normal(size=(12, 3, 5))
@@ -510,7 +528,9 @@ def test_streaming_has_the_bits_of_one_call(name, axis, rng):
 
 
 def test_states_before_the_first_piece_and_of_any_parameter():
-    for q, axis in itertools.product(([0.5], [[0.1, 0.2]], np.broadcast_to([[0.1], [0.2]], (2, 300)), np.empty((0, 2))), (None, -1, (0, -2))):
+    for q, axis in itertools.product(
+        ([0.5], [[0.1, 0.2]], np.broadcast_to([[0.1], [0.2]], (2, 300)), np.empty((0, 2))), (None, -1, (0, -2))
+    ):
         total = QuantileLoss(q=q).streaming(axis)
         assert StreamingLoss.from_bytes(total.to_bytes()) == total
         assert len(total.to_bytes()) < 120

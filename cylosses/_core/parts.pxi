@@ -5,7 +5,7 @@
 # part adds; of slices that are short, the terms are written to a buffer, which a job of its own sums.
 
 cdef enum:
-    MOST_SUMS = 1024            # exact sums at once, of 2 kB each
+    MOST_SUMS = 256             # exact sums at once, of 2 kB each
     BUFFERED = 262144            # terms at once, if there are not more in one slice
     WORTH_EXACT_SUM = 512       # terms of a part of a slice: fewer take less time than an exact sum does
 
