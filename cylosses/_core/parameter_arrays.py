@@ -1,7 +1,7 @@
 """Parameters of losses that are arrays: taken from what users give, checked, and kept as they were.
 
-A parameter that is one number is a float, and comes here only to be told from an array. An array has its own copy of the numbers, and of
-these only one along axes where they are the same: equal parameters are equal, however they were made.
+A parameter that is one number is a float, and comes here only to be told from an array. The numbers of an array are copied, one alone
+along axes where they are the same: equal parameters are equal, however they were made.
 """
 
 from typing import TypeAlias
@@ -74,7 +74,7 @@ def parameter_of(loss: int, given: object) -> Parameter:
     name = builds.parameter_name(loss)
     array = as_array(name, given)
     if array.ndim == 0:
-        return builds.check_parameter(loss, array)
+        return builds.check_parameter(loss, given)
     return ParameterArray(loss, array.shape, _distinct(name, array))
 
 
@@ -94,8 +94,8 @@ def _distinct(name: str, array: Array) -> Array:
             values = first if bool((values == first).all()) else values
     if values.size > MOST_NUMBERS:
         raise ValueError(
-            f"{name} of shape {array.shape} has {values.size} elements along the axes where they differ; at most {MOST_NUMBERS} are "
-            "taken, for each needs a pass of its own"
+            f"{name} of shape {array.shape} has {values.size} elements along the axes where they differ; at most {MOST_NUMBERS} "
+            "are taken, for each needs a pass of its own"
         )
     return values
 
@@ -104,7 +104,7 @@ def _as_float64(name: str, array: Array) -> Array:
     if array.dtype.kind in _REAL or array.dtype.name == "bfloat16":
         return array.astype(np.float64)
     if array.dtype.kind != "O":
-        raise TypeError(f"{name} has dtype {array.dtype}: it must be one real number, or an array of real numbers")
+        raise TypeError(f"{name} must be one real number, or an array of them, got an array of dtype {array.dtype}")
     values = np.empty(array.shape)
     for index, value in np.ndenumerate(array):
         values[index] = as_float(f"{name}{list(index)}", value)

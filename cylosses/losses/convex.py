@@ -20,7 +20,7 @@ class SmoothL1Loss(Loss):
         What the call returns.
     beta : float or array_like
         Error at which the square turns into a line, in the units of the data; at least 0. 0 gives the absolute error. A smaller
-        beta is more robust against outliers. Rounded to the working dtype of the call.
+        beta is more robust against outliers. Rounded to the working dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -166,6 +166,7 @@ class HuberLoss(Loss):
         What the call returns.
     delta : float or array_like
         Error at which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the call.
+        An array broadcasts with input and target.
 
     Raises
     ------
@@ -220,7 +221,7 @@ class QuantileLoss(Loss):
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
     q : float or array_like
-        The quantile, from 0 to 1. Rounded to the working dtype of the call.
+        The quantile, from 0 to 1. Rounded to the working dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -273,7 +274,8 @@ class EpsilonInsensitiveLoss(Loss):
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
     epsilon : float or array_like
-        Error that is not counted, in the units of the data; at least 0. Rounded to the working dtype of the call.
+        Error that is not counted, in the units of the data; at least 0. Rounded to the working dtype of the call. An array
+        broadcasts with input and target.
 
     Raises
     ------
@@ -329,7 +331,7 @@ class PseudoHuberLoss(Loss):
         What the call returns.
     delta : float or array_like
         Error around which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the
-        call.
+        call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -387,8 +389,8 @@ class CharbonnierLoss(Loss):
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
     eps : float or array_like
-        Radius of the rounding and loss at d = 0, in the units of the data; positive and finite. Rounded to the working dtype of
-        the call.
+        Radius of the rounding and loss at d = 0, in the units of the data; positive and finite. Rounded to the working dtype of the
+        call. An array broadcasts with input and target.
 
     Raises
     ------

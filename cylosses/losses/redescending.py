@@ -14,8 +14,8 @@ class TukeyLoss(Loss):
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
     c : float or array_like
-        Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency
-        for normal errors of scale 1. Rounded to the working dtype of the call.
+        Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency for
+        normal errors of scale 1. Rounded to the working dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class GemanMcClureLoss(Loss):
         What the call returns.
     c : float or array_like
         Error at which the loss is half of what it approaches, in the units of the data; positive and finite. Rounded to the working
-        dtype of the call.
+        dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
