@@ -274,21 +274,20 @@ def _check_parameter(loss: Loss, dtype_code: int, layout: _Layout | None) -> Non
     shape that the parameter does not broadcast to.
     """
     parameter = loss._parameter
-    is_array = isinstance(parameter, ParameterArray)
     if 0 < dtype_code < len(_DTYPES):
         try:
-            if is_array:
+            if isinstance(parameter, ParameterArray):
                 parameter.check_in_float32()
             else:
                 builds.check_rounded(loss._code, parameter)
         except ValueError as error:
             _refuse(str(error))
-    if is_array and layout is not None:
-        lengths = layout[max(len(layout) - len(parameter.shape), 0) :]
-        if len(lengths) < len(parameter.shape) or any(
-            length not in (None, of_parameter) and of_parameter != 1
-            for length, of_parameter in zip(lengths, parameter.shape, strict=True)
-        ):
+    if isinstance(parameter, ParameterArray) and layout is not None:
+        dimensions = len(parameter.shape)
+        pairs = zip(
+            layout[-dimensions:], parameter.shape, strict=False
+        )  # 1 goes with any length, and what is summed over is not known
+        if len(layout) < dimensions or any(length not in (None, own) and own != 1 for length, own in pairs):
             _refuse(f"a parameter of shape {parameter.shape} makes no data of shape {text_of_layout(layout)}")
 
 

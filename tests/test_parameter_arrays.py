@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import pickle
 import re
+import struct
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -536,6 +538,68 @@ def test_states_before_the_first_piece_and_of_any_parameter():
         total = QuantileLoss(q=q).streaming(axis)
         assert StreamingLoss.from_bytes(total.to_bytes()) == total
         assert len(total.to_bytes()) < 120
+
+
+def state(q, shape, kept, axes, lengths, slices, *, number=None, dtype=4):
+    """A state of version 3, as docs/state-format.md has it, of a mean of quantile losses."""
+    number = len(axes) if number is None else number
+    content = struct.pack("<BBBBBB", 1, dtype, 8, len(lengths), number, len(shape)) + b"quantile"
+    content += struct.pack(f"<{2 * len(shape)}Q{len(q)}d", *shape, *kept, *q)
+    content += struct.pack(f"<{len(axes)}b{len(lengths)}Q", *axes, *lengths)
+    for total, exponent, count in slices:  # one byte each for the odd significands of the losses and of the number of elements
+        zeros = (count & -count).bit_length() - 1
+        content += struct.pack("<BQhHhHbb", 0, count, exponent, 1, zeros, 1, total, count >> zeros)
+    body = b"\x93CYLOSS\x03" + struct.pack("<Q", 16 + len(content) + 8) + content
+    return body + hashlib.blake2b(body, digest_size=8).digest()
+
+
+def test_the_bytes_are_as_documented():
+    x, t = np.array([[3.0, 1.0], [5.0, 9.0]]), np.array([[1.0, 3.0], [5.0, 1.0]])
+    q = [0.25, 0.5]  # losses 1.5, 1; 0, 4
+    columns, whole = QuantileLoss(q=q).streaming(axis=0), QuantileLoss(q=q).streaming()
+    columns.update(x, t)
+    whole.update(x, t)
+    assert columns.to_bytes() == state(q, (2,), (2,), (0,), (2,), [(3, -1, 2), (5, 0, 2)])
+    assert whole.to_bytes() == state(q, (2,), (2,), (), (), [(13, -1, 4)], number=255)
+    spread = QuantileLoss(q=[q, q]).streaming()
+    spread.update(x, t)
+    assert spread.to_bytes() == state(q, (2, 2), (1, 2), (), (), [(13, -1, 4)], number=255)
+
+
+@pytest.mark.parametrize(
+    ("words", "damaged"),
+    [
+        ("q[1] must be between 0 and 1, got 1.5", {"q": [0.25, 1.5]}),
+        ("not in normal form", {"q": [0.25, 0.25]}),  # which are one number
+        ("not in normal form", {"q": [-0.0, 0.5]}),
+        ("no parameter of the shape (3,) has elements of the shape (2,)", {"shape": (3,)}),
+        ("its parameter has 5000 elements, more than the 4096", {"shape": (5000,), "kept": (5000,), "q": [0.25, 0.5] * 2500}),
+        ("its lengths do not add up", {"q": [0.25]}),
+        ("a parameter of shape (2,) makes no data of shape (*, 3)", {"lengths": (3,), "slices": [(3, -1, 2)] * 3}),
+        ("a parameter of shape (2, 1, 1) makes no data of shape (*, 2)", {"shape": (2, 1, 1), "kept": (2, 1, 1)}),
+        ("its axes", {"axes": (1, 0)}),
+        ("its lengths do not add up", {"number": 254}),
+        ("its lengths do not add up", {"number": 255}),
+        ("no array has the shape", {"shape": (2**40, 2**40, 2), "kept": (1, 1, 2)}),
+    ],
+)  # fmt: skip
+def test_states_that_no_data_makes_are_refused(words, damaged):
+    good = {"q": [0.25, 0.5], "shape": (2,), "kept": (2,), "axes": (0,), "lengths": (2,), "slices": [(3, -1, 2), (5, 0, 2)]}
+    StreamingLoss.from_bytes(state(**good))
+    with pytest.raises(ValueError, match=rf"not a valid state: .*{re.escape(words)}"):
+        StreamingLoss.from_bytes(state(**(good | damaged)))
+
+
+def test_a_state_of_float32_data_has_a_parameter_that_float32_holds():
+    total = cylosses.CharbonnierLoss(eps=[1.0, 1e-300]).streaming()
+    with pytest.raises(ValueError, match=r"eps\[1\]=1e-300 rounds to"):
+        total.update(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32))
+    assert total.count == 0
+    total.update(np.ones((3, 2)), np.ones((3, 2)))
+    blob = bytearray(total.to_bytes()[:-8])
+    blob[17] = 3
+    with pytest.raises(ValueError, match=r"not a valid state: eps\[1\]=1e-300 rounds to"):
+        StreamingLoss.from_bytes(bytes(blob) + hashlib.blake2b(blob, digest_size=8).digest())
 
 
 # Metrics --------------------------------------------------------------------------------------------------------------------------

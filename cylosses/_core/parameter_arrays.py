@@ -1,7 +1,7 @@
 """Parameters of losses that are arrays: taken from what users give, checked, and kept as they were.
 
-A parameter that is one number is a float, and comes here only to be told from an array. The numbers of an array are copied, one alone
-along axes where they are the same: equal parameters are equal, however they were made.
+A parameter that is one number is a float, and comes here only to be told from an array. Numbers of an array are copied, one alone
+for axes along which they are the same: equal parameters are equal, however they were made.
 """
 
 from typing import TypeAlias

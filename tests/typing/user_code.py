@@ -54,6 +54,10 @@ def calls_of_smooth_l1() -> None:
     smooth_l1_loss(x, y, "none", 1.0)
     smooth_l1_loss(x, y, "mean")
     smooth_l1_loss(x, y, "mean", beta=2)
+    smooth_l1_loss(x, y, "none", [0.5, 1.0, 2.0])
+    smooth_l1_loss(x, y, beta=[[0.5], [1.0]])
+    smooth_l1_loss(x, y, beta=np.array([[0.5], [1.0]]), axis=1)
+    smooth_l1_loss(x, y, {"beta": (0.5, 1.0, 2.0)})
     smooth_l1_loss(input=x, target=y, reduction="sum", beta=0.0)
     smooth_l1_loss(x, y, reduction="mean", where=y > 0, axis=0, keepdims=True, n_threads=1)
     smooth_l1_loss(x, y, "none", out=np.empty(3, np.float32))
@@ -123,13 +127,13 @@ def objects() -> None:
         assert pickle.loads(pickle.dumps(loss)) == loss
         del value
 
-    assert_type(SmoothL1Loss().beta, float)
-    assert_type(HuberLoss().delta, float)
-    assert_type(TukeyLoss().c, float)
-    assert_type(QuantileLoss().q, float)
-    assert_type(EpsilonInsensitiveLoss().epsilon, float)
-    assert_type(PseudoHuberLoss().delta, float)
-    assert_type(CharbonnierLoss().eps, float)
+    assert_type(SmoothL1Loss().beta, Any)
+    assert_type(HuberLoss().delta, Any)
+    assert_type(TukeyLoss().c, Any)
+    assert_type(QuantileLoss().q, Any)
+    assert_type(EpsilonInsensitiveLoss().epsilon, Any)
+    assert_type(PseudoHuberLoss().delta, Any)
+    assert_type(CharbonnierLoss().eps, Any)
     classes: dict[str, type[Loss]] = LOSSES
     assert classes["huber"] is HuberLoss
 
@@ -244,6 +248,7 @@ def wrong() -> None:
     cylosses.tukey_loss(x, y, c=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     SmoothL1Loss(reduction="average")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     HuberLoss(size_average=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    QuantileLoss(q={0.5, 0.1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     QuantileLoss(q="0.5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     TukeyLoss().c = 3.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     SmoothL1Loss()(x, y, 0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
