@@ -23,10 +23,26 @@ def _as_columns(name: str, values: Any) -> Any:
     return array[:, None] if array.ndim == 1 else array
 
 
+def _for_each_output(loss: Loss, y_true: Any, y_pred: Any) -> Any:
+    """Return the true values, one column of them for each prediction of the same if these have a parameter each."""
+    name = loss.parameter_name
+    shape = np.shape(getattr(loss, name)) if name else ()
+    if not shape:
+        return y_true
+    try:
+        fits = np.broadcast_shapes(shape, y_pred.shape) == y_pred.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} must broadcast to the shape {y_pred.shape}, got the shape {shape}")
+    return np.broadcast_to(y_true, y_pred.shape) if y_true.shape[1] == 1 and shape[-1] == y_pred.shape[1] else y_true
+
+
 def _mean_error(loss: Loss, y_true: Any, y_pred: Any, sample_weight: Any, multioutput: Any) -> Any:
     """Return the mean loss of each output, or their average."""
     y_true, y_pred = _as_columns("y_true", y_true), _as_columns("y_pred", y_pred)
     check_consistent_length(y_true, y_pred, sample_weight)
+    y_true = _for_each_output(loss, y_true, y_pred)
     if y_true.shape != y_pred.shape:
         raise ValueError(f"y_true and y_pred must have as many outputs, got {y_true.shape[1]} and {y_pred.shape[1]}")
     weight = None if sample_weight is None else checked_weight(sample_weight, len(y_true))[:, None]
@@ -82,6 +98,10 @@ np.True_
 """
 
 
+_ONE_EACH = """An array broadcasts with `y_pred`, so that outputs can have one each. `y_true` may then be the one
+    target of them all."""
+
+
 def _define(cls: type[Loss]) -> None:
     """Put the metric and the scorer of a loss into this module."""
     parameter = cls.parameter_name
@@ -91,7 +111,7 @@ def _define(cls: type[Loss]) -> None:
         "cls": cls.__name__,
         "declared": f", {parameter}={cls.default!r}" if parameter else "",
         "setting": f"{parameter}={parameter}" if parameter else "",
-        "parameter_doc": f"{parameter} : float\n    {meaning}\n" if parameter else "",
+        "parameter_doc": f"{parameter} : float or array_like\n    {meaning} {_ONE_EACH}\n" if parameter else "",
     }
     metric, scorer = f"mean_{cls.name}_error", f"neg_mean_{cls.name}_error_scorer"
     exec(compile(_METRIC.format(**words), f"{__file__} (template)", "exec"), globals())

@@ -4,6 +4,8 @@ from typing import Any, Literal, TypeAlias
 
 from numpy.typing import ArrayLike
 
+from cylosses._types import Parameter
+
 __all__ = [
     "SCORERS",
     "mean_charbonnier_error",
@@ -48,7 +50,7 @@ def mean_smooth_l1_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    beta: float = 1.0,
+    beta: Parameter = 1.0,
 ) -> Any: ...
 def mean_l1_error(
     y_true: ArrayLike,
@@ -70,7 +72,7 @@ def mean_huber_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    delta: float = 1.0,
+    delta: Parameter = 1.0,
 ) -> Any: ...
 def mean_tukey_error(
     y_true: ArrayLike,
@@ -78,7 +80,7 @@ def mean_tukey_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    c: float = 4.685,
+    c: Parameter = 4.685,
 ) -> Any: ...
 def mean_quantile_error(
     y_true: ArrayLike,
@@ -86,7 +88,7 @@ def mean_quantile_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    q: float = 0.5,
+    q: Parameter = 0.5,
 ) -> Any: ...
 def mean_epsilon_insensitive_error(
     y_true: ArrayLike,
@@ -94,7 +96,7 @@ def mean_epsilon_insensitive_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    epsilon: float = 0.1,
+    epsilon: Parameter = 0.1,
 ) -> Any: ...
 def mean_pseudo_huber_error(
     y_true: ArrayLike,
@@ -102,7 +104,7 @@ def mean_pseudo_huber_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    delta: float = 1.0,
+    delta: Parameter = 1.0,
 ) -> Any: ...
 def mean_charbonnier_error(
     y_true: ArrayLike,
@@ -110,7 +112,7 @@ def mean_charbonnier_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    eps: float = 0.001,
+    eps: Parameter = 0.001,
 ) -> Any: ...
 def mean_geman_mcclure_error(
     y_true: ArrayLike,
@@ -118,5 +120,5 @@ def mean_geman_mcclure_error(
     *,
     sample_weight: ArrayLike | None = None,
     multioutput: _MultiOutput = "uniform_average",
-    c: float = 1.0,
+    c: Parameter = 1.0,
 ) -> Any: ...

@@ -14,7 +14,10 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from cylosses._core import builds, call
+from cylosses._core.convert import text_of_layout
+from cylosses._core.parameter_arrays import MOST_NUMBERS, ParameterArray
 from cylosses._core.totals import Total
+from cylosses._types import Array
 from cylosses.losses import LOSSES, Loss
 
 _Layout: TypeAlias = tuple[int | None, ...]
@@ -24,12 +27,17 @@ _MOST = 2**63 - 1  # elements of a total
 _MOST_DIMENSIONS = 64
 _MOST_SLICES = 2**51  # fit into no memory
 _MAGIC = b"\x93CYLOSS"
-_PLAIN, _SLICED = 1, 2  # versions
-_LENGTHS = {_PLAIN: struct.Struct("<H"), _SLICED: struct.Struct("<Q")}  # of the whole, behind magic and version
+_PLAIN, _SLICED, _ARRAYS = 1, 2, 3  # versions
+# Length of the whole, behind magic and version.
+_LENGTHS = {_PLAIN: struct.Struct("<H"), _SLICED: struct.Struct("<Q"), _ARRAYS: struct.Struct("<Q")}
 # reduction, dtype, flags, length of the name, parameter, count, then exponent and length of two numbers
 _PLAIN_HEADER = struct.Struct("<BBBBdQhHhH")
 # reduction, dtype, length of the name, numbers of axes that are kept and that are summed over, parameter
 _SLICED_HEADER = struct.Struct("<BBBBBd")
+# reduction, dtype, length of the name, numbers of axes that are kept and that are summed over, dimensions of the parameter
+_ARRAYS_HEADER = struct.Struct("<BBBBBB")
+_HEADERS = {_PLAIN: _PLAIN_HEADER, _SLICED: _SLICED_HEADER, _ARRAYS: _ARRAYS_HEADER}
+_ALL_AXES = 255  # instead of a number of axes: all are summed over, whatever their number
 # flags, count, then exponent and length of two numbers
 _SLICE = struct.Struct("<BQhHhH")
 _CHECKSUM = 8
@@ -57,22 +65,31 @@ def encode(loss: Loss, axes: tuple[int, ...] | None, content: Total) -> bytes:
     reduction = 1 + _REDUCTIONS.index(loss.reduction)
     dtype_code = 0 if content.dtype is None else 1 + _DTYPES.index(content.dtype.name)
     slices = [_packed(*part) for part in content.parts()]
-    if axes is None:
+    parameter = loss._parameter
+    if axes is None and not isinstance(parameter, ParameterArray):
         ((flags, *numbers), digits) = slices[0]
-        header = _PLAIN_HEADER.pack(reduction, dtype_code, flags, len(name), loss._parameter, *numbers)
+        header = _PLAIN_HEADER.pack(reduction, dtype_code, flags, len(name), parameter, *numbers)
         return _sealed(_PLAIN, header + name + digits)
-    if content.layout is None:  # nothing yet: the axes are those that were given, and there are no slices
-        slices = []
-    summed = axes if content.layout is None else axes_of(content.layout)
-    header = _SLICED_HEADER.pack(reduction, dtype_code, len(name), len(content.shape), len(summed), loss._parameter)
+    summed: tuple[int, ...] | list[int] = ()
+    if axes is not None and content.layout is None:  # nothing yet: the axes are those that were given, and there are no slices
+        summed, slices = axes, []
+    elif content.layout is not None:
+        summed = axes_of(content.layout)
     shape = struct.pack(f"<{len(summed)}b{len(content.shape)}Q", *summed, *content.shape)
-    return _sealed(_SLICED, b"".join([header, name, shape, *(_SLICE.pack(*fields) + digits for fields, digits in slices)]))
+    content_of_slices = [_SLICE.pack(*fields) + digits for fields, digits in slices]
+    if not isinstance(parameter, ParameterArray):
+        header = _SLICED_HEADER.pack(reduction, dtype_code, len(name), len(content.shape), len(summed), parameter)
+        return _sealed(_SLICED, b"".join([header, name, shape, *content_of_slices]))
+    number = _ALL_AXES if axes is None else len(summed)
+    header = _ARRAYS_HEADER.pack(reduction, dtype_code, len(name), len(content.shape), number, len(parameter.shape))
+    return _sealed(_ARRAYS, b"".join([header, name, _packed_parameter(parameter), shape, *content_of_slices]))
 
 
 def decode(blob: bytes) -> tuple[Loss, tuple[int, ...] | None, Total]:
     """Return the loss, the axes and the total that have these bytes; ValueError for any others."""
     version = _check_envelope(blob)
     reader = _Reader(blob, _start_of_header(version))
+    parameter: Any
     axes: tuple[int, ...] | None = None
     layout: _Layout | None = None
     if version == _PLAIN:
@@ -80,12 +97,17 @@ def decode(blob: bytes) -> tuple[Loss, tuple[int, ...] | None, Total]:
         name = reader.take(name_length)
         slices = [reader.take_slice(flags, *numbers)]
     else:
-        reduction, dtype_code, name_length, n_kept, n_summed, parameter = reader.unpack(_SLICED_HEADER)
+        reduction, dtype_code, name_length, n_kept, n_summed, parameter = reader.unpack(_HEADERS[version])
         name = reader.take(name_length)
-        axes = reader.unpack(struct.Struct(f"<{n_summed}b"))
-        shape = reader.unpack(struct.Struct(f"<{n_kept}Q"))
-        layout = _read_layout(axes, shape, dtype_code)
-        number = 0 if layout is None else math.prod(shape)
+        if version == _ARRAYS:
+            parameter = reader.take_parameter(parameter)
+        if version == _ARRAYS and n_summed == _ALL_AXES and n_kept == 0:
+            number = 1
+        else:
+            axes = reader.unpack(struct.Struct(f"<{n_summed}b"))
+            shape = reader.unpack(struct.Struct(f"<{n_kept}Q"))
+            layout = _read_layout(axes, shape, dtype_code)
+            number = 0 if layout is None else math.prod(shape)
         if number * _SLICE.size > reader.left:  # before any memory is taken for them
             _refuse("its lengths do not add up")
         slices = [reader.take_slice(*reader.unpack(_SLICE)) for _ in range(number)]
@@ -97,7 +119,7 @@ def decode(blob: bytes) -> tuple[Loss, tuple[int, ...] | None, Total]:
         _refuse(f"the dtype code {dtype_code} is unknown")
     for (n, exponent, flags), (n_weights, exponent_weights, _), count in slices:
         _check_numbers(dtype_code, flags, count, (n, exponent), (n_weights, exponent_weights))
-    _check_parameter(loss, dtype_code)
+    _check_parameter(loss, dtype_code, layout)
     content = Total.from_parts(slices, _read_dtype(dtype_code), layout)
     if encode(loss, axes, content) != blob:
         _refuse("it is not in normal form")
@@ -124,6 +146,20 @@ class _Reader:
     def unpack(self, fields: struct.Struct) -> tuple[Any, ...]:
         return fields.unpack(self.take(fields.size))
 
+    def take_parameter(self, dimensions: int) -> Array:
+        """Return a parameter that is an array of so many dimensions."""
+        lengths = struct.Struct(f"<{dimensions}Q")
+        shape, kept = self.unpack(lengths), self.unpack(lengths)
+        if dimensions > _MOST_DIMENSIONS or any(length not in (1, whole) for length, whole in zip(kept, shape, strict=True)):
+            _refuse(f"no parameter of the shape {shape} has elements of the shape {kept}")
+        if math.prod(kept) > MOST_NUMBERS:
+            _refuse(f"its parameter has {math.prod(kept)} elements, more than the {MOST_NUMBERS} that are taken")
+        elements = np.frombuffer(self.take(8 * math.prod(kept)), "<f8").astype(np.float64).reshape(kept)
+        try:
+            return np.broadcast_to(elements, shape)
+        except ValueError:
+            _refuse(f"no array has the shape {shape} of its parameter")
+
     def take_slice(
         self, flags: int, count: int, exponent: int, length: int, exponent_weights: int, length_weights: int
     ) -> tuple[_Sum, _Sum, int]:
@@ -142,6 +178,12 @@ def _packed(losses: _Sum, weights: _Sum, count: int) -> tuple[tuple[int, ...], b
     (n, exponent, flags), (n_weights, exponent_weights, _) = losses, weights
     digits, weight_digits = _significand(n), _significand(n_weights)
     return (flags, count, exponent, len(digits), exponent_weights, len(weight_digits)), digits + weight_digits
+
+
+def _packed_parameter(parameter: ParameterArray) -> bytes:
+    """Return the shape, the lengths of the axes along which there are several elements, 1 for the others, and the elements."""
+    shape, kept = parameter.shape, parameter.values.shape
+    return struct.pack(f"<{2 * len(shape)}Q", *shape, *kept) + parameter.values.astype("<f8").tobytes()
 
 
 def _start_of_header(version: int) -> int:
@@ -165,9 +207,9 @@ def _check_envelope(blob: bytes) -> int:
         raise ValueError("not a state of a StreamingLoss: it does not begin with its magic bytes")
     version = blob[len(_MAGIC)] if len(blob) > len(_MAGIC) else _PLAIN
     if version not in _LENGTHS:
-        raise ValueError(f"state of version {version}; this cylosses reads versions {_PLAIN} and {_SLICED}")
+        raise ValueError(f"state of version {version}; this cylosses reads versions {_PLAIN} to {_ARRAYS}")
     start = _start_of_header(version)
-    if len(blob) < start + (_PLAIN_HEADER if version == _PLAIN else _SLICED_HEADER).size:
+    if len(blob) < start + _HEADERS[version].size:
         raise ValueError(f"truncated state: {len(blob)} bytes are there, fewer than its header has")
     (length,) = _LENGTHS[version].unpack_from(blob, len(_MAGIC) + 1)
     if len(blob) < length:
@@ -200,7 +242,7 @@ def _read_layout(axes: tuple[int, ...], shape: tuple[int, ...], dtype_code: int)
     return tuple(None if k in axes else next(kept) for k in range(dimensions))
 
 
-def _read_loss(name: str, reduction: int, parameter: float) -> Loss:
+def _read_loss(name: str, reduction: int, parameter: "float | Array") -> Loss:
     if name not in LOSSES:
         _refuse(f"the loss {name!r} is unknown")
     if not 1 <= reduction <= len(_REDUCTIONS):
@@ -227,13 +269,26 @@ def _read_dtype(code: int) -> np.dtype[Any] | None:
     return np.dtype(name)
 
 
-def _check_parameter(loss: Loss, dtype_code: int) -> None:
-    """Refuse float32 data of a parameter that float32 does not hold: no update would have taken it."""
+def _check_parameter(loss: Loss, dtype_code: int, layout: _Layout | None) -> None:
+    """Refuse data that no update of this loss would have taken: float32 data, of a parameter that float32 does not hold, and of a
+    shape that the parameter does not broadcast to.
+    """
+    parameter = loss._parameter
     if 0 < dtype_code < len(_DTYPES):
         try:
-            builds.check_rounded(loss._code, loss._parameter)
+            if isinstance(parameter, ParameterArray):
+                parameter.check_in_float32()
+            else:
+                builds.check_rounded(loss._code, parameter)
         except ValueError as error:
             _refuse(str(error))
+    if isinstance(parameter, ParameterArray) and layout is not None:
+        dimensions = len(parameter.shape)
+        pairs = zip(
+            layout[-dimensions:], parameter.shape, strict=False
+        )  # 1 goes with any length, and what is summed over is not known
+        if len(layout) < dimensions or any(length not in (None, own) and own != 1 for length, own in pairs):
+            _refuse(f"a parameter of shape {parameter.shape} makes no data of shape {text_of_layout(layout)}")
 
 
 def _in_units(number: tuple[int, int], unit: int, what: str) -> int:

@@ -19,6 +19,13 @@ Axis: TypeAlias = int | tuple[int, ...] | None
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 
 
+class SupportsArray(Protocol):
+    """What NumPy makes an array of."""
+
+    def __array__(self) -> Any:
+        """Return the array."""
+
+
 class SupportsDLPack(Protocol):
     """What array libraries have whose arrays NumPy takes over without a copy."""
 
@@ -30,5 +37,7 @@ class SupportsDLPack(Protocol):
 
 
 Numbers: TypeAlias = ArrayLike | SupportsDLPack
+Parameter: TypeAlias = Number | Array | list[Any] | tuple[Any, ...] | SupportsArray | SupportsDLPack
+"""A parameter of a loss: a number, or an array of them. Not any `ArrayLike`: strings are one."""
 Factors: TypeAlias = Numbers | numbers.Rational
 """Incoming gradients: fractions count exactly."""

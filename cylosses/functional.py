@@ -9,7 +9,7 @@ import numpy as np
 from cylosses._core import call
 from cylosses._core.convert import reduction_of, shown
 from cylosses._mode import in_default_mode
-from cylosses._types import Number, Reduction
+from cylosses._types import Parameter, Reduction
 from cylosses.losses import LOSSES, Loss, SmoothL1Loss
 
 __all__ = ["SmoothL1LossOptions"]  # _define adds the functions
@@ -29,7 +29,7 @@ class SmoothL1LossOptions(TypedDict, total=False):
     size_average: bool | None
     reduce: bool | None
     reduction: Reduction
-    beta: Number
+    beta: Parameter
 
 
 @in_default_mode
@@ -102,9 +102,9 @@ def smooth_l1_loss(
         in fourth place is beta; or a mapping, then it is `options`.
     reduction : {'mean', 'sum', 'none'}
         What is returned: the mean or the sum over all elements, or the loss of each.
-    beta : float
+    beta : float or array_like
         Error at which the square turns into a line, in the units of the data; at least 0. 0 gives the absolute error. A smaller
-        beta is more robust against outliers. Rounded to the working dtype.
+        beta is more robust against outliers. Rounded to the working dtype. An array broadcasts with input and target.
     options : mapping, optional
         Any of ``size_average``, ``reduce``, ``reduction``, ``beta`` by name.
     weight : array_like, optional

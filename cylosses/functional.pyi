@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict, overload
 
-from cylosses._types import Array, Axis, Factors, Number, Numbers, Operand, Reduction
+from cylosses._types import Array, Axis, Factors, Numbers, Operand, Parameter, Reduction
 
 __all__ = [
     "SmoothL1LossOptions",
@@ -33,7 +33,7 @@ class SmoothL1LossOptions(TypedDict, total=False):
     size_average: bool | None
     reduce: bool | None
     reduction: Reduction
-    beta: Number
+    beta: Parameter
 
 # (input, target, size_average, reduce, reduction, beta[, options]), and every parameter by keyword
 @overload
@@ -43,7 +43,7 @@ def smooth_l1_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: Reduction = "mean",
-    beta: Number = 1.0,
+    beta: Parameter = 1.0,
     options: SmoothL1LossOptions | Mapping[str, Any] | None = None,
     *,
     weight: Numbers | None = None,
@@ -75,9 +75,9 @@ def smooth_l1_loss(
     input: Numbers,
     target: Numbers,
     size_average: Reduction,
-    reduce: Number | None = None,
+    reduce: Parameter | None = None,
     *,
-    beta: Number = 1.0,
+    beta: Parameter = 1.0,
     weight: Numbers | None = None,
     where: Numbers | None = None,
     axis: Axis = None,
@@ -90,7 +90,7 @@ def smooth_l1_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    beta: Number = 1.0,
+    beta: Parameter = 1.0,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,
@@ -157,7 +157,7 @@ def huber_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    delta: Number = 1.0,
+    delta: Parameter = 1.0,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -171,7 +171,7 @@ def huber_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    delta: Number = 1.0,
+    delta: Parameter = 1.0,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,
@@ -184,7 +184,7 @@ def tukey_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    c: Number = 4.685,
+    c: Parameter = 4.685,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -198,7 +198,7 @@ def tukey_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    c: Number = 4.685,
+    c: Parameter = 4.685,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,
@@ -211,7 +211,7 @@ def quantile_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    q: Number = 0.5,
+    q: Parameter = 0.5,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -225,7 +225,7 @@ def quantile_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    q: Number = 0.5,
+    q: Parameter = 0.5,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,
@@ -238,7 +238,7 @@ def epsilon_insensitive_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    epsilon: Number = 0.1,
+    epsilon: Parameter = 0.1,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -252,7 +252,7 @@ def epsilon_insensitive_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    epsilon: Number = 0.1,
+    epsilon: Parameter = 0.1,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,
@@ -265,7 +265,7 @@ def pseudo_huber_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    delta: Number = 1.0,
+    delta: Parameter = 1.0,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -279,7 +279,7 @@ def pseudo_huber_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    delta: Number = 1.0,
+    delta: Parameter = 1.0,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,
@@ -292,7 +292,7 @@ def charbonnier_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    eps: Number = 0.001,
+    eps: Parameter = 0.001,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -306,7 +306,7 @@ def charbonnier_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    eps: Number = 0.001,
+    eps: Parameter = 0.001,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,
@@ -319,7 +319,7 @@ def geman_mcclure_loss(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    c: Number = 1.0,
+    c: Parameter = 1.0,
     *,
     weight: Numbers | None = None,
     where: Numbers | None = None,
@@ -333,7 +333,7 @@ def geman_mcclure_loss_backward(
     input: Numbers,
     target: Numbers,
     reduction: Reduction = "mean",
-    c: Number = 1.0,
+    c: Parameter = 1.0,
     *,
     wrt: Operand = "input",
     weight: Numbers | None = None,

@@ -91,6 +91,7 @@ def rho(loss: Loss | str) -> Callable[[Numbers], Array]:
     array([2.5])
     """
     loss = _checked(loss)
+    loss.check_one_parameter()
     if not loss.is_symmetric:
         raise ValueError(f"loss must be a function of the squared residual, and {loss!r} is not: it is not symmetric")
     return _Rho(_elementwise(loss))

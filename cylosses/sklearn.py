@@ -229,6 +229,11 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
             raise ValueError(f"loss={loss.name!r} is not convex: a fit would depend on where it starts; take a convex loss")
         if loss.reduction != "mean":
             raise ValueError(f"loss must have reduction='mean', as the objective does, got {loss!r}")
+        name = loss.parameter_name
+        if name is not None and not isinstance(getattr(loss, name), float):
+            raise ValueError(
+                f"{name} of the loss must be one number, since all outputs are fitted with the same loss; got {loss!r}"
+            )
         if self.beta != 1.0 and getattr(loss, "beta", None) != self.beta:
             raise ValueError(
                 f"beta={self.beta!r} belongs to loss='smooth_l1', and loss is {loss!r}: set the parameter there and leave beta at 1"

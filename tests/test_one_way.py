@@ -366,7 +366,7 @@ def test_a_warning_that_is_an_error_comes_before_anything_is_written(action):
 
 
 def test_settings_become_plain():
-    loss = SmoothL1Loss(reduction=Str("sum"), beta=np.array([[-0.0]]))
+    loss = SmoothL1Loss(reduction=Str("sum"), beta=np.array(-0.0))
     assert type(loss.reduction) is str
     assert type(loss.beta) is float
     assert repr(loss) == "SmoothL1Loss(reduction='sum', beta=0.0)"

@@ -526,7 +526,7 @@ def test_only_bytes_are_read(other):
         (b"", "not a state of a StreamingLoss: it does not begin with its magic bytes"),
         (b"PK\x03\x04", "not a state of a StreamingLoss: it does not begin with its magic bytes"),
         (b"\x93CYL", "truncated state: 4 bytes are there, fewer than its header has"),
-        (b"\x93CYLOSS\x03", "state of version 3; this cylosses reads versions 1 and 2"),
+        (b"\x93CYLOSS\x04", "state of version 4; this cylosses reads versions 1 to 3"),
         (b"\x93CYLOSS\x02", "truncated state: 8 bytes are there, fewer than its header has"),
         (written()[:40], "truncated state: 40 of 55 bytes are there"),
         (written() + b"\n", "damaged state: 56 bytes are there, it says that it has 55"),

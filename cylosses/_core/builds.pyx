@@ -158,8 +158,7 @@ cdef double take_parameter(int loss, object given, bint* fits_float32) except -1
     """The parameter of a loss as a number, and whether it is valid as a float32 number, too."""
     cdef double parameter = given if type(given) is float and is_loss(loss) else convert_parameter(loss, given)
     if not lies_within(loss, parameter):
-        name, rule = registered[loss][4:]
-        raise ValueError(f"{name} must be {rule}, got {parameter!r}")
+        refuse_parameter(loss, parameter, "")
     fits_float32[0] = lies_within(loss, rounded_parameter(parameter, True))
     return fabs(parameter)              # -0.0 is 0
 
@@ -170,19 +169,44 @@ cdef double convert_parameter(int loss, object given) except? -1:
     return convert.as_float(registered[loss][4] or "parameter", given)
 
 
+def parameter_name(int loss):
+    """The name of the parameter of a loss."""
+    return registered[loss][4] or "parameter"
+
+
 def check_parameter(int loss, given):
     """The parameter of a loss as a number: TypeError for what is none, ValueError for one that is not valid."""
     cdef bint fits_float32
     return take_parameter(loss, given, &fits_float32)
 
 
-cpdef int check_rounded(int loss, double parameter) except -1:
+def first_unfit(int loss, list parameters, bint single):
+    """The place of the first of these numbers that is not valid for the loss, in the working type; -1 if all are."""
+    cdef Py_ssize_t place
+    for place in range(len(parameters)):
+        if not fits(loss, parameters[place], single):
+            return place
+    return -1
+
+
+cdef int refuse_parameter(int loss, double parameter, str place) except -1:
+    name, rule = registered[loss][4:]
+    raise ValueError(f"{name}{place} must be {rule}, got {parameter!r}")
+
+
+def check_element(int loss, double parameter, str place):
+    """Raise ValueError if an element of an array of parameters is not valid; `place` is its index in brackets."""
+    if not lies_within(loss, parameter):
+        refuse_parameter(loss, parameter, place)
+
+
+cpdef int check_rounded(int loss, double parameter, str place="") except -1:
     """Raise ValueError if the parameter, rounded to float32, is not valid any more."""
     cdef double rounded = rounded_parameter(parameter, True)
     if not fits(loss, parameter, True):
         name, rule = registered[loss][4:]
         raise ValueError(
-            f"{name}={parameter!r} rounds to {rounded!r} in float32, the working dtype: {name} must be {rule}, got {rounded!r}"
+            f"{name}{place}={parameter!r} rounds to {rounded!r} in float32, the working dtype: {name} must be {rule}, got {rounded!r}"
         )
     return 0
 

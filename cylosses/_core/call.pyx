@@ -24,17 +24,20 @@ from cylosses._core.factor cimport factor_by_count, factor_of_digits, set_divide
 from cylosses._core.job cimport (
     BFLOAT16, DIVIDEND, EXACT_CURVATURE, FLOAT16, FLOAT32, FLOAT64, GRAD_EXPONENT, GRAD_LOW, GRAD_OUTPUT, GRADIENTS, HESSIANS, INPUT,
     INT64, MAX_DIMS, NOTHING, OUT_GRADIENT, OUT_HESSIAN, OUT_VALUE, SLOTS, TARGET, UINT8, UINT64, VALUES, WEIGHT, WEIGHTS, WHERE,
-    ContiguousJob, Job, Operand, enter, start_contiguous_job,
+    ContiguousJob, Job, Operand, enter, rounded_parameter, start_contiguous_job,
 )
 from cylosses._core.layout cimport Plan, add_operand, lies_in_blocks, settle_plan, settle_side_by_side, start_plan
+from cylosses._core.memory.storage cimport size_of
 from cylosses._core.memory.strided cimport read_strided
 from cylosses._core.mode cimport cylosses_mode, restore_mode, set_default_mode
 from cylosses._core.overlap cimport Extent, extent_of_bytes, overlap
-from cylosses._core.totals cimport Total, want_totals
+from cylosses._core.parameters cimport L1
+from cylosses._core.summation.exact_sums cimport ExactSums, clear_exact_sums
+from cylosses._core.totals cimport Total, round_exact_sums, want_totals
 
 import numpy as np
 
-from cylosses._core import convert
+from cylosses._core import builds, convert, parameter_arrays
 
 cnp.import_array()
 
@@ -51,6 +54,11 @@ cdef enum Reduction:
     MEAN
     SUM
 
+cdef struct Box:
+    # Part of the shape of a call.
+    Py_ssize_t start[MAX_DIMS]
+    Py_ssize_t length[MAX_DIMS]
+
 cdef struct Call:
     ContiguousJob contiguous        # the job: complete where all arrays are contiguous, else what a plan begins with
     bint is_contiguous
@@ -63,13 +71,19 @@ cdef struct Call:
     bint kept[MAX_DIMS]
     PyObject* array[SLOTS]          # the operands and outputs that are there
     unsigned int present            # which are, a bit each
-    PyObject* held[SLOTS + 1]       # what the call has a reference of
+    PyObject* held[SLOTS + 2]       # what the call has a reference of
     int n_held
     bint finds_factors              # of slices, from `dividend` or the operand of that name: before or while the job runs
     double dividend
     const double* factors           # of each slice three numbers, as the loops write them; or NULL
     bint has_low_factors
     bint has_exponents
+    PyObject* parameters            # a ParameterArray, or NULL where the parameter is one number
+    const double* parameter         # its elements, in C order
+    Py_ssize_t parameter_step[MAX_DIMS]     # how far apart they are along each axis of the call: 0 where they are the same
+    bint in_parts                   # there are several of them
+    unsigned int box_only           # which arrays have the shape of a box rather than of the call, a bit each
+    const Box* box
 
 
 # ---- beginning and end -----------------------------------------------------------------------------------------------------------
@@ -77,7 +91,9 @@ cdef struct Call:
 cdef inline void begin(Call* call) noexcept:
     call.present, call.n_held, call.n_kept = 0, 0, 0
     call.factors = NULL
-    call.finds_factors = False
+    call.parameters = NULL
+    call.finds_factors = call.in_parts = False
+    call.box_only = 0
     call.callers_mode = set_default_mode()
 
 
@@ -148,12 +164,20 @@ cdef int run(Call* call) except -1:
 
 cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     """Run the job on arrays of any layout; the elements of the kept axes, if there are any, have a sum each."""
+    if call.in_parts and call.contiguous.job.term != WEIGHTS:       # no parameter counts there
+        return run_in_parts(call, n_kept, kept)
+    return run_box(call, NULL, n_kept, kept)
+
+
+cdef int run_box(Call* call, const Box* box, int n_kept, const bint* kept) except -1:
+    """Run the job on part of the shape of the call, or all of it."""
+    cdef const Py_ssize_t* shape = call.shape if box is NULL else box.length
     cdef Plan plan, leftover, side_by_side
     cdef Job* job = &call.contiguous.job
     cdef bint are_side_by_side = False
     if n_kept:
-        start_plan(&side_by_side, job, call.ndim, call.shape, NULL, 0)
-        add_operands(call, &side_by_side)
+        start_plan(&side_by_side, job, call.ndim, shape, NULL, 0)
+        add_operands(call, box, &side_by_side)
         are_side_by_side = settle_side_by_side(&side_by_side, kept)
         if call.finds_factors and job.term != WEIGHTS:
             if are_side_by_side and lies_in_blocks(&side_by_side.job):
@@ -161,8 +185,8 @@ cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
             else:
                 find_factors_of_slices(call)
                 return run(call)
-    start_plan(&plan, job, call.ndim, call.shape, kept, n_kept)
-    add_operands(call, &plan)
+    start_plan(&plan, job, call.ndim, shape, kept, n_kept)
+    add_operands(call, box, &plan)
     if are_side_by_side and side_by_side.job.finds_factors and not has(call, DIVIDEND):
         set_dividend(&plan.job, &call.dividend)
     settle_plan(&plan, &leftover)
@@ -172,28 +196,46 @@ cdef int run_planned(Call* call, int n_kept, const bint* kept) except -1:
     return 0
 
 
-cdef int add_operands(const Call* call, Plan* plan) except -1:
-    """Enter the arrays that the call holds, and its factors."""
+cdef int add_operands(const Call* call, const Box* box, Plan* plan) except -1:
+    """Enter what a box has of the arrays that the call holds, and of its factors; without a box, all of it."""
     cdef Operand* operand
     cdef cnp.ndarray array
     cdef int slot
     for slot in range(SLOTS):
         if has(call, slot):
             array = array_in(call, slot)
-            if not broadcasts_to(array, call.ndim, call.shape):
+            if not (call.box_only >> slot & 1 or broadcasts_to(array, call.ndim, call.shape)):
                 raise RuntimeError("an array was given another shape while its call was prepared")
-            operand = add_operand(
-                plan, slot, <char*> cnp.PyArray_DATA(array), storage_in(array), cnp.PyArray_NDIM(array),
+            operand = add_part(
+                call, box, plan, slot, <char*> cnp.PyArray_DATA(array), storage_in(array), cnp.PyArray_NDIM(array),
                 shape_of(array), <const Py_ssize_t*> cnp.PyArray_STRIDES(array),
             )
             operand.swapped = cnp.PyArray_ISBYTESWAPPED(array)
             operand.readable = cnp.PyArray_ISALIGNED(array) and not operand.swapped
     if call.factors is not NULL:
-        add_factors(call, plan)
+        add_factors(call, box, plan)
     return 0
 
 
-cdef void add_factors(const Call* call, Plan* plan) noexcept:
+cdef Operand* add_part(
+    const Call* call, const Box* box, Plan* plan, int slot, char* data, int storage, int ndim, const Py_ssize_t* shape,
+    const Py_ssize_t* strides,
+) noexcept:
+    """Enter what a box has of an array."""
+    cdef Py_ssize_t lengths[MAX_DIMS]
+    cdef bint box_only = call.box_only >> slot & 1
+    cdef int k, axis
+    if box is NULL:
+        return add_operand(plan, slot, data, storage, ndim, shape, strides)
+    for k in range(ndim):
+        axis = k + call.ndim - ndim
+        lengths[k] = 1 if shape[k] == 1 else box.length[axis]
+        if shape[k] != 1:
+            data += (box.start[axis] - (call.box.start[axis] if box_only else 0)) * strides[k]
+    return add_operand(plan, slot, data, storage, ndim, lengths, strides)
+
+
+cdef void add_factors(const Call* call, const Box* box, Plan* plan) noexcept:
     """Enter the factors of the slices, one for each element of the axes that the call keeps, as operands."""
     cdef Py_ssize_t shape[MAX_DIMS]
     cdef Py_ssize_t strides[MAX_DIMS]
@@ -204,11 +246,13 @@ cdef void add_factors(const Call* call, Plan* plan) noexcept:
         shape[k] = call.shape[k] if call.kept[k] else 1
         strides[k] = slices * <Py_ssize_t> sizeof(double)
         slices *= shape[k]
-    add_operand(plan, GRAD_OUTPUT, data, FLOAT64, call.ndim, shape, strides).readable = True
+    add_part(call, box, plan, GRAD_OUTPUT, data, FLOAT64, call.ndim, shape, strides).readable = True
     if call.has_low_factors:
-        add_operand(plan, GRAD_LOW, data + slices * sizeof(double), FLOAT64, call.ndim, shape, strides).readable = True
+        data += slices * sizeof(double)
+        add_part(call, box, plan, GRAD_LOW, data, FLOAT64, call.ndim, shape, strides).readable = True
     if call.has_exponents:
-        add_operand(plan, GRAD_EXPONENT, data + 2 * slices * sizeof(double), FLOAT64, call.ndim, shape, strides).readable = True
+        data = <char*> (call.factors + 2 * slices)
+        add_part(call, box, plan, GRAD_EXPONENT, data, FLOAT64, call.ndim, shape, strides).readable = True
 
 
 cdef int check_weights_first(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
@@ -228,6 +272,7 @@ cdef int check_weights_first(Call* call, cnp.ndarray first, cnp.ndarray second) 
 include "operands.pxi"
 include "outputs.pxi"
 include "derivatives.pxi"
+include "parts.pxi"
 
 
 # ---- what Python calls -----------------------------------------------------------------------------------------------------------

@@ -220,6 +220,11 @@ def refuse_shapes(of_input: tuple[int, ...], of_target: tuple[int, ...], shape: 
     raise ValueError(f"{shapes} broadcast to too many elements: {shape}")
 
 
+def refuse_parameters(name: str, shape: tuple[int, ...], of_input: tuple[int, ...], of_target: tuple[int, ...]) -> NoReturn:
+    """Raise ValueError for an array of parameters that does not broadcast with the operands, or to too many elements."""
+    raise ValueError(f"{name} of shape {shape} cannot be broadcast with input of shape {of_input} and target of shape {of_target}")
+
+
 def refuse_axis(axis: object) -> NoReturn:
     """Raise TypeError for what is no axis."""
     raise TypeError(f"axis must be an int, a tuple of int or None, got {shown(axis)}")

@@ -37,11 +37,17 @@ cdef int take_operands(
 ) except -1:
     """Check what all calls have, and begin a job of it without outputs."""
     cdef bint fits_float32
-    cdef double number = take_parameter(loss, parameter, &fits_float32)
-    cdef cnp.ndarray first = as_array("input", input), second
-    cdef int of_input = read_storage("input", first), of_target
+    cdef double number
+    cdef cnp.ndarray first, second
+    cdef int of_input, of_target
     cdef bint single, have_one_shape
     cdef int k
+    if type(parameter) is float or cnp.PyArray_CheckAnyScalar(parameter):
+        number = take_parameter(loss, parameter, &fits_float32)
+    else:
+        number = take_parameters(call, loss, parameter, &fits_float32)
+    first = as_array("input", input)
+    of_input = read_storage("input", first)
     hold_as(call, INPUT, first)
     second = as_array("target", target)
     of_target = read_storage("target", second)
@@ -49,7 +55,10 @@ cdef int take_operands(
     call.storage = wider(WEAK if is_number(input) else of_input, WEAK if is_number(target) else of_target)
     single = call.storage != FLOAT64
     if single and not fits_float32:
-        check_rounded(loss, number)
+        if call.parameters is NULL:
+            check_rounded(loss, number)
+        else:
+            (<object> call.parameters).check_in_float32()
     call.ndim, call.shape = cnp.PyArray_NDIM(first), call.own_shape
     for k in range(call.ndim):
         call.own_shape[k] = cnp.PyArray_DIM(first, k)
@@ -57,9 +66,11 @@ cdef int take_operands(
     have_one_shape = have_shape(second, call.ndim, call.shape)
     if not have_one_shape:
         broadcast(call, first, second)
+    if call.parameters is not NULL:
+        broadcast_parameters(call)
     if call.storage == FLOAT16 or call.storage == BFLOAT16:
         call.contiguous.job.narrow = call.storage
-    call.is_contiguous = True
+    call.is_contiguous = call.parameters is NULL
     enter_array(call, INPUT, first, of_input, have_one_shape)
     enter_array(call, TARGET, second, of_target, have_one_shape)
     if weight is not None:
@@ -71,27 +82,48 @@ cdef int take_operands(
     return 0
 
 
+cdef bint widen(Call* call, int ndim, const Py_ssize_t* shape) noexcept:
+    """Broadcast the shape of the call with another one; false if they do not go together."""
+    cdef int k, missing = ndim - call.ndim
+    cdef Py_ssize_t* own
+    if missing > 0:
+        for k in range(ndim - 1, -1, -1):
+            call.own_shape[k] = call.own_shape[k - missing] if k >= missing else 1
+        call.ndim = ndim
+    for k in range(ndim):
+        own = &call.own_shape[call.ndim - ndim + k]
+        if own[0] == 1:
+            own[0] = shape[k]
+        elif shape[k] != 1 and shape[k] != own[0]:
+            return False
+    return True
+
+
+cdef bint set_size(Call* call) noexcept:
+    """Count the elements of the call; false if they are too many.
+
+    Axes of length 0 do not count: NumPy refuses shapes whose other axes overflow, though there are no elements.
+    """
+    cdef Py_ssize_t addresses = 1
+    cdef bint empty = False
+    cdef int k
+    for k in range(call.ndim):
+        if call.shape[k] == 0:
+            empty = True
+        elif addresses > <Py_ssize_t> (<size_t> -1 // 2) // call.shape[k]:
+            return False
+        else:
+            addresses *= call.shape[k]
+    call.contiguous.size = call.contiguous.job.size = 0 if empty else addresses
+    return True
+
+
 cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
     """Enter the shape that operands of different shapes are broadcast to. Warn of it, unless one of them has a single element."""
-    cdef int n_first = cnp.PyArray_NDIM(first), n_second = cnp.PyArray_NDIM(second), k
-    cdef Py_ssize_t a, b, addresses = 1
-    cdef bint too_many = False, empty = False
-    call.ndim = max(n_first, n_second)
-    for k in range(call.ndim):
-        a = cnp.PyArray_DIM(first, k - (call.ndim - n_first)) if k >= call.ndim - n_first else 1
-        b = cnp.PyArray_DIM(second, k - (call.ndim - n_second)) if k >= call.ndim - n_second else 1
-        if a != b and a != 1 and b != 1:
-            convert.refuse_shapes((<object> first).shape, (<object> second).shape)
-        call.own_shape[k] = b if a == 1 else a
-        # Axes of length 0 do not count: NumPy refuses shapes whose other axes overflow, though there are no elements.
-        if call.own_shape[k] == 0:
-            empty = True
-        elif not too_many:
-            too_many = addresses > <Py_ssize_t> (<size_t> -1 // 2) // call.own_shape[k]
-            addresses *= 1 if too_many else call.own_shape[k]
-    if too_many:
+    if not widen(call, cnp.PyArray_NDIM(second), shape_of(second)):
+        convert.refuse_shapes((<object> first).shape, (<object> second).shape)
+    if not set_size(call):
         convert.refuse_shapes((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
-    call.contiguous.size = call.contiguous.job.size = 0 if empty else addresses
     if cnp.PyArray_SIZE(first) != 1 and cnp.PyArray_SIZE(second) != 1:
         convert.warn_of_broadcast((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
     return 0

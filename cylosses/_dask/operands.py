@@ -36,6 +36,7 @@ class Operands:
         """Check what a call was given, as far as it can be known, and align it."""
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a loss object such as SmoothL1Loss(), got {type(loss).__name__}")
+        loss.check_one_parameter()  # an array of them would have to be cut as the operands are
         named = {"input": input, "target": target, "weight": weight, "where": where}
         arrays = {name: as_array(name, value) for name, value in named.items()}
         if not any(hasattr(arrays[name], "shape") for name in ("input", "target")):

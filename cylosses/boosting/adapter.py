@@ -45,6 +45,8 @@ class Adapter:
             given = parameter.get(own, "auto" if cls.parameter_is_length else cls.default)
             if not isinstance(given, str):
                 given = getattr(loss_of(loss, "sum", given), own)  # checked by the loss
+                if not isinstance(given, float):
+                    raise TypeError(f"{own} must be one real number or 'auto', got {given!r}: each output has the same loss")
             elif given != "auto":
                 raise ValueError(f"{own} must be a number or 'auto', got {given!r}")
             elif not cls.parameter_is_length:

@@ -1,14 +1,15 @@
 """What all losses have in common: settings, and the calls for value, gradient and Hessian."""
 
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
 from cylosses._core import builds, call
 from cylosses._core.convert import check_reduction
+from cylosses._core.parameter_arrays import ParameterArray, parameter_of
 from cylosses._mode import in_default_mode
-from cylosses._types import Array, Axis, Curvature, Factors, Number, Numbers, Operand, Reduction
+from cylosses._types import Array, Axis, Curvature, Factors, Numbers, Operand, Parameter, Reduction
 from cylosses.losses.squares import Pieces, weight_slope_of_hyperbola, weight_slope_of_pieces
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Loss:
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    parameter : float
-        The parameter of the subclass.
+    parameter : float or array_like
+        The parameter of the subclass. An array broadcasts with the operands; the loss keeps a copy.
 
     Examples
     --------
@@ -81,12 +82,12 @@ class Loss:
     """Row of the kernels' dispatch table (enum cylosses_loss in cylosses.h)."""
 
     reduction: Reduction
-    _parameter: float
+    _parameter: float | ParameterArray
 
     @in_default_mode
-    def __init__(self, reduction: Reduction, parameter: Number = 0.0) -> None:
+    def __init__(self, reduction: Reduction, parameter: Parameter = 0.0) -> None:
         _set(self, "reduction", check_reduction(reduction))
-        _set(self, "_parameter", builds.check_parameter(self._code, parameter))
+        _set(self, "_parameter", parameter_of(self._code, parameter))
 
     def __init_subclass__(cls) -> None:
         """Give the class its row of the kernels' table. A subclass of a loss has the row of that loss."""
@@ -161,32 +162,53 @@ class Loss:
                 weight = self._elements().grad_and_hess(np.sqrt(z), 0.0, curvature="mm")[1]
                 return weight_slope_of_pieces(pieces, weight, z)
             if self.hyperbolic:
-                return weight_slope_of_hyperbola(min(float(self._elements().grad(np.inf, 0.0)), GREATEST), self._parameter, z)
+                return weight_slope_of_hyperbola(min(float(self._elements().grad(np.inf, 0.0)), GREATEST), self._number, z)
         raise NotImplementedError(f"{type(self).__name__} has no formula for the slope of its weight")
 
     def _elements(self) -> Self:
         """Return the same loss with reduction ``none``."""
-        return type(self)(**self._settings() | {"reduction": "none"})
+        parameter = {self.parameter_name: self._setting} if self.parameter_name else {}
+        return type(self)(**{"reduction": "none"} | parameter)
 
-    def _settings(self) -> dict[str, Any]:
-        parameter = {self.parameter_name: self._parameter} if self.parameter_name else {}
-        return {"reduction": self.reduction} | parameter
+    def check_one_parameter(self) -> None:
+        """Raise ValueError if the parameter is an array, for what takes one number alone."""
+        if isinstance(self._parameter, ParameterArray):
+            raise ValueError(f"{self.parameter_name} must be one number here, got {self!r}")
+
+    @property
+    def _number(self) -> float:
+        """The parameter, which must be one number."""
+        self.check_one_parameter()
+        return cast("float", self._parameter)
+
+    @property
+    def _setting(self) -> Any:
+        """The parameter as a float, or as an array that cannot be written to."""
+        parameter = self._parameter
+        return parameter.as_array() if isinstance(parameter, ParameterArray) else parameter
+
+    @property
+    def _bits(self) -> object:
+        """What two parameters have in common if they are equal, in any floating-point mode."""
+        parameter = self._parameter
+        return parameter if isinstance(parameter, ParameterArray) else builds.bits_of(parameter)
 
     @in_default_mode
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={_literal(value)}" for name, value in self._settings().items())
-        return f"{type(self).__name__}({settings})"
+        parameter = f", {self.parameter_name}={_literal(self._parameter)}" if self.parameter_name else ""
+        return f"{type(self).__name__}(reduction={self.reduction!r}{parameter})"
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self.reduction == other.reduction and builds.bits_of(self._parameter) == builds.bits_of(other._parameter)
+        return self.reduction == other.reduction and self._bits == other._bits
 
     def __hash__(self) -> int:
-        return hash((type(self), self.reduction, builds.bits_of(self._parameter)))
+        return hash((type(self), self.reduction, self._bits))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._settings())
+        parameter = {self.parameter_name: self._setting} if self.parameter_name else {}
+        return _rebuild, (type(self), {"reduction": self.reduction} | parameter)
 
     def __call__(
         self,
@@ -367,5 +389,5 @@ def _rebuild(cls: type[Loss], settings: dict[str, Any]) -> Loss:
     return cls(**settings)
 
 
-def _literal(value: object) -> str:
+def _literal(value: float | ParameterArray) -> str:
     return f"float({str(value)!r})" if value == float("inf") else repr(value)

@@ -1,9 +1,10 @@
 """The convex losses: an error costs the more, the larger it is."""
 
 import math
+from typing import Any
 
 from cylosses._core.convert import reduction_of
-from cylosses._types import Number, Reduction
+from cylosses._types import Parameter, Reduction
 from cylosses.losses.base import GREATEST, LEAST, Loss
 from cylosses.losses.squares import Knot, Pieces
 
@@ -26,9 +27,9 @@ class SmoothL1Loss(Loss):
         means ``sum``, else ``mean``.
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    beta : float
+    beta : float or array_like
         Error at which the square turns into a line, in the units of the data; at least 0. 0 gives the absolute error. A smaller
-        beta is more robust against outliers. Rounded to the working dtype of the call.
+        beta is more robust against outliers. Rounded to the working dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -75,19 +76,19 @@ class SmoothL1Loss(Loss):
     _code = 0
 
     def __init__(
-        self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean", beta: Number = 1.0
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: Reduction = "mean", beta: Parameter = 1.0
     ) -> None:
         super().__init__(reduction_of(size_average, reduce, reduction), beta)
 
     @property
-    def beta(self) -> float:
+    def beta(self) -> Any:
         """Error at which the square turns into a line."""
-        return self._parameter
+        return self._setting
 
     @property
     def pieces(self) -> Pieces:
         """The derivative, up to a positive factor, as straight lines; for an infinite beta what it tends to."""
-        return _clipped(self._parameter) if self._parameter else _SIGN
+        return _clipped(self._number) if self._number else _SIGN
 
 
 class L1Loss(Loss):
@@ -187,8 +188,9 @@ class HuberLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    delta : float
+    delta : float or array_like
         Error at which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the call.
+        An array broadcasts with input and target.
 
     Raises
     ------
@@ -226,18 +228,18 @@ class HuberLoss(Loss):
     boosting_default = 0.2
     _code = 3
 
-    def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", delta: Parameter = 1.0) -> None:
         super().__init__(reduction, delta)
 
     @property
-    def delta(self) -> float:
+    def delta(self) -> Any:
         """Error at which the square turns into a line."""
-        return self._parameter
+        return self._setting
 
     @property
     def pieces(self) -> Pieces:
         """The derivative as straight lines."""
-        return _clipped(self._parameter)
+        return _clipped(self._number)
 
 
 class QuantileLoss(Loss):
@@ -247,8 +249,8 @@ class QuantileLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    q : float
-        The quantile, from 0 to 1. Rounded to the working dtype of the call.
+    q : float or array_like
+        The quantile, from 0 to 1. Rounded to the working dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -284,13 +286,13 @@ class QuantileLoss(Loss):
     kinked = True
     _code = 5
 
-    def __init__(self, reduction: Reduction = "mean", q: Number = 0.5) -> None:
+    def __init__(self, reduction: Reduction = "mean", q: Parameter = 0.5) -> None:
         super().__init__(reduction, q)
 
     @property
-    def q(self) -> float:
+    def q(self) -> Any:
         """The quantile."""
-        return self._parameter
+        return self._setting
 
     @property
     def is_symmetric(self) -> bool:
@@ -300,7 +302,7 @@ class QuantileLoss(Loss):
     @property
     def pieces(self) -> Pieces:
         """The derivative as straight lines."""
-        return Pieces(-self._parameter, 0.0, (Knot(0.0, 1.0, 0.0),))
+        return Pieces(-self._number, 0.0, (Knot(0.0, 1.0, 0.0),))
 
 
 class EpsilonInsensitiveLoss(Loss):
@@ -310,8 +312,9 @@ class EpsilonInsensitiveLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    epsilon : float
-        Error that is not counted, in the units of the data; at least 0. Rounded to the working dtype of the call.
+    epsilon : float or array_like
+        Error that is not counted, in the units of the data; at least 0. Rounded to the working dtype of the call. An array
+        broadcasts with input and target.
 
     Raises
     ------
@@ -349,18 +352,18 @@ class EpsilonInsensitiveLoss(Loss):
     boosting_default = 0.1
     _code = 6
 
-    def __init__(self, reduction: Reduction = "mean", epsilon: Number = 0.1) -> None:
+    def __init__(self, reduction: Reduction = "mean", epsilon: Parameter = 0.1) -> None:
         super().__init__(reduction, epsilon)
 
     @property
-    def epsilon(self) -> float:
+    def epsilon(self) -> Any:
         """Error that is not counted."""
-        return self._parameter
+        return self._setting
 
     @property
     def pieces(self) -> Pieces:
         """The derivative as straight lines; for an infinite epsilon that of the largest finite one."""
-        epsilon = min(self._parameter, GREATEST)
+        epsilon = min(self._number, GREATEST)
         return Pieces(-1.0, 0.0, (Knot(-epsilon, 1.0, 0.0), Knot(epsilon, 1.0, 0.0)))
 
 
@@ -371,9 +374,9 @@ class PseudoHuberLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    delta : float
+    delta : float or array_like
         Error around which the square turns into a line, in the units of the data; positive. Rounded to the working dtype of the
-        call.
+        call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -415,13 +418,13 @@ class PseudoHuberLoss(Loss):
     costly = True
     _code = 7
 
-    def __init__(self, reduction: Reduction = "mean", delta: Number = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", delta: Parameter = 1.0) -> None:
         super().__init__(reduction, delta)
 
     @property
-    def delta(self) -> float:
+    def delta(self) -> Any:
         """Error around which the square turns into a line."""
-        return self._parameter
+        return self._setting
 
 
 class CharbonnierLoss(Loss):
@@ -431,9 +434,9 @@ class CharbonnierLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    eps : float
-        Radius of the rounding and loss at d = 0, in the units of the data; positive and finite. Rounded to the working dtype of
-        the call.
+    eps : float or array_like
+        Radius of the rounding and loss at d = 0, in the units of the data; positive and finite. Rounded to the working dtype of the
+        call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -475,10 +478,10 @@ class CharbonnierLoss(Loss):
     costly = True
     _code = 8
 
-    def __init__(self, reduction: Reduction = "mean", eps: Number = 1e-3) -> None:
+    def __init__(self, reduction: Reduction = "mean", eps: Parameter = 1e-3) -> None:
         super().__init__(reduction, eps)
 
     @property
-    def eps(self) -> float:
+    def eps(self) -> Any:
         """Radius of the rounding at zero."""
-        return self._parameter
+        return self._setting

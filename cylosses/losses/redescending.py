@@ -1,9 +1,11 @@
 """The redescending losses: far enough from the target, an error has no influence on a fit any more. None is convex."""
 
+from typing import Any
+
 import numpy as np
 
 from cylosses._mode import in_default_mode
-from cylosses._types import Array, Number, Numbers, Reduction
+from cylosses._types import Array, Numbers, Parameter, Reduction
 from cylosses.losses.base import GREATEST, LEAST, Loss
 from cylosses.losses.squares import remaining
 
@@ -15,9 +17,9 @@ class TukeyLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    c : float
-        Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency
-        for normal errors of scale 1. Rounded to the working dtype of the call.
+    c : float or array_like
+        Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency for
+        normal errors of scale 1. Rounded to the working dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -59,17 +61,17 @@ class TukeyLoss(Loss):
     costly = True
     _code = 4
 
-    def __init__(self, reduction: Reduction = "mean", c: Number = 4.685) -> None:
+    def __init__(self, reduction: Reduction = "mean", c: Parameter = 4.685) -> None:
         super().__init__(reduction, c)
 
     @property
-    def c(self) -> float:
+    def c(self) -> Any:
         """Error from which on the loss is constant."""
-        return self._parameter
+        return self._setting
 
     @in_default_mode
     def weight_slope(self, squares: Numbers) -> Array:
-        c = self._parameter
+        c = self._number
         with np.errstate(all="ignore"):
             return np.asarray(-2 * remaining(np.asarray(squares, np.float64), c) / c / c)
 
@@ -81,9 +83,9 @@ class GemanMcClureLoss(Loss):
     ----------
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
-    c : float
+    c : float or array_like
         Error at which the loss is half of what it approaches, in the units of the data; positive and finite. Rounded to the working
-        dtype of the call.
+        dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
@@ -125,17 +127,17 @@ class GemanMcClureLoss(Loss):
     costly = True
     _code = 9
 
-    def __init__(self, reduction: Reduction = "mean", c: Number = 1.0) -> None:
+    def __init__(self, reduction: Reduction = "mean", c: Parameter = 1.0) -> None:
         super().__init__(reduction, c)
 
     @property
-    def c(self) -> float:
+    def c(self) -> Any:
         """Error at which the loss is half of what it approaches."""
-        return self._parameter
+        return self._setting
 
     @in_default_mode
     def weight_slope(self, squares: Numbers) -> Array:
-        c = self._parameter
+        c = self._number
         with np.errstate(all="ignore"):
             share = 1 / (1 + np.asarray(squares, np.float64) / c / c)
             return np.asarray(-2 * (share / c / c) * share * share)

@@ -80,7 +80,8 @@ def _gradients(ctx: Any, grad_output: Tensor, kept: Tensor | None) -> tuple[Tens
 
 
 def parameter_of(loss: Loss) -> float:
-    """Return the parameter of a loss; 0 for losses without."""
+    """Return the parameter of a loss, which must be one number; 0 for losses without."""
+    loss.check_one_parameter()
     return getattr(loss, loss.parameter_name) if loss.parameter_name else 0.0
 
 

@@ -54,6 +54,10 @@ def calls_of_smooth_l1() -> None:
     smooth_l1_loss(x, y, "none", 1.0)
     smooth_l1_loss(x, y, "mean")
     smooth_l1_loss(x, y, "mean", beta=2)
+    smooth_l1_loss(x, y, "none", [0.5, 1.0, 2.0])
+    smooth_l1_loss(x, y, beta=[[0.5], [1.0]])
+    smooth_l1_loss(x, y, beta=np.array([[0.5], [1.0]]), axis=1)
+    smooth_l1_loss(x, y, {"beta": (0.5, 1.0, 2.0)})
     smooth_l1_loss(input=x, target=y, reduction="sum", beta=0.0)
     smooth_l1_loss(x, y, reduction="mean", where=y > 0, axis=0, keepdims=True, n_threads=1)
     smooth_l1_loss(x, y, "none", out=np.empty(3, np.float32))
@@ -123,13 +127,13 @@ def objects() -> None:
         assert pickle.loads(pickle.dumps(loss)) == loss
         del value
 
-    assert_type(SmoothL1Loss().beta, float)
-    assert_type(HuberLoss().delta, float)
-    assert_type(TukeyLoss().c, float)
-    assert_type(QuantileLoss().q, float)
-    assert_type(EpsilonInsensitiveLoss().epsilon, float)
-    assert_type(PseudoHuberLoss().delta, float)
-    assert_type(CharbonnierLoss().eps, float)
+    assert_type(SmoothL1Loss().beta, Any)
+    assert_type(HuberLoss().delta, Any)
+    assert_type(TukeyLoss().c, Any)
+    assert_type(QuantileLoss().q, Any)
+    assert_type(EpsilonInsensitiveLoss().epsilon, Any)
+    assert_type(PseudoHuberLoss().delta, Any)
+    assert_type(CharbonnierLoss().eps, Any)
     classes: dict[str, type[Loss]] = LOSSES
     assert classes["huber"] is HuberLoss
 
@@ -139,7 +143,8 @@ def every_loss() -> None:
     cylosses.smooth_l1_loss(x, y, reduction="sum", beta=1.0, weight=y)
     assert_type(cylosses.smooth_l1_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
     assert_type(cylosses.SmoothL1Loss(reduction="none", beta=1.0).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.SmoothL1Loss().beta, float)
+    cylosses.smooth_l1_loss(x, y, beta=[1.0, 1.0, 1.0], axis=0)
+    assert_type(cylosses.SmoothL1Loss(beta=np.array([[1.0], [1.0]])).beta, Any)
     cylosses.l1_loss(x, y, reduction="sum", weight=y)
     assert_type(cylosses.l1_loss_backward(1.0, x, y, "sum"), np.ndarray[Any, Any])
     assert_type(cylosses.L1Loss(reduction="none").grad(x, y), np.ndarray[Any, Any])
@@ -149,31 +154,38 @@ def every_loss() -> None:
     cylosses.huber_loss(x, y, reduction="sum", delta=1.0, weight=y)
     assert_type(cylosses.huber_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
     assert_type(cylosses.HuberLoss(reduction="none", delta=1.0).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.HuberLoss().delta, float)
+    cylosses.huber_loss(x, y, delta=[1.0, 1.0, 1.0], axis=0)
+    assert_type(cylosses.HuberLoss(delta=np.array([[1.0], [1.0]])).delta, Any)
     cylosses.tukey_loss(x, y, reduction="sum", c=4.685, weight=y)
     assert_type(cylosses.tukey_loss_backward(1.0, x, y, "sum", 4.685), np.ndarray[Any, Any])
     assert_type(cylosses.TukeyLoss(reduction="none", c=4.685).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.TukeyLoss().c, float)
+    cylosses.tukey_loss(x, y, c=[4.685, 4.685, 1.0], axis=0)
+    assert_type(cylosses.TukeyLoss(c=np.array([[1.0], [4.685]])).c, Any)
     cylosses.quantile_loss(x, y, reduction="sum", q=0.5, weight=y)
     assert_type(cylosses.quantile_loss_backward(1.0, x, y, "sum", 0.5), np.ndarray[Any, Any])
     assert_type(cylosses.QuantileLoss(reduction="none", q=0.5).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.QuantileLoss().q, float)
+    cylosses.quantile_loss(x, y, q=[0.5, 0.5, 1.0], axis=0)
+    assert_type(cylosses.QuantileLoss(q=np.array([[1.0], [0.5]])).q, Any)
     cylosses.epsilon_insensitive_loss(x, y, reduction="sum", epsilon=0.1, weight=y)
     assert_type(cylosses.epsilon_insensitive_loss_backward(1.0, x, y, "sum", 0.1), np.ndarray[Any, Any])
     assert_type(cylosses.EpsilonInsensitiveLoss(reduction="none", epsilon=0.1).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.EpsilonInsensitiveLoss().epsilon, float)
+    cylosses.epsilon_insensitive_loss(x, y, epsilon=[0.1, 0.1, 1.0], axis=0)
+    assert_type(cylosses.EpsilonInsensitiveLoss(epsilon=np.array([[1.0], [0.1]])).epsilon, Any)
     cylosses.pseudo_huber_loss(x, y, reduction="sum", delta=1.0, weight=y)
     assert_type(cylosses.pseudo_huber_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
     assert_type(cylosses.PseudoHuberLoss(reduction="none", delta=1.0).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.PseudoHuberLoss().delta, float)
+    cylosses.pseudo_huber_loss(x, y, delta=[1.0, 1.0, 1.0], axis=0)
+    assert_type(cylosses.PseudoHuberLoss(delta=np.array([[1.0], [1.0]])).delta, Any)
     cylosses.charbonnier_loss(x, y, reduction="sum", eps=0.001, weight=y)
     assert_type(cylosses.charbonnier_loss_backward(1.0, x, y, "sum", 0.001), np.ndarray[Any, Any])
     assert_type(cylosses.CharbonnierLoss(reduction="none", eps=0.001).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.CharbonnierLoss().eps, float)
+    cylosses.charbonnier_loss(x, y, eps=[0.001, 0.001, 1.0], axis=0)
+    assert_type(cylosses.CharbonnierLoss(eps=np.array([[1.0], [0.001]])).eps, Any)
     cylosses.geman_mcclure_loss(x, y, reduction="sum", c=1.0, weight=y)
     assert_type(cylosses.geman_mcclure_loss_backward(1.0, x, y, "sum", 1.0), np.ndarray[Any, Any])
     assert_type(cylosses.GemanMcClureLoss(reduction="none", c=1.0).grad(x, y), np.ndarray[Any, Any])
-    assert_type(cylosses.GemanMcClureLoss().c, float)
+    cylosses.geman_mcclure_loss(x, y, c=[1.0, 1.0, 1.0], axis=0)
+    assert_type(cylosses.GemanMcClureLoss(c=np.array([[1.0], [1.0]])).c, Any)
     # generated: end
 
 
@@ -236,6 +248,7 @@ def wrong() -> None:
     cylosses.tukey_loss(x, y, c=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     SmoothL1Loss(reduction="average")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     HuberLoss(size_average=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    QuantileLoss(q={0.5, 0.1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     QuantileLoss(q="0.5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     TukeyLoss().c = 3.0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     SmoothL1Loss()(x, y, 0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

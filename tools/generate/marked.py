@@ -76,7 +76,10 @@ def typed_calls(losses: list[Source]) -> list[str]:
             f'assert_type(cylosses.{loss.cls}(reduction="none"{by_name}).grad(x, y), np.ndarray[Any, Any])',
         ]
         if loss.parameter:
-            lines.append(f"assert_type(cylosses.{loss.cls}().{loss.parameter}, float)")
+            lines += [
+                f"cylosses.{loss.name}_loss(x, y, {loss.parameter}=[{loss.default!r}, {loss.default!r}, 1.0], axis=0)",
+                f"assert_type(cylosses.{loss.cls}({loss.parameter}=np.array([[1.0], [{loss.default!r}]])).{loss.parameter}, Any)",
+            ]
     return lines
 
 

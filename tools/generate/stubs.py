@@ -30,7 +30,7 @@ FUNCTIONAL = """# Written by `python -m tools.generate`.
 from collections.abc import Mapping
 from typing import Any, TypedDict, overload
 
-from cylosses._types import Array, Axis, Factors, Number, Numbers, Operand, Reduction
+from cylosses._types import Array, Axis, Factors, Numbers, Operand, Parameter, Reduction
 
 __all__ = [
 {names}
@@ -40,7 +40,7 @@ class SmoothL1LossOptions(TypedDict, total=False):
     size_average: bool | None
     reduce: bool | None
     reduction: Reduction
-    beta: Number
+    beta: Parameter
 
 # (input, target, size_average, reduce, reduction, beta[, options]), and every parameter by keyword
 @overload
@@ -50,7 +50,7 @@ def smooth_l1_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: Reduction = "mean",
-    beta: Number = 1.0,
+    beta: Parameter = 1.0,
     options: SmoothL1LossOptions | Mapping[str, Any] | None = None,
     *,
 {options}
@@ -72,9 +72,9 @@ def smooth_l1_loss(
     input: Numbers,
     target: Numbers,
     size_average: Reduction,
-    reduce: Number | None = None,
+    reduce: Parameter | None = None,
     *,
-    beta: Number = 1.0,
+    beta: Parameter = 1.0,
 {options}
 ) -> Any: ...
 {functions}
@@ -123,6 +123,8 @@ METRICS = """# Written by `python -m tools.generate`.
 from typing import Any, Literal, TypeAlias
 
 from numpy.typing import ArrayLike
+
+from cylosses._types import Parameter
 
 __all__ = [
 {names}
@@ -286,7 +288,7 @@ def _parameter(loss: Source, kind: str) -> str:
 def _functional(losses: list[Source]) -> str:
     functions = []
     for loss in losses:
-        words = {"name": loss.name, "parameter": _parameter(loss, "Number"), "options": OPTIONS}
+        words = {"name": loss.name, "parameter": _parameter(loss, "Parameter"), "options": OPTIONS}
         if loss.cls != "SmoothL1Loss":  # whose overloads stand above
             functions.append(FUNCTION.format(flags=FLAGS if loss.legacy else "", **words))
         functions.append(BACKWARD.format(**words))
@@ -302,7 +304,9 @@ def _metrics(losses: list[Source]) -> str:
     return METRICS.format(
         names=_listed(["SCORERS", *metrics, *scorers]),
         scorers="\n".join(f"{scorer}: Any" for scorer in scorers),
-        metrics="".join(METRIC.format(name=loss.name, parameter=_parameter(loss, "float")) for loss in losses).removesuffix("\n"),
+        metrics="".join(METRIC.format(name=loss.name, parameter=_parameter(loss, "Parameter")) for loss in losses).removesuffix(
+            "\n"
+        ),
     )
 
 
