@@ -23,6 +23,7 @@ OWN = {
     "_sklearn_checks": set(),
     "_sklearn_metrics": {"_sklearn_checks"},
     "boosting": {"_weights"},
+    "torch": {"torch"},
     "_weights": set(),
 }
 CYTHON = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(\S+)|c?import\s+([\w.]+))", re.MULTILINE)
