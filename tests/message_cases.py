@@ -1173,6 +1173,7 @@ CASES["processes"] = {
     "unknown instruction set": lambda: _process("import cylosses", CYLOSSES_ISA="avx9"),
     "scikit-learn is missing": _blocked("sklearn", "import cylosses.sklearn"),
     "SciPy is missing": _blocked("scipy", "import cylosses.sklearn"),
+    "torch is missing": _blocked("torch", "import cylosses.torch"),
     "click is missing": _blocked("click", RUN_COMMAND),
 }
 

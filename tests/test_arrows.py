@@ -24,6 +24,7 @@ OWN = {
     "_sklearn_metrics": {"_sklearn_checks"},
     "boosting": {"_weights"},
     "scipy": set(),
+    "torch": {"torch"},
     "_weights": set(),
     "dask": {"_dask"},
     "_dask": {"_dask", "_shapes"},

@@ -67,6 +67,7 @@ DOCUMENTED_METHODS = {
     "weight=None, where=None, out=None, n_threads=None)",
     "streaming": "(self, axis=None)",
     "weight_slope": "(self, squares)",
+    "check_one_parameter": "(self)",
     "update": "(self, input, target, weight=None, where=None, *, n_threads=None)",
     "merge": "(self, other)",
     "compute": "(self)",

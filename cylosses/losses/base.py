@@ -171,7 +171,21 @@ class Loss:
         return type(self)(**{"reduction": "none"} | parameter)
 
     def check_one_parameter(self) -> None:
-        """Raise ValueError if the parameter is an array, for what takes one number alone."""
+        """Refuse a parameter that is an array: what asks this takes one number.
+
+        Raises
+        ------
+        ValueError
+            If the parameter is an array.
+
+        Examples
+        --------
+        >>> from cylosses import HuberLoss
+        >>> HuberLoss(delta=[1.0, 2.0]).check_one_parameter()
+        Traceback (most recent call last):
+            ...
+        ValueError: delta must be one number here, got HuberLoss(reduction='mean', delta=[1.0, 2.0])
+        """
         if isinstance(self._parameter, ParameterArray):
             raise ValueError(f"{self.parameter_name} must be one number here, got {self!r}")
 
