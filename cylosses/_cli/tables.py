@@ -257,7 +257,7 @@ class Table:
 
     def _names_in_schema(self, names: list[str]) -> list[str]:
         """Return the names of a Parquet file itself: DuckDB numbers names that come twice, also in upper and lower case."""
-        query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({self.files[0].literal()}) WHERE file_name IS NOT NULL"
+        query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({self.files[0].literal()})"
         nodes = iter(rows(self._database, query))
 
         def skip(children: int) -> None:
