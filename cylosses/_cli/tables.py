@@ -58,7 +58,7 @@ class ParquetTable(Table):
         """Return the names in the schema: DuckDB numbers names that come twice, also in upper and lower case."""
         if not any(re.search(r"_\d+$", name) for name in names):
             return names
-        query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({self.files[0].literal()}) WHERE file_name IS NOT NULL"
+        query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({self.files[0].literal()})"
         nodes = iter(self._database.rows(query))
 
         def skip(children: int) -> None:
