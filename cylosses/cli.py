@@ -229,6 +229,8 @@ def score_command(
     parameters = {name: options.pop(name) for name in OWNERS}
     specs = parse_losses(losses, {name: value for name, value in parameters.items() if value is not None})
     thresholds = parse_thresholds(fail_above, specs)
+    if thresholds and options["reduction"] == "none":
+        raise InputError("--fail-above needs --reduction mean or sum: without a reduction there is no value to compare")
     reading = Reading(**{name: options.pop(name) for name in ("delimiter", "decimal", "encoding", "header")})
     reading = replace(reading, na=("", *given) if (given := options.pop("na")) else NA)
     request = Request(predictions, targets, specs, table=tuple(table), reading=reading, **options)
@@ -306,7 +308,10 @@ def demo_command(output: str, fits: str | None) -> None:
     The stack loss data (Brownlee 1965): 21 days of a chemical plant, four of them known outliers. Prints tables and
     writes a picture, and the fitted values as a CSV file. Needs the extra demo (SciPy and matplotlib).
     """
-    from cylosses._cli.demo import run_demo
+    from cylosses._cli.signals import signals_held_back
+
+    with signals_held_back():
+        from cylosses._cli.demo import run_demo
 
     run_demo(output, fits)
 

@@ -166,11 +166,11 @@ MODULES = [
 ]
 
 
-def interrupted(module: str, handler: str, cwd: Path, start: list[str]) -> tuple[int, str, str]:
+def interrupted(module: str, handler: str, cwd: Path, start: list[str], arguments: list[str] = SCORE) -> tuple[int, str, str]:
     (cwd / "sitecustomize.py").write_text(INTERRUPT.format(handler=handler))
     path = os.pathsep.join([str(cwd), ENVIRONMENT["PYTHONPATH"]])
     environment = ENVIRONMENT | {"PYTHONPATH": path, "INTERRUPTED_IMPORT": module}
-    command = [*PYTHON, *start, *SCORE]
+    command = [*PYTHON, *start, *arguments]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -184,6 +184,16 @@ def test_an_interrupt_during_imports_is_no_traceback(folder, module, kind):
     script.write_text("import sys\nfrom cylosses.__main__ import main\nsys.exit(main())\n")
     start = ["-m", "cylosses"] if kind == "module" else [str(script)]
     assert interrupted(module, "default_int_handler", folder, start) == (130, "", "")
+
+
+@on_posix
+@pytest.mark.parametrize("module", ["_duckdb", "duckdb._relation", "nanoarrow", "matplotlib._path", "matplotlib.figure"])
+def test_an_interrupt_while_packages_in_cpp_are_loaded(folder, module):
+    """An exception may abort the process there: it is raised when they are loaded."""
+    (folder / "t.csv").write_text("x,y\n1,2\n")
+    arguments = ["score", "t.csv", "x", "y", "--plot", "p.png", "--state", "s.state"]
+    assert interrupted(module, "default_int_handler", folder, ["-m", "cylosses"], arguments) == (130, "", "\n")
+    assert not {"p.png", "s.state"} & {path.name for path in folder.iterdir()}
 
 
 @on_posix

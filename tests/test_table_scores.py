@@ -460,6 +460,11 @@ def test_standard_input(small, suffix):
 # --- thresholds -----------------------------------------------------------------------------------------------------
 
 
+def test_thresholds_need_a_value(small):
+    told = "--fail-above needs --reduction mean or sum: without a reduction there is no value to compare"
+    assert error_of("score", "s.csv", "x", "y", "--reduction", "none", "--fail-above", "1", cwd=small) == told
+
+
 @pytest.mark.parametrize(
     ("options", "lines"),
     [

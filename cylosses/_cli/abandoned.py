@@ -5,7 +5,6 @@ no lock is removed by a later run.
 import importlib
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ def spill_folder() -> Iterator[Path]:
 
 def _locked_folder(parent: Path) -> tuple[Path, int | None]:
     while True:
-        path = parent / f"cylosses-{secrets.token_hex(6)}.spill"
+        path = parent / f"cylosses-{os.urandom(6).hex()}.spill"
         path.mkdir(mode=0o700)
         if fcntl is None:
             return path, None

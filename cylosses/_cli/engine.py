@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from cylosses._cli.abandoned import spill_folder
+from cylosses._cli.signals import signals_held_back
 from cylosses._cli.source import InputError, OnProgress, one_line
 from cylosses._types import Array
 
@@ -138,9 +139,11 @@ class Database:
 def database(threads: int | None, memory: str | None, on_progress: OnProgress | None = None) -> Iterator[Database]:
     """Open a database in memory, which spills to a folder for temporary files that is gone at the end."""
     try:
-        import duckdb
-    except ModuleNotFoundError:
-        raise InputError("reading tables needs the package duckdb: pip install 'cylosses[cli]'") from None
+        with signals_held_back():
+            import duckdb
+            import nanoarrow  # noqa: F401  # which is needed later on
+    except ModuleNotFoundError as error:
+        raise InputError(f"reading tables needs the package {error.name}: pip install 'cylosses[cli]'") from None
     with spill_folder() as spill:  # without one DuckDB would spill into the current folder
         connection = _connected(duckdb, threads, memory, spill)
         _let_progress_be_known(connection)

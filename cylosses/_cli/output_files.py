@@ -10,16 +10,15 @@ one another without anything between them, and signals that a process can hold b
 
 import errno
 import os
-import signal
 import stat
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO
 
 from cylosses._cli.abandoned import fcntl, lock, remove_abandoned
+from cylosses._cli.signals import signals_held_back
 from cylosses._cli.source import InputError, one_line
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -191,7 +190,7 @@ class Outputs:
             if kind is None:
                 for file in self._files:
                     file.complete()
-                with _signals_held_back():
+                with signals_held_back():
                     for file in self._files:
                         file.name()
                     with ExitStack() as replaced:
@@ -231,29 +230,3 @@ def _is(found: os.stat_result, other: Path) -> bool:
         return os.path.samestat(found, other.stat())
     except OSError:  # an input that cannot be found is reported by its reader
         return False
-
-
-@contextmanager
-def _signals_held_back(names: Sequence[str] = ("SIGINT", "SIGTERM", "SIGHUP")) -> Iterator[None]:
-    """Let the signals that end a process wait until the block has ended.
-
-    Python runs their handlers in the main thread, whichever thread receives the signal, so a mask would not do.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in names:
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) not in {signal.SIG_IGN, None}:
-                handlers[number] = signal.signal(number, note)
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if received:
-            signal.raise_signal(received[0])

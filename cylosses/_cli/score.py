@@ -25,6 +25,7 @@ from cylosses._cli.output_files import Outputs
 from cylosses._cli.pairs import Batch, Pairs, WantsIntegersError
 from cylosses._cli.residuals import Residuals
 from cylosses._cli.selection import Selection, check_shapes, counted, nan_pairs, total_weight
+from cylosses._cli.signals import signals_held_back
 from cylosses._cli.slices import SliceTotals, summed_axes
 from cylosses._cli.source import ArraySource, InputError, OnProgress, Source, Window, bytes_of_pair, one_line
 from cylosses._cli.specs import LossSpec
@@ -116,7 +117,8 @@ def score(
     residuals = None
     if "--plot" in outputs:
         # Imported here: matplotlib is large, and where it is not installed, that is said before any work.
-        from cylosses._cli.residual_picture import draw
+        with signals_held_back():
+            from cylosses._cli.residual_picture import draw
 
         residuals = Residuals(request.losses)
     with outputs, ExitStack() as stack:
