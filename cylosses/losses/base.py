@@ -167,8 +167,11 @@ class Loss:
 
     def _elements(self) -> Self:
         """Return the same loss with reduction ``none``."""
+        return type(self)(**self._settings() | {"reduction": "none"})
+
+    def _settings(self) -> dict[str, Any]:
         parameter = {self.parameter_name: self._setting} if self.parameter_name else {}
-        return type(self)(**{"reduction": "none"} | parameter)
+        return {"reduction": self.reduction} | parameter
 
     def check_one_parameter(self) -> None:
         """Refuse a parameter that is an array: what asks this takes one number.
@@ -221,8 +224,7 @@ class Loss:
         return hash((type(self), self.reduction, self._bits))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parameter = {self.parameter_name: self._setting} if self.parameter_name else {}
-        return _rebuild, (type(self), {"reduction": self.reduction} | parameter)
+        return _rebuild, (type(self), self._settings())
 
     def __call__(
         self,

@@ -596,10 +596,12 @@ def test_errors(call, error, message, recorded):
 def test_parameters_may_be_numbers_of_any_kind(rng):
     x, y = operands()
     expected = bits(adapter.smooth_l1_loss(x, y, beta=2.0))
-    for beta in (2, np.float32(2), torch.tensor(2.0), torch.tensor([2])):
+    for beta in (2, np.float32(2), torch.tensor(2.0), torch.tensor(2)):
         assert bits(adapter.smooth_l1_loss(x, y, beta=beta)) == expected
         assert bits(vmap(lambda a, b, beta=beta: adapter.smooth_l1_loss(a, b, beta=beta))(x[None], y[None])[0]) == expected
     assert bits(adapter.smooth_l1_loss(x, y, beta=True)) == bits(adapter.smooth_l1_loss(x, y))
+    with pytest.raises(ValueError, match=r"beta must be one number here"):
+        adapter.smooth_l1_loss(x, y, beta=torch.tensor([2.0]))
 
 
 # The page -------------------------------------------------------------------------------------------------------------------------
