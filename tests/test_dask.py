@@ -441,6 +441,17 @@ def test_sums_of_special_derivatives(values):
     assert_same(lazily.grad(loss, 0.0, da.from_array(np.full(2, -1.0), chunks=1), grad_output=factors), expected)
 
 
+def test_no_sum_of_derivatives_is_minus_zero():
+    """An operand of fewer axes is broadcast along one of length 1: its gradient is a sum, if only of one."""
+    loss, x, y = L1Loss(reduction="none"), np.array([-1.0, 1.0]), np.zeros((1, 2))
+    with pytest.warns(BroadcastWarning):
+        expected = loss.grad(x, y, grad_output=0.0)
+    with pytest.warns(BroadcastWarning):
+        lazy = lazily.grad(loss, da.from_array(x, chunks=1), y, grad_output=0.0)
+    assert not np.signbit(expected).any()
+    assert_same(lazy, expected)
+
+
 # Totals and groups ---------------------------------------------------------------------------------------------------
 
 

@@ -124,6 +124,12 @@ def signed_sums(block: Array, axes: tuple[int, ...]) -> Array:
     return SignedTotal.sums(block, axes)
 
 
+@default_floating_point_mode()  # where subnormal numbers count as 0, they would be lost
+def sums_of_one(block: Array) -> Array:
+    """Return the sums of a block of derivatives along axes of length 1: themselves, but that no sum is -0.0."""
+    return np.where(np.equal(block, 0), block.dtype.type(0), block)
+
+
 def unchanged(held: Any, axis: Any, keepdims: bool) -> Any:
     """Return what a block holds: the first step of a reduction has nothing to do."""
     return held

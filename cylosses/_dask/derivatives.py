@@ -46,9 +46,12 @@ class _Derivation:
     def in_shape_of_operand(self, derivatives: Any, split_every: Any) -> Any:
         """Return derivatives of the elements, summed over what the operand was broadcast along."""
         stretched = self.operands.stretched(self.number)
+        missing = derivatives.ndim - self.operands.values[self.number].ndim
         if stretched:
             derivatives = totals.exact_sums(derivatives, stretched, split_every)
-        return derivatives[(0,) * (derivatives.ndim - self.operands.values[self.number].ndim)]
+        elif missing:
+            derivatives = derivatives.map_blocks(blocks.sums_of_one, dtype=derivatives.dtype, meta=derivatives._meta)
+        return derivatives[(0,) * missing]
 
 
 def gradient(loss: Loss, operands: Operands, grad_output: Any, wrt: Operand, axis: Any, split_every: Any) -> Any:
