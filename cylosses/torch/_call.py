@@ -140,7 +140,7 @@ def _with_care(
     if not _watched() and all(map(_is_plain, (input, target, weight, where))):
         return _computed(_loss(name, reduction, parameter), input, target, weight, where, axis)
     axes = (axis,) if isinstance(axis, int) else axis
-    number = parameter if isinstance(parameter, float) else float(parameter)
+    number = float(parameter) if torch.compiler.is_compiling() else parameter_of(_loss(name, reduction, parameter))
     return FAMILIES[name].value(input, target, weight, where, reduction, number, axes)
 
 
