@@ -609,7 +609,7 @@ def test_parameters_may_be_numbers_of_any_kind(rng):
         assert bits(vmap(lambda a, b, beta=beta: adapter.smooth_l1_loss(a, b, beta=beta))(x[None], y[None])[0]) == expected
     assert bits(adapter.smooth_l1_loss(x, y, beta=True)) == bits(adapter.smooth_l1_loss(x, y))
     for call in (adapter.smooth_l1_loss, grad(adapter.smooth_l1_loss)):  # no derivative is lost in silence
-        with pytest.raises(TypeError, match="beta must be one real number, got tensor"):
+        with pytest.raises(TypeError, match="beta must be one real number, got "):
             call(x, y, beta=torch.tensor(2.0, requires_grad=True))
 
 
