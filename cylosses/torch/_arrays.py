@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import from_numpy
 
 from cylosses._types import Array
+
+BFLOAT16 = torch.bfloat16
 
 
 @cache
@@ -32,7 +35,7 @@ def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
 
 def array_of(tensor: torch.Tensor) -> Array:
     """Return the elements of a dense CPU tensor as an array."""
-    if tensor.dtype is torch.bfloat16:  # which torch does not hand to NumPy
+    if tensor.dtype is BFLOAT16:  # which torch does not hand to NumPy
         bits: Array = tensor.detach().resolve_neg().view(torch.int16).numpy()
         return bits.view(numpy_dtype(torch.bfloat16))
     array: Array = tensor.numpy(force=True)
@@ -43,4 +46,4 @@ def tensor_of(result: Any) -> torch.Tensor:
     """Return an array, or a NumPy scalar, as a tensor."""
     if result.dtype.isbuiltin != 1:  # bfloat16
         return torch.from_numpy(np.asarray(result).view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(np.asarray(result))
+    return from_numpy(result if type(result) is np.ndarray else np.asarray(result))

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_tracing
 from torch.overrides import handle_torch_function, has_torch_function
 
 from cylosses import LOSSES, Loss
@@ -29,7 +31,7 @@ _is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", _always)
 
 def _watched() -> bool:
     """Whether torch has to see an operator: it compiles, traces or transforms the call, or a dispatch mode is active."""
-    return torch.compiler.is_compiling() or is_transforming() or _dispatch_modes() or torch.jit.is_tracing()
+    return is_compiling() or is_transforming() or _dispatch_modes() or is_tracing()
 
 
 class Recorded(torch.autograd.Function):  # type: ignore[misc]
@@ -42,8 +44,8 @@ class Recorded(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, input: Tensor, target: Tensor, others: tuple[Any, ...]) -> Tensor:
         """Keep what the derivatives need."""
-        weight, where, ctx.loss, ctx.axis, (result, ctx.gradient) = others
-        ctx.save_for_backward(input, target, weight, where)
+        ctx.loss, ctx.axis, result, ctx.gradient, factors = others
+        ctx.save_for_backward(input, target, *factors)
         return result
 
     @staticmethod
@@ -51,10 +53,9 @@ class Recorded(torch.autograd.Function):  # type: ignore[misc]
         """Return the gradients of input and target."""
         kept, ctx.gradient = ctx.gradient, None
         if torch.is_grad_enabled() or _watched() or _is_batched(grad_output):  # they are differentiated again, or batched
-            loss = ctx.loss
-            axis = (ctx.axis,) if isinstance(ctx.axis, int) else ctx.axis
-            settings = (loss.reduction, parameter_of(loss), axis)
-            gradients = FAMILIES[loss.name].gradients(ctx.needs_input_grad[:2], grad_output, *ctx.saved_tensors, *settings)
+            loss, axis = ctx.loss, ctx.axis
+            settings = (loss.reduction, parameter_of(loss), (axis,) if isinstance(axis, int) else axis)
+            gradients = FAMILIES[loss.name].gradients(ctx.needs_input_grad[:2], grad_output, *_saved(ctx), *settings)
         elif kept is not None and not ctx.needs_input_grad[1] and grad_output.item() == 1:
             gradients = kept, None
         else:
@@ -62,9 +63,20 @@ class Recorded(torch.autograd.Function):  # type: ignore[misc]
         return *gradients, None
 
 
+# Function.apply asks for transforms, of which there are none here: that takes as long as all the rest.
+_record = super(torch.autograd.Function, Recorded).apply
+
+
+def _saved(ctx: Any) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return input, target, weight and where."""
+    input, target, *factors = ctx.saved_tensors  # noqa: A001
+    weight, where = factors or (None, None)
+    return input, target, weight, where
+
+
 def _gradients(ctx: Any, grad_output: Tensor, kept: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients that are needed; `kept` is the gradient of input for an incoming gradient of 1, if it is known."""
-    input, target, weight, where = ctx.saved_tensors  # noqa: A001
+    input, target, weight, where = _saved(ctx)  # noqa: A001
     of_input = of_target = None
     if ctx.needs_input_grad[0]:
         if kept is not None and grad_output.item() == 1:
@@ -141,7 +153,7 @@ def _with_care(
     if not _watched() and all(map(_is_plain, (input, target, weight, where))):
         return _computed(_loss(name, reduction, parameter), input, target, weight, where, axis)
     axes = (axis,) if isinstance(axis, int) else axis
-    number = parameter if isinstance(parameter, float) else float(parameter)
+    number = float(parameter) if is_compiling() else parameter_of(_loss(name, reduction, parameter))
     return FAMILIES[name].value(input, target, weight, where, reduction, number, axes)
 
 
@@ -149,11 +161,13 @@ def _computed(loss: Loss, input: Tensor, target: Tensor, weight: Tensor | None, 
     """Return the loss of plain tensors, recorded if a gradient may be asked for."""
     if not (torch.is_grad_enabled() and (input.requires_grad or target.requires_grad)):
         return _kernels.value(loss, input, target, weight, where, axis)
+    gradient = None
     if input.requires_grad and axis is None and loss.reduction != "none":
-        results = _kernels.value_and_gradient(loss, input, target, weight, where)
+        result, gradient = _kernels.value_and_gradient(loss, input, target, weight, where)
     else:
-        results = _kernels.value(loss, input, target, weight, where, axis), None
-    return Recorded.apply(input, target, (weight, where, loss, axis, results))
+        result = _kernels.value(loss, input, target, weight, where, axis)
+    factors = () if weight is None and where is None else (weight, where)
+    return _record(input, target, (loss, axis, result, gradient, factors))
 
 
 def _loss(name: str, reduction: Any, parameter: Any) -> Loss:

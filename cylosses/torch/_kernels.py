@@ -5,8 +5,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 from cylosses import BroadcastWarning, Loss
 from cylosses._types import Array, Axis, Operand
@@ -15,7 +14,7 @@ from cylosses.torch._arrays import array_of, tensor_of
 
 def _options(weight: Tensor | None, where: Tensor | None, axis: Axis) -> dict[str, Any]:
     """Return the keywords of a call: as many threads as torch has, and those that are given."""
-    options: dict[str, Any] = {"n_threads": torch.get_num_threads()}
+    options: dict[str, Any] = {"n_threads": get_num_threads()}
     if weight is not None:
         options["weight"] = array_of(weight)
     if where is not None:
@@ -28,7 +27,7 @@ def _options(weight: Tensor | None, where: Tensor | None, axis: Axis) -> dict[st
 def value(loss: Loss, input: Tensor, target: Tensor, weight: Tensor | None, where: Tensor | None, axis: Axis) -> Tensor:
     """Return the loss."""
     if weight is None and where is None and axis is None:
-        return tensor_of(loss(array_of(input), array_of(target), n_threads=torch.get_num_threads()))
+        return tensor_of(loss(array_of(input), array_of(target), n_threads=get_num_threads()))
     return tensor_of(loss(array_of(input), array_of(target), **_options(weight, where, axis)))
 
 
@@ -37,7 +36,7 @@ def value_and_gradient(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the loss, and its gradient with respect to input, from one pass over the data; None if it is of another dtype."""
     if weight is None and where is None:
-        found, gradient = loss.value_and_grad(array_of(input), array_of(target), n_threads=torch.get_num_threads())
+        found, gradient = loss.value_and_grad(array_of(input), array_of(target), n_threads=get_num_threads())
     else:
         found, gradient = loss.value_and_grad(array_of(input), array_of(target), **_options(weight, where, None))
     result = tensor_of(found)
