@@ -102,6 +102,10 @@ class Loss:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be deleted")
 
+    def _settings(self) -> dict[str, Any]:
+        parameter = {self.parameter_name: self._setting} if self.parameter_name else {}
+        return {"reduction": self.reduction} | parameter
+
     @property
     def _setting(self) -> Any:
         """The parameter as a float, or as an array that cannot be written to."""
@@ -128,8 +132,7 @@ class Loss:
         return hash((type(self), self.reduction, self._bits))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parameter = {self.parameter_name: self._setting} if self.parameter_name else {}
-        return _rebuild, (type(self), {"reduction": self.reduction} | parameter)
+        return _rebuild, (type(self), self._settings())
 
     def __call__(
         self,
