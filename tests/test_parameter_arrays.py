@@ -464,6 +464,18 @@ def test_bad_arrays(error, given, message):
             call()
 
 
+def test_what_equals_a_parameter_that_came_before_is_still_refused():
+    for good, bad in (([0.5, 1.0], [0.5 + 0j, 1.0]), (np.array([0.5, 1.0]), np.array([0.5 + 0j, 1.0]))):
+        loss = QuantileLoss(q=good)
+        with pytest.raises(TypeError, match=r"^q must be one real number|^q\[0\] must be one real number"):
+            QuantileLoss(q=bad)
+        assert QuantileLoss(q=good) == QuantileLoss(q=tuple(np.float32(good))) == loss
+    before = np.array([0.1, 0.2])
+    first = QuantileLoss(q=before)
+    before[0] = 0.3
+    assert QuantileLoss(q=before) == QuantileLoss(q=[0.3, 0.2]) != first
+
+
 def test_as_many_numbers_as_are_taken(rng):
     q = rng.uniform(size=(4096, 1))
     x, t = rng.normal(size=4096), rng.normal(size=(4096, 1))

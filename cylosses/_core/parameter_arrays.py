@@ -4,7 +4,8 @@ A parameter that is one number is a float, and comes here only to be told from a
 for axes along which they are the same: equal parameters are equal, however they were made.
 """
 
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from cylosses._core import builds
 from cylosses._core.convert import Array, as_array, as_float
 
 MOST_NUMBERS = 4096  # each is a pass over its share of the data
+_REMEMBERED = (
+    64  # elements of an array that is told from its elements whether it came before: making it takes longer than a small call
+)
+_PLAIN = frozenset({float, int})  # equal numbers of these types are the same parameter
 _REAL = "biuf"  # kinds of dtypes
 
 
@@ -69,6 +74,24 @@ def parameter_of(loss: int, given: object) -> Parameter:
     """
     if isinstance(given, ParameterArray):
         return given
+    if isinstance(given, list | tuple) and len(given) <= _REMEMBERED and set(map(type, given)) <= _PLAIN:
+        return _of_numbers(loss, tuple(given))
+    if type(given) is np.ndarray and given.ndim and given.size <= _REMEMBERED and given.dtype.kind in _REAL:
+        return _of_memory(loss, given.dtype, given.shape, given.tobytes())
+    return _taken(loss, given)
+
+
+@lru_cache(maxsize=256)
+def _of_numbers(loss: int, numbers: tuple[Any, ...]) -> Parameter:
+    return _taken(loss, numbers)
+
+
+@lru_cache(maxsize=256)
+def _of_memory(loss: int, dtype: np.dtype[Any], shape: tuple[int, ...], memory: bytes) -> Parameter:
+    return _taken(loss, np.frombuffer(memory, dtype).reshape(shape))
+
+
+def _taken(loss: int, given: object) -> Parameter:
     if not _may_be_array(given):
         return builds.check_parameter(loss, given)
     name = builds.parameter_name(loss)
