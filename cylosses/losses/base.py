@@ -117,10 +117,6 @@ class Loss:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be deleted")
 
-    def _settings(self) -> dict[str, Any]:
-        parameter = {self.parameter_name: self._setting} if self.parameter_name else {}
-        return {"reduction": self.reduction} | parameter
-
     @property
     def is_symmetric(self) -> bool:
         """Whether an error costs the same in either direction, so that the loss is a function of the squared error."""
