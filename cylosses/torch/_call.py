@@ -174,6 +174,9 @@ def _loss(name: str, reduction: Any, parameter: Any) -> Loss:
     """Return the loss object of a call, which checks its settings."""
     if type(parameter) is not float:
         cls = LOSSES[name]
+        if isinstance(parameter, Tensor) and parameter.requires_grad:
+            known = cls.parameter_name
+            raise TypeError(f"{known} requires grad, but there is no derivative with respect to parameters: pass {known}.detach()")
         parameter = parameter_of(cls(**{cls.parameter_name: parameter})) if cls.parameter_name else 0.0
     if type(reduction) is not str:
         reduction = LOSSES[name](reduction=reduction).reduction
