@@ -554,7 +554,7 @@ def test_python_of_the_guide(section):
 
 C_COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
 CXX_COMPILER = shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
-EXAMPLES = ROOT / "examples" / "c_api"
+EXAMPLES = ROOT / "examples" / "compiled" / "c_api"
 STRICT = ["-pedantic", "-Wall", "-Wextra", "-Werror"]
 LANGUAGES = {"C": [*C_COMPILER, "-std=c99"], "C++": [*CXX_COMPILER, "-std=c++11", "-x", "c++"]}
 

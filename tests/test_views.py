@@ -30,7 +30,7 @@ from .reference import same_bits
 from .test_capi import CURVATURES, FLOATS, PACKAGE, ROOT, build, code, lacks_compiler, load, needs_compiler, parameters, python_loss
 
 HUBER, MEAN, SUM = capi.LossCode.HUBER, capi.Reduction.MEAN, capi.Reduction.SUM
-EXAMPLE = ROOT / "examples" / "irls_package"
+EXAMPLE = ROOT / "examples" / "compiled" / "irls_package"
 SETUP = f"""
 import cylosses
 from Cython.Build import cythonize
