@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard cylosses/_core/*.p* cylosses/_core/*.h cylosses/_core/*/*.p* cylosses/_core/*/*.h) $(wildcard cylosses/capi*.p*) $(wildcard cylosses/views.p*) $(wildcard cylosses/_views/*.p*) cylosses/include/cylosses.h
 
-.PHONY: demo generate test test-builds lint wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
+.PHONY: demo generate test test-builds lint docs wheel check-package test-peers exactness same-bits fuzz sanitize free-threaded bench bench-quick clean
 
 # The package is installed in place (editable), so that the compiled modules lie beside their sources.
 $(VENV)/.pip: pyproject.toml
@@ -49,6 +49,11 @@ lint: $(VENV)/.installed $(VENV)/.lint-group
 	$(VENV)/bin/pyright
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/typing/stubtest.txt cylosses
 	$(PY) -m tools.vectorisation
+
+# The site, in build/docs: pages, their code and the gallery run, warnings are errors, links within it lead somewhere. Without a network.
+docs: $(VENV)/.installed $(VENV)/.docs-group
+	$(PY) -m sphinx -W --keep-going -b html docs build/docs
+	$(VENV)/bin/linkchecker --config docs/linkchecker.ini build/docs/index.html
 
 # PYTHONS="python3.12 python3.13" picks interpreters; by default, all that are at hand. PYTEST="-x -k dtypes" goes to pytest.
 wheel: $(VENV)/.installed $(VENV)/.package-group
