@@ -152,7 +152,8 @@ def smooth_l1_loss(
 
     References
     ----------
-    R. Girshick, Fast R-CNN, ICCV 2015 (beta = 1). P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat., 1964.
+    .. [1] R. Girshick, Fast R-CNN, ICCV 2015 (beta = 1).
+    .. [2] P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat., 1964.
 
     Examples
     --------

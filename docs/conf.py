@@ -44,6 +44,8 @@ os.environ.setdefault("PYTHONWARNINGS", "error::FutureWarning:cylosses")
 
 # The reference -------------------------------------------------------------------------------------------------------
 autodoc_member_order = "groupwise"
+autodoc_typehints = "none"  # the sections of the docstrings have them, in words
+autodoc_preserve_defaults = True
 autosectionlabel_prefix_document = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

@@ -62,7 +62,7 @@ class Objective(Adapter):
 
     References
     ----------
-    D. R. Hunter and K. Lange, Quantile regression via an MM algorithm, J. Comput. Graph. Stat. 9, 2000.
+    .. [1] D. R. Hunter and K. Lange, Quantile regression via an MM algorithm, J. Comput. Graph. Stat. 9, 2000.
 
     Examples
     --------

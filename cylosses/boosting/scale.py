@@ -49,7 +49,7 @@ def robust_scale(targets: Any, sample_weight: Any = None) -> float:
 
     References
     ----------
-    P. J. Rousseeuw and C. Croux, Alternatives to the median absolute deviation, J. Am. Stat. Assoc. 88, 1993.
+    .. [1] P. J. Rousseeuw and C. Croux, Alternatives to the median absolute deviation, J. Am. Stat. Assoc. 88, 1993.
 
     Examples
     --------

@@ -47,8 +47,8 @@ class SmoothL1Loss(Loss):
 
     References
     ----------
-    R. Girshick, Fast R-CNN, ICCV 2015, with beta = 1. P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35,
-    1964.
+    .. [1] R. Girshick, Fast R-CNN, ICCV 2015, with beta = 1.
+    .. [2] P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35, 1964.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class L1Loss(Loss):
 
     References
     ----------
-    F. Y. Edgeworth, On observations relating to several quantities, Hermathena 6, 1887.
+    .. [1] F. Y. Edgeworth, On observations relating to several quantities, Hermathena 6, 1887.
 
     Examples
     --------
@@ -156,7 +156,7 @@ class MSELoss(Loss):
 
     References
     ----------
-    C. F. Gauss, Theoria motus corporum coelestium, 1809.
+    .. [1] C. F. Gauss, Theoria motus corporum coelestium, 1809.
 
     Examples
     --------
@@ -207,7 +207,7 @@ class HuberLoss(Loss):
 
     References
     ----------
-    P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35, 1964.
+    .. [1] P. J. Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35, 1964.
 
     Examples
     --------
@@ -267,7 +267,7 @@ class QuantileLoss(Loss):
 
     References
     ----------
-    R. Koenker and G. Bassett, Regression quantiles, Econometrica 46, 1978.
+    .. [1] R. Koenker and G. Bassett, Regression quantiles, Econometrica 46, 1978.
 
     Examples
     --------
@@ -331,7 +331,7 @@ class EpsilonInsensitiveLoss(Loss):
 
     References
     ----------
-    V. Vapnik, The nature of statistical learning theory, 1995.
+    .. [1] V. Vapnik, The nature of statistical learning theory, 1995.
 
     Examples
     --------
@@ -393,8 +393,8 @@ class PseudoHuberLoss(Loss):
 
     References
     ----------
-    P. Charbonnier, L. Blanc-Féraud, G. Aubert and M. Barlaud, Two deterministic half-quadratic regularization algorithms for
-    computed imaging, ICIP 1994.
+    .. [1] P. Charbonnier, L. Blanc-Féraud, G. Aubert and M. Barlaud, Two deterministic half-quadratic regularization algorithms for
+       computed imaging, ICIP 1994.
 
     Examples
     --------
@@ -453,8 +453,8 @@ class CharbonnierLoss(Loss):
 
     References
     ----------
-    P. Charbonnier, L. Blanc-Féraud, G. Aubert and M. Barlaud, Two deterministic half-quadratic regularization algorithms for
-    computed imaging, ICIP 1994.
+    .. [1] P. Charbonnier, L. Blanc-Féraud, G. Aubert and M. Barlaud, Two deterministic half-quadratic regularization algorithms for
+       computed imaging, ICIP 1994.
 
     Examples
     --------

@@ -37,8 +37,8 @@ class TukeyLoss(Loss):
 
     References
     ----------
-    A. E. Beaton and J. W. Tukey, The fitting of power series, meaning polynomials, illustrated on band-spectroscopic data,
-    Technometrics 16, 1974.
+    .. [1] A. E. Beaton and J. W. Tukey, The fitting of power series, meaning polynomials, illustrated on band-spectroscopic data,
+       Technometrics 16, 1974.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class GemanMcClureLoss(Loss):
 
     References
     ----------
-    S. Geman and D. E. McClure, Statistical methods for tomographic image reconstruction, Bull. Int. Stat. Inst. 52, 1987.
+    .. [1] S. Geman and D. E. McClure, Statistical methods for tomographic image reconstruction, Bull. Int. Stat. Inst. 52, 1987.
 
     Examples
     --------

@@ -11,6 +11,7 @@ ERRORS = np.linspace(-4, 4, 801)
 # Okabe and Ito's colours, dark enough for white and light enough for black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73")
 NEUTRAL = "#888888"
+HIGHEST_WEIGHT = 3.0  # those of losses with a kink grow without limit beside it
 
 
 def parameters_of(cls: type[Loss]) -> list[Any]:
@@ -31,7 +32,7 @@ def draw(cls: type[Loss], errors: np.ndarray = ERRORS) -> Any:
         panels[0].plot(errors, loss(errors, 0.0), color=colour, label=label)
         derivative, weight = loss.grad_and_hess(errors, 0.0, curvature="mm")
         panels[1].plot(errors, derivative, color=colour)
-        panels[2].plot(errors, np.where(np.abs(weight) > 20, np.nan, weight), color=colour)
+        panels[2].plot(errors, weight, color=colour)
     for panel, title in zip(panels, ("loss", "derivative", "IRLS weight"), strict=True):
         panel.set_title(title, fontsize=10, color=NEUTRAL)
         panel.set_xlabel("input − target", fontsize=9, color=NEUTRAL)
@@ -39,6 +40,7 @@ def draw(cls: type[Loss], errors: np.ndarray = ERRORS) -> Any:
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["bottom", "left"]].set_color(NEUTRAL)
         panel.grid(color=NEUTRAL, alpha=0.2, lw=0.6)
+    panels[2].set_ylim(0, min(panels[2].get_ylim()[1], HIGHEST_WEIGHT))
     if cls.parameter_name:
         panels[0].legend(frameon=False, fontsize=8, labelcolor=NEUTRAL)
     return figure

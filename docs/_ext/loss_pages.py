@@ -28,10 +28,9 @@ PAGE = """# {title}
 .. currentmodule:: cylosses
 
 .. autoclass:: {cls}
-   :members:
-   :inherited-members:
-   :exclude-members: name, parameter_name, default, convex, kinked, hyperbolic, max_ulp_error, costly, boosting_default
 ```
+
+Its methods, ``grad``, ``value_and_grad``, ``grad_and_hess`` and ``streaming`` among them, are those of every [loss](../losses.md).
 
 ## {name}_loss
 
@@ -50,7 +49,7 @@ PAGE = """# {title}
 def title_of(cls: type[Loss]) -> str:
     """Return how the docstring calls a loss, without what it says of it."""
     heading = (cls.__doc__ or "").strip().splitlines()[0]
-    return heading.split(":")[0].split(",")[0]
+    return heading.split(":")[0].split(",")[0].rstrip(".")
 
 
 def write_if_new(path: Path, text: str) -> None:
