@@ -73,7 +73,7 @@ def rho(loss: Loss | str) -> Callable[[Numbers], Array]:
 
     References
     ----------
-    B. Triggs, P. McLauchlan, R. Hartley and A. Fitzgibbon, Bundle adjustment: a modern synthesis, 2000, section 4.3.
+    .. [1] B. Triggs, P. McLauchlan, R. Hartley and A. Fitzgibbon, Bundle adjustment: a modern synthesis, 2000, section 4.3.
 
     Examples
     --------
