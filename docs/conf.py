@@ -28,6 +28,7 @@ extensions = [
     "repository_links",
 ]
 
+default_role = "py:obj"  # names in single backticks are links where they are known
 exclude_patterns = ["inventories", "gallery/*.ipynb"]
 suppress_warnings = ["config.cache"]  # the gallery's settings hold functions, which cannot be compared with those of the last build
 
