@@ -3,7 +3,9 @@
 The pages are also read in the repository, where such links work.
 """
 
+import os
 import re
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -13,37 +15,44 @@ PAGES = {
     "SECURITY.md": "security.md",
     "benchmarks/RESULTS.md": "performance.md",
 }
-LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)#]+)(#[^)]*)?\)")
-GALLERY = re.compile(r"examples/(\w+)\.py")
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([\w./-]+)(#[\w-]*)?\)")
+EXAMPLE = re.compile(r"examples/(\w+)\.py")
 
 
-def _of_the_site(link: re.Match[str]) -> str:
-    text, path = link[1], link[2].rstrip("/")
-    if path in PAGES:
-        return f"[{text}]({PAGES[path]})"
-    if example := GALLERY.fullmatch(path):
-        return f"[{text}](gallery/{example[1]}.rst)"
-    return text if text.startswith("`") else f"`{text}`"
+class _Links:
+    """The links of one file of the repository, as they are in a page of docs/."""
+
+    def __init__(self, root: Path, folder: Path, page: Path) -> None:
+        self.root, self.folder, self.page = root, folder, page
+
+    def translated(self, text: str) -> str:
+        return LINK.sub(self._of_the_site, text)
+
+    def _of_the_site(self, link: re.Match[str]) -> str:
+        text, path, place = link[1], (self.folder / link[2]).resolve(), link[3] or ""
+        docs = self.root / "docs"
+        if path.is_relative_to(docs):
+            target = path
+        else:
+            name = path.relative_to(self.root).as_posix()
+            if example := EXAMPLE.fullmatch(name):
+                target = docs / "gallery" / f"{example[1]}.rst"
+            elif name in PAGES:
+                target = docs / PAGES[name]
+            else:
+                return text if text.startswith("`") else f"`{text}`"
+        return f"[{text}]({os.path.relpath(target, self.page.parent)}{place})"
 
 
 def _translate(app: Sphinx, page: str, source: list[str]) -> None:
-    source[0] = LINK.sub(_of_the_site, source[0])
+    path = Path(app.env.doc2path(page)).resolve()
+    if path.suffix == ".md":
+        source[0] = _Links(Path(app.srcdir).parent, path.parent, path).translated(source[0])
 
 
-def _translate_included(app: Sphinx, path: object, parent: str, source: list[str]) -> None:
-    # The files at the root link downwards, to docs/ and its neighbours.
-    text = re.sub(r"\]\(docs/", "](", source[0])
-    text = re.sub(r"\[([^\]]+)\]\((?!http|#)([\w./-]+)\)", lambda link: _of_root(link, app), text)
-    source[0] = text
-
-
-def _of_root(link: re.Match[str], app: Sphinx) -> str:
-    text, path = link[1], link[2].rstrip("/")
-    if path in PAGES:
-        return f"[{text}]({PAGES[path]})"
-    if path.removesuffix(".md") in app.env.found_docs:
-        return link[0]
-    return text if text.startswith("`") else f"`{text}`"
+def _translate_included(app: Sphinx, path: Path, page: str, source: list[str]) -> None:
+    here = Path(app.srcdir)
+    source[0] = _Links(here.parent, (here / path).resolve().parent, Path(app.env.doc2path(page)).resolve()).translated(source[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
