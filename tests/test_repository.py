@@ -82,7 +82,9 @@ def test_reports_ask_for_what_is_installed(name):
 # Documents --------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md", "docs/versioning.md", "docs/releasing.md"])
+@pytest.mark.parametrize(
+    "name", ["CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md", "docs/versioning.md", "docs/releasing.md"]
+)
 def test_links_within_the_repository_lead_to_files(name):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(name))
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
