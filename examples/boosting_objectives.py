@@ -24,7 +24,7 @@ y[wrong] += 15 * y.std()
 
 objective = Objective("smooth_l1").for_targets(y)
 start = objective.initial_score(y)
-print(f"{objective}, from {start:.1f}")
+print(f"beta {objective.parameter:.1f}, from {start:.1f}")
 
 # %%
 # A line for each booster, and the same with its default, squared errors.

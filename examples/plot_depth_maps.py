@@ -37,7 +37,8 @@ known = ~np.isnan(scanned)
 loss = SmoothL1Loss(beta=1.0)
 value, gradient = loss.value_and_grad(prediction, scanned, where=known)
 print(f"{100 * known.mean():.0f} % of the pixels are known; mean loss {value:.3f} m")
-print(f"largest gradient {np.abs(gradient).max() * known.sum():.2f}, where nothing is known {np.abs(gradient[~known]).max()}")
+largest, unknown = np.abs(gradient).max() * known.sum(), np.abs(gradient[~known]).max()
+print(f"largest gradient {largest:.2f}, where nothing is known {unknown}")
 
 # %%
 # The map of the losses shows the edges. Unknown pixels are grey.

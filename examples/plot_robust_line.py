@@ -45,5 +45,6 @@ axes.scatter(x, y, color="0.3", s=18, label="samples")
 axes.axline((0, 1), slope=2, color="0.75", linewidth=6, label="true line")
 for (name, model), style in zip(models.items(), ["--", "-", ":"], strict=True):
     axes.plot([0, 10], model.predict([[0.0], [10.0]]), style, linewidth=2, label=name)
-axes.set(xlim=(0, 10), xlabel="load in kg", ylabel="elongation in mm", title="Five wrong samples of sixty, and three lines")
+axes.set(xlim=(0, 10), xlabel="load in kg", ylabel="elongation in mm")
+axes.set_title("Five wrong samples of sixty, and three lines")
 axes.legend()

@@ -36,7 +36,8 @@ with path.open("w", newline="") as file:
 
 def cylosses(*arguments):
     """What ``cylosses ARGUMENTS`` prints."""
-    return subprocess.run([sys.executable, "-m", "cylosses", *arguments], capture_output=True, text=True, check=True).stdout
+    program = [sys.executable, "-m", "cylosses"]
+    return subprocess.run([*program, *arguments], capture_output=True, text=True, check=True).stdout
 
 
 command = ["score", str(path), "predicted", "observed", "--by", "region", "--missing", "skip"]
