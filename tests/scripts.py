@@ -30,9 +30,13 @@ SCRIPTS = {
     "plot_boxes": Script(None, (), r"share of the two bad boxes: smooth L1 0\.89, squares 0\.96"),
     "plot_dask_chunks": Script("dask", ("dask",), r"has the bits of the call in memory: True"),
     "plot_depth_maps": Script(None, (), r"45 % of the pixels are known; .*\nlargest gradient 1\.00, where nothing is known 0\.0"),
-    "plot_documented_calls": Script(None, (), r"smooth_l1_loss\(p, t\)\n    np\.float32\(2\.5433333\)\n(.*\n)*.*BroadcastWarning: "),
+    "plot_documented_calls": Script(
+        None, (), r"smooth_l1_loss\(p, t\)\n    np\.float32\(2\.5433333\)\n(.*\n)*.*BroadcastWarning: "
+    ),
     "plot_outliers": Script(None, (), r"Tukey, c = 4\.685 m: 19\.96 m without outliers, 19\.94 m with 100"),
-    "plot_per_element": Script(None, ("sklearn",), r"\[1\.25e-01 7\.50e\+00 5\.00e-03\]\ndays \[ 1  3  4 21\] make 72 % of the loss"),
+    "plot_per_element": Script(
+        None, ("sklearn",), r"\[1\.25e-01 7\.50e\+00 5\.00e-03\]\ndays \[ 1  3  4 21\] make 72 % of the loss"
+    ),
     "plot_quantiles": Script("parameters", (), r"best constants: \[ 50\.  97\. 177\.\]"),
     "plot_robust_line": Script("scikit-learn", ("sklearn",), r"smooth L1, beta = [\d.]+: slope 1\.9"),
     "plot_scipy_fit": Script("scipy", ("scipy",), r"true: amplitude 2\.00(.*\n)* +Tukey: amplitude 2\.08"),
