@@ -118,6 +118,7 @@ def _define(cls: type[Loss]) -> None:
     globals()[metric] = default_floating_point_mode()(globals()[metric])  # the parameter is read in it, too
     globals()[metric].__doc__ = _METRIC_DOC.format(**words)
     globals()[scorer] = SCORERS[scorer.removesuffix("_scorer")] = make_scorer(globals()[metric], greater_is_better=False)
+    globals()[scorer].__doc__ = f"Scorer that is minus `{metric}`, so that greater is better, with the default of its parameter."
     __all__.extend((metric, scorer))
 
 

@@ -24,7 +24,15 @@ _PLAIN = frozenset({"reduction", "beta"})  # those of them that are no flags
 
 
 class SmoothL1LossOptions(TypedDict, total=False):
-    """The `options` of `smooth_l1_loss`: any of its settings by name."""
+    """The `options` of `smooth_l1_loss`: any of its settings by name.
+
+    Examples
+    --------
+    >>> from cylosses import SmoothL1LossOptions, smooth_l1_loss
+    >>> options = SmoothL1LossOptions(reduction="sum", beta=0.5)
+    >>> float(smooth_l1_loss([1.5, 2.0], [1.0, 10.0], options))
+    8.0
+    """
 
     size_average: bool | None
     reduce: bool | None

@@ -21,6 +21,7 @@ import cylosses
 from cylosses import functional
 from cylosses.losses import LOSSES
 
+from .described import REFERENCE, lacks, without_page
 from .reference import ORACLE
 
 PACKAGE = Path(cylosses.__file__).parent
@@ -159,6 +160,37 @@ def test_examples_of_everything_public_are_among_the_doctests():
     shown = {name for name, item in {**FUNCTIONS, **CLASSES}.items() if ">>>" in inspect.getdoc(item)}
     assert shown == {*FUNCTIONS, *CLASSES}
     assert shown - run == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_public_lacks_a_docstring_or_an_example(module):
+    assert lacks(module) == []
+
+
+@pytest.mark.skipif(not REFERENCE, reason="docs/ has no API reference")
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_public_lacks_a_page(module):
+    assert without_page(module) == []
+
+
+def test_what_lacks_something_is_found(monkeypatch):
+    """A class without examples, a method of it without a docstring, and a function without any."""
+
+    class Bare:
+        """A class."""
+
+        def method(self): ...
+
+    Bare.__module__ = "cylosses.scipy"
+    module = importlib.import_module("cylosses.scipy")
+    monkeypatch.setattr(module, "Bare", Bare, raising=False)
+    monkeypatch.setattr(module, "naked", lambda: None, raising=False)
+    monkeypatch.setattr(module, "__all__", ["Bare", "naked", "rho"])
+    assert lacks("cylosses.scipy") == [
+        "cylosses.scipy.Bare: example",
+        "cylosses.scipy.Bare.method: docstring",
+        "cylosses.scipy.naked: docstring",
+    ]
 
 
 # One set of names ---------------------------------------------------------------------------------------------------

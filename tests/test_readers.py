@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -208,3 +210,24 @@ def test_zarr_that_is_not_installed_says_how_to_get_it(monkeypatch):
     Path("a.zarr").mkdir()
     monkeypatch.setitem(sys.modules, "zarr", None)
     assert message("a.zarr") == "reading Zarr needs the package zarr: pip install zarr"
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_pickles_in_zarr_arrays_are_refused(place):
+    """A chunk that says that it is a pickle would run the code of whoever wrote it: SECURITY.md says that none is read."""
+    import zarr
+
+    zarr.create_array("a.zarr", shape=(3,), chunks=(3,), dtype="f8", zarr_format=2, compressors=None)[...] = [1.0, 2.0, 3.0]
+    path = Path("a.zarr", ".zarray")
+    codec = {"id": "pickle"}
+    described = json.loads(path.read_text()) | {place: [codec] if place == "filters" else codec}
+    path.write_text(json.dumps(described))
+    Path("a.zarr", "0").write_bytes(pickle.dumps(_Harm()))
+    with pytest.raises(InputError, match="not a readable Zarr array"):
+        open_source("a.zarr").read(slice(0, 3))
+    assert not Path("harm").exists()
+
+
+class _Harm:
+    def __reduce__(self):
+        return Path.touch, (Path("harm"),)

@@ -602,7 +602,6 @@ def test_the_page_works_as_printed():
 def test_the_own_estimator(rng, capsys, monkeypatch):
     path = ROOT / "examples" / "own_estimator.py"
     monkeypatch.syspath_prepend(str(path.parent))
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
     estimator = importlib.import_module("own_estimator").NonNegativeRegressor
     results = check_estimator(estimator(), on_skip=None)
     assert {r["status"] for r in results if r["check_name"] != "check_array_api_input"} == {"passed"}

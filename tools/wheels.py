@@ -75,11 +75,11 @@ def found(name: str) -> Path | None:
 
 
 def build_sdist(dist: Path) -> Path:
-    """The source distribution; it holds sources alone."""
+    """The source distribution; it holds sources alone, without pictures of the benchmarks."""
     run(sys.executable, "-m", "build", "--sdist", "--outdir", dist, ROOT)
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        made = [name for name in archive.getnames() if re.search(r"/cylosses/.*\.(c|o|so|pyd)$", name)]
+        made = [name for name in archive.getnames() if re.search(r"/cylosses/.*\.(c|o|so|pyd)$|/benchmarks/.*\.png$", name)]
     if made:
         raise SystemExit(f"{sdist.name} has what builds make: {', '.join(made)}")
     return sdist

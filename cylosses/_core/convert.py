@@ -27,7 +27,20 @@ MISSING = frozenset({"NAType", "NaTType", "NoneType"})  # of pandas, which is no
 
 
 class BroadcastWarning(UserWarning):
-    """Warns that input and target of different shapes were broadcast, often a mistake: ``(n,)`` against ``(n, 1)``."""
+    """Warns that input and target of different shapes were broadcast, often a mistake: ``(n,)`` against ``(n, 1)``.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from cylosses import BroadcastWarning, l1_loss
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always", BroadcastWarning)
+    ...     l1_loss(np.zeros(2), np.ones((2, 1)), "none").shape
+    (2, 2)
+    >>> caught[0].category
+    <class 'cylosses._core.convert.BroadcastWarning'>
+    """
 
 
 def warn(message: str, category: type[Warning]) -> None:

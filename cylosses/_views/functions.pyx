@@ -178,6 +178,14 @@ cdef class LossAccumulator:
     >>> total.update(LossCode.SMOOTH_L1, 1.0, np.array([0.5]), np.array([0.5]))
     >>> total.compute(), total.compute(Reduction.SUM), total.count
     (2.5416666666666665, 7.625, 3)
+    >>> both = LossAccumulator()
+    >>> _ = both.merge(total)
+    >>> _ = both.merge(total)
+    >>> both.compute(), both.count
+    (2.5416666666666665, 6)
+    >>> both.reset()
+    >>> both.count
+    0
     """
 
     def __cinit__(self):

@@ -162,6 +162,12 @@ class Adapter:
         -------
         Objective or Metric
             Of the class of this one; this one itself is not changed.
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Metric
+        >>> Metric("huber", "catboost").for_targets([1.0, 2.0, 3.0, 4.0, 1000.0])
+        Metric('huber', booster='catboost', scale=1.482602218505602, delta=0.2965204437011204)
         """
         settings = self._settings()
         scale = settings["scale"] = robust_scale(targets, sample_weight) if self._scale == "auto" else self._scale

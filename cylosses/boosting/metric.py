@@ -84,6 +84,12 @@ class Metric(Adapter):
         float or tuple
             For LightGBM (name, value, False); for XGBoost and CatBoost the value, in XGBoost's native interface (name, value). The
             mean over k columns is that of their values.
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Metric
+        >>> Metric("huber", "xgboost", delta=1.0)([0.0, 0.0], [0.5, 2.0], [3.0, 1.0])
+        0.46875
         """
         native = hasattr(y_pred, "get_label")
         batch = Batch.of(y_true, y_pred, sample_weight)
@@ -110,6 +116,12 @@ class Metric(Adapter):
         -------
         tuple of (float, float)
             Both are correctly rounded; infinite beyond the range of float64, where float32 weights, as CatBoost's are, do not get.
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Metric
+        >>> Metric("huber", "catboost", delta=1.0).evaluate([[0.5, 2.0]], [0.0, 0.0], [3.0, 1.0])
+        (1.875, 4.0)
         """
         if len(approxes) != 1:
             raise ValueError(f"the metric is for one prediction a row, got {len(approxes)}")
@@ -137,6 +149,12 @@ class Metric(Adapter):
         -------
         float
             NaN if nothing has a weight.
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Metric
+        >>> Metric("huber", "catboost", delta=1.0).get_final_error(1.875, 4.0)
+        0.46875
         """
         return error / weight if weight else float("nan")
 
@@ -146,5 +164,11 @@ class Metric(Adapter):
         Returns
         -------
         bool
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Metric
+        >>> Metric("huber", "catboost").is_max_optimal()
+        False
         """
         return False

@@ -113,6 +113,12 @@ class Objective(Adapter):
         -------
         tuple of (gradient, Hessian)
             Of that shape, in the wider dtype of targets and predictions. Each of k columns has its own ``auto``.
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Objective
+        >>> Objective("huber", scale=2.0, delta=1.0)([0.0, 0.0], [0.5, 8.0], [1.0, 3.0])
+        (array([1., 6.]), array([2.  , 0.75]))
         """
         batch = Batch.of(y_true, y_pred, sample_weight)
         derivatives = [self._derivatives(column, terms) for column, terms in self._columns(batch)]
@@ -135,6 +141,13 @@ class Objective(Adapter):
         Returns
         -------
         numpy.ndarray
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Objective
+        >>> Objective("mse", scale=1.0).calc_ders_range([0.5, 2.0], [0.0, 0.0], None)
+        array([[-0.5, -1. ],
+               [-2. , -1. ]])
         """
         batch = Batch.of(targets, approxes, weights)
         pairs = np.empty((len(batch.target), 2))
@@ -221,6 +234,12 @@ class Objective(Adapter):
         Returns
         -------
         Metric
+
+        Examples
+        --------
+        >>> from cylosses.boosting import Objective
+        >>> Objective("huber", scale=2.0, delta=1.0).metric("xgboost")
+        Metric('huber', booster='xgboost', scale=2.0, delta=1.0)
         """
         settings = self._settings()
         del settings[self._own]

@@ -264,6 +264,17 @@ class Loss:
         -------
         numpy scalar or numpy.ndarray
             A scalar for ``mean`` and ``sum`` over all axes, else an array; `out` if it was given.
+
+        Examples
+        --------
+        >>> from cylosses import HuberLoss
+        >>> loss = HuberLoss(delta=1.0)
+        >>> float(loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.5]))
+        2.5416666666666665
+        >>> float(loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.5], weight=[1.0, 0.0, 2.0]))
+        0.041666666666666664
+        >>> loss([[1.5, 2.0], [0.5, 0.5]], [[1.0, 10.0], [0.5, 0.5]], axis=1)
+        array([3.8125, 0.    ])
         """
         return call.value(self._code, self._parameter, self.reduction, input, target, weight, where, axis, keepdims, out, n_threads)
 
@@ -304,6 +315,15 @@ class Loss:
         -------
         numpy.ndarray
             Of the shape of the operand; where it was broadcast, exactly summed and rounded once.
+
+        Examples
+        --------
+        >>> from cylosses import HuberLoss
+        >>> loss = HuberLoss(reduction="sum", delta=1.0)
+        >>> loss.grad([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+        array([ 0.5, -1. ,  0. ])
+        >>> loss.grad([1.5, 2.0, 0.5], [1.0, 10.0, 0.5], wrt="target", grad_output=2.0)
+        array([-1.,  2., -0.])
         """
         return call.gradient(
             self._code, self._parameter, self.reduction, input, target, grad_output, wrt, weight, where, axis, out, n_threads
@@ -333,6 +353,13 @@ class Loss:
         -------
         tuple of (value, gradient)
             With the bits of the call and of `grad`.
+
+        Examples
+        --------
+        >>> from cylosses import HuberLoss
+        >>> value, gradient = HuberLoss(delta=1.0).value_and_grad([1.5, 2.0], [1.0, 10.0])
+        >>> float(value), gradient
+        (3.8125, array([ 0.25, -0.5 ]))
         """
         return call.value_and_gradient(
             self._code, self._parameter, self.reduction, input, target, weight, where, axis, out, n_threads
@@ -370,6 +397,15 @@ class Loss:
         -------
         tuple of (gradient, Hessian)
             Both of the shape of input, with the divisor of ``mean`` and with the weights.
+
+        Examples
+        --------
+        >>> from cylosses import HuberLoss
+        >>> loss = HuberLoss(reduction="sum", delta=1.0)
+        >>> loss.grad_and_hess([0.5, 2.0], [0.0, 0.0])
+        (array([0.5, 1. ]), array([1., 0.]))
+        >>> loss.grad_and_hess([0.5, 2.0], [0.0, 0.0], curvature="mm")[1]
+        array([1. , 0.5])
         """
         return call.gradient_and_hessian(
             self._code, self._parameter, self.reduction, input, target, grad_output, curvature, weight, where, out, n_threads

@@ -37,13 +37,28 @@ class LossModule(torch.nn.Module):  # type: ignore[misc]
         axis: Axis = None,
         keepdims: bool = False,
     ) -> torch.Tensor:
-        """Return the loss between input and target, as the function of the same loss."""
+        """Return the loss between input and target, as the function of the same loss: a call of the module calls this.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from cylosses.torch import L1Loss
+        >>> L1Loss().forward(torch.tensor([1.0, 2.0]), torch.tensor([4.0, 9.0]), torch.tensor([3.0, 1.0]))
+        tensor(4.)
+        """
         function = getattr(_functions, f"{self.loss.name}_loss")
         result: torch.Tensor = function(input, target, **self._settings(), weight=weight, where=where, axis=axis, keepdims=keepdims)
         return result
 
     def extra_repr(self) -> str:
-        """Return the settings as the repr of the module shows them."""
+        """Return the settings as the repr of the module shows them.
+
+        Examples
+        --------
+        >>> from cylosses.torch import HuberLoss
+        >>> HuberLoss(delta=2.0).extra_repr()
+        "reduction='mean', delta=2.0"
+        """
         return ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
 
     def _settings(self) -> dict[str, Any]:

@@ -26,7 +26,9 @@ import cylosses
 import cylosses.torch as adapter
 from cylosses import LOSSES, BroadcastWarning
 from cylosses.torch._arrays import array_of, tensor_of
+from cylosses.torch._modules import LossModule
 from cylosses.torch._operators import FAMILIES
+from tests.described import lacks
 from tests.reference import ulp_error
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's forward mode calls it
@@ -88,6 +90,18 @@ def test_doctests(module):
         doctest.DocTestRunner().run(test, out=report.append)
         assert "".join(report) == ""
         assert {*inspect.signature(getattr(item, name)).parameters} <= {*re.findall(r"\w+", test.docstring)}
+
+
+@pytest.mark.parametrize("method", ["forward", "extra_repr"])
+def test_doctests_of_methods(method):
+    (test,) = doctest.DocTestFinder(recurse=False).find(getattr(LossModule, method), method, module=inspect.getmodule(LossModule))
+    report: list[str] = []
+    doctest.DocTestRunner().run(test, out=report.append)
+    assert "".join(report) == ""
+
+
+def test_nothing_public_lacks_a_docstring_or_an_example():
+    assert lacks("cylosses.torch") == []
 
 
 # The bits of the library ----------------------------------------------------------------------------------------------------------
