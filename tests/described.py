@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from cylosses import LOSSES
+
 ROOT = Path(__file__).parents[1]
 DATA = (str, dict)  # they carry no docstrings of their own; a page has to name them
 
@@ -65,28 +67,26 @@ def lacks(module_name) -> list[str]:
 
 # Pages ------------------------------------------------------------------------------------------------------------------------
 
-PAGES = [path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".md", ".rst") and "_build" not in path.parts]
-
-
-REFERENCE = [path for path in PAGES if "api" in (path.stem, *path.relative_to(ROOT / "docs").parts)]  # docs/api.md, or docs/api/
+PAGES = [
+    path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "losses"
+]  # those of losses are written by Sphinx
 
 
 def _listed(module_name) -> bool:
-    """Whether the API reference lists a module: alone in a line, as in the block of a directive, or behind a directive's name."""
-    line = re.compile(rf"^\s*(?:.*::\s*|.*}}\s*)?{re.escape(module_name)}\s*$", re.MULTILINE)
-    return any(line.search(path.read_text(encoding="utf-8")) for path in REFERENCE)
+    """Whether the reference shows all public names of a module."""
+    line = re.compile(rf"^\.\. automodule:: {re.escape(module_name)}$", re.MULTILINE)
+    return any(line.search(path.read_text(encoding="utf-8")) for path in (ROOT / "docs" / "api").glob("*.md"))
 
 
 def without_page(module_name) -> list[str]:
-    """The public names of a module that no page has: neither in its text, nor because the API reference lists the module.
+    """The public names of a module that no page has: neither in its text, nor because the reference shows the whole module.
 
-    The reference makes a page of each module that it lists, with all of its `__all__`; that of `cylosses` has what is in other
-    modules, too.
+    Of each loss of the registry, the reference has a page with its class and functions.
     """
-    module = importlib.import_module(module_name)
     if _listed(module_name):
         return []
     words = set(re.findall(r"\w+", "\n".join(path.read_text(encoding="utf-8") for path in PAGES)))
-    top = vars(importlib.import_module("cylosses")) if _listed("cylosses") else {}
-    names = [name for name in getattr(module, "__all__", ()) if name not in top or top[name] is not getattr(module, name)]
-    return [f"{module_name}.{name}: page" for name in names if name not in words]
+    for name, cls in LOSSES.items():
+        words |= {cls.__name__, f"{name}_loss", f"{name}_loss_backward"}
+    names = getattr(importlib.import_module(module_name), "__all__", ())
+    return [f"{module_name}.{name}: page" for name in names if name.strip("_") not in words]

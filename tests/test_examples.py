@@ -11,12 +11,26 @@ from .scripts import EXAMPLES, PEERS, ROOT, SCRIPTS, run
 
 # Pages of docs/ with no script of their own, and why.
 WITHOUT = {
+    "adding-a-loss": "for maintainers",
+    "changelog": "a file of the repository",
+    "choosing-a-loss": "a notebook",
+    "coming-from-scikit-learn": "a notebook",
+    "coming-from-torch": "a notebook",
+    "contributing": "a file of the repository",
+    "design": "reasons",
+    "guides": "a list",
     "install": "nothing to run",
     "performance": "measured by benchmarks/",
+    "project": "a list",
     "releasing": "for maintainers",
+    "security": "a file of the repository",
+    "start": "a notebook",
     "versioning": "promises",
+    "why-exact": "a notebook",
 }
-FOLDERS = {"c-api": ["c_api", "irls_package"]}  # examples that are compiled; test_capi.py and test_views.py build them
+FOLDERS = {
+    "c-api": ["compiled/c_api", "compiled/irls_package"]
+}  # examples that are compiled; test_capi.py and test_views.py build them
 
 
 def source(name):
