@@ -25,7 +25,7 @@ class Script(NamedTuple):
 
 SCRIPTS = {
     "boosting_objectives": Script("boosting", ("catboost", "lightgbm", "xgboost"), r"LightGBM: smooth L1 \d+\.\d, squares \d+"),
-    "own_estimator": Script("scikit-learn", ("sklearn",), r"\[1\.98 0\.   1\.01\]"),
+    "own_estimator": Script("own-estimator", ("sklearn",), r"\[1\.98 0\.   1\.01\]"),
     "plot_beta": Script(None, ("sklearn",), r"beta  0\.03: error 0\.3\d\nbeta  [01]\.\d\d: error 0\.3\d\nbeta 10\.00: error [1-9]"),
     "plot_boxes": Script(None, (), r"share of the two bad boxes: smooth L1 0\.89, squares 0\.96"),
     "plot_dask_chunks": Script("dask", ("dask",), r"has the bits of the call in memory: True"),
