@@ -169,7 +169,7 @@ def draw_floats(rng: Generator, size: int, dtype: np.dtype) -> tuple[np.ndarray,
 
 def draw_numbers(rng: Generator, name: str, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, tuple[int, ...]]:
     """Valid numbers for a parameter, often some of them alike, and the axes along which they repeat."""
-    lengths, most = [min(n, 1) for n in shape], pick(rng, 4, 40, 40, MOST_NUMBERS)
+    lengths, most = [min(n, 1) for n in shape], pick(rng, 4, 40, 40, 40, 400, MOST_NUMBERS)
     for k in rng.permutation(len(shape)).tolist():
         if math.prod(lengths) * shape[k] <= most and chance(rng, 0.9):
             lengths[k] = shape[k]
@@ -180,7 +180,7 @@ def draw_numbers(rng: Generator, name: str, shape: tuple[int, ...], dtype: np.dt
     kind = pick(rng, *[np.dtype(np.float64)] * 8, *FLOATS, *INTEGERS)
     with np.errstate(all="ignore"):
         narrow = (np.clip(numbers, 0, 100).round() if kind in INTEGERS else numbers).astype(kind)
-    if all(accepts(name, number, dtype) for number in narrow.astype(np.float64).tolist()):
+    if all(accepts(name, number, dtype) for number in set(narrow.astype(np.float64).tolist())):
         numbers = narrow
     repeated = tuple(k for k, (n, length) in enumerate(zip(shape, lengths, strict=True)) if n != length)
     return np.broadcast_to(numbers.reshape(lengths), shape).copy(), repeated
@@ -351,9 +351,7 @@ def _operands(rng: Generator, name: str, only: str | None, array: bool) -> tuple
     elif first.kind in "iu" and first == second and shapes[0] == shapes[1] and chance(rng, 0.5):
         values[1] = values[0] + rng.integers(-3, 4, values[0].size).astype(first)  # near each other, perhaps around the end
     values = [a.reshape(part) for a, part in zip(values, shapes, strict=True)]
-    found = {
-        role: Operand(a, draw_place(rng, a.shape, a.dtype, only)) for role, a in zip(("input", "target"), values, strict=True)
-    }
+    found = {role: Operand(a, draw_place(rng, a.shape, a.dtype, only)) for role, a in zip(("input", "target"), values, strict=True)}
     if chance(rng, 0.2 if only == "modes" else 0.06):  # a Python number
         role = pick(rng, "input", "target")
         integer = found[role].values.dtype.kind in "iub"
