@@ -347,6 +347,19 @@ def test_outputs_may_overlap_operands(reduction, axis, rng):
     assert same_bits(loss.grad(y, t, axis=axis, out=y), expected)
 
 
+@pytest.mark.parametrize("axis", [(), 0, 1])
+@pytest.mark.parametrize("wrt", ["input", "target"])
+def test_outputs_may_overlap_operands_where_each_slice_has_an_incoming_gradient(wrt, axis, rng):
+    x, t = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
+    incoming = rng.normal(size={(): (60, 3), 0: (3,), 1: (60,)}[axis])
+    for reduction, weight in itertools.product(("mean", "sum"), (None, rng.uniform(0, 2, (60, 3)))):
+        loss = SmoothL1Loss(reduction=reduction, beta=[0.1, 1.0, 2.0])
+        options = {"grad_output": incoming, "wrt": wrt, "axis": axis, "weight": weight}
+        operands = {"input": x.copy(), "target": t.copy()}
+        expected = loss.grad(**operands, **options)
+        assert same_bits(loss.grad(**operands, **options, out=operands[wrt]), expected)
+
+
 def test_bad_weights_leave_an_output_that_overlaps_as_it_was(rng):
     x, t = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
     weight = np.ones((60, 3))
