@@ -83,7 +83,8 @@ same-bits: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tools.build_hashes
 
 # Random calls of every kind against exact rationals; a failure is printed as a few lines of Python, with the seed that brings it back.
-# BUILDS="x86-64-v2 x86-64-v3" runs a process for each at the same time; ONLY=layouts, modes, weights or integers draws nothing else.
+# BUILDS="x86-64-v2 x86-64-v3" runs a process for each at the same time; ONLY=layouts, modes, weights,
+# integers, slices or parameters (that are arrays) draws nothing else.
 SECONDS ?= 60
 fuzz: $(VENV)/.installed $(VENV)/.test-group
 	$(PY) -m tools.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(BUILDS),--builds $(BUILDS))

@@ -103,7 +103,8 @@ def smooth_l1_loss(
     Parameters
     ----------
     input, target : array_like of real numbers
-        Predictions and true values, of shapes that broadcast (with a `BroadcastWarning` if both have more than one element).
+        Predictions and true values, of shapes that broadcast (with a `BroadcastWarning` if both have more than one element, unless
+        all axes along which they are stretched are axes of an array of betas).
     size_average, reduce : bool, optional
         Deprecated flags that replace `reduction` if one is given: ``reduce=False`` means ``none``, else ``size_average=False``
         means ``sum``, else ``mean``. In third place, `size_average` may also be a string, then it is the reduction and a number
@@ -259,8 +260,9 @@ Parameters
 ----------
 input, target : array_like of real numbers
     Predictions and true values, of one shape, or of shapes that broadcast (with a `BroadcastWarning` if both have more than one
-    element). Any layout; arrays are not copied. The working dtype is float32, or float64 if an operand has it or both are integers;
-    float16 and bfloat16 compute in float32. Integers with integers are subtracted exactly and rounded once.
+    element, unless all axes along which they are stretched are axes of an array of parameters). Any layout; arrays are not copied.
+    The working dtype is float32, or float64 if an operand has it or both are integers; float16 and bfloat16 compute in float32.
+    Integers with integers are subtracted exactly and rounded once.
 {settings}
 {operands}
 Returns

@@ -137,8 +137,11 @@ def random_parameter(rng: np.random.Generator, dtype: Any, name: str = "smooth_l
             return parameter
 
 
-def of_the_size_of(rng: np.random.Generator, parameter: float, length: int, dtype: Any) -> np.ndarray:
-    """Signed errors where formulas bend: 2**-12 to 2**12 times the parameter, below it, close to it or to an inflection."""
+def of_the_size_of(rng: np.random.Generator, parameter: Any, length: int, dtype: Any) -> np.ndarray:
+    """Signed errors where formulas bend: 2**-12 to 2**12 times the parameter, below it, close to it or to an inflection.
+
+    The parameter is one for all errors, or an array with one for each.
+    """
     close = 2.0 ** -rng.uniform(1, FORMATS[np.dtype(dtype).name].precision, length)
     kinds = [
         2.0 ** rng.uniform(-12, 12, length),
@@ -148,7 +151,8 @@ def of_the_size_of(rng: np.random.Generator, parameter: float, length: int, dtyp
     ]
     ratio = np.choose(rng.integers(len(kinds), size=length), kinds)
     with np.errstate(all="ignore"):
-        return (ratio * rng.choice([-1, 1], length) * (parameter if 0 < parameter < np.inf else 1.0)).astype(dtype)
+        size = np.where((np.asarray(parameter) > 0) & (np.asarray(parameter) < np.inf), parameter, 1.0)
+        return (ratio * rng.choice([-1, 1], length) * size).astype(dtype)
 
 
 def away_from_kinks(rng: np.random.Generator, name: str, dtype: Any, number: int) -> Iterator[tuple[Any, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from cylosses.losses import LOSSES, Loss
-from tools.fuzz.calls import Case, Operand, Output, Place, Stream, lay_out, perform
+from tools.fuzz.calls import QUANTITIES, Case, Operand, Output, Place, Stream, lay_out, perform
 from tools.fuzz.checking import Report, check
 from tools.fuzz.drawing import SUBJECTS, draw
 from tools.fuzz.modes import AVAILABLE, DAZ, FTZ, MODES, ROUNDING, current, floating_point_mode
@@ -79,15 +80,48 @@ def test_everything_is_drawn(rng):
     assert any(min(operand.place.steps or (1,), default=1) < 0 for _, operand in operands)
     assert any(np.isnan(operand.values.astype(float)).any() for role, operand in operands if role == "input")
     hosts = {output.host for case in cases for output in case.outputs if output is not None}
-    assert hosts >= {None, "input", "target", "weight", "where", "grad_output"}
+    assert hosts >= {None, "input", "target", "parameter", "weight", "where", "grad_output"}
     weights = np.concatenate([operand.values.astype(np.float64).ravel() for role, operand in operands if role == "weight"])
     assert weights[weights > 0].min() < 1e-310
     assert weights.max() > 1e307
-    for role in ("weight", "where", "grad_output"):
+    for role in ("parameter", "weight", "where", "grad_output"):
         assert 0 < sum(role in case.operands for case in cases) < len(cases)
     streams = [case.stream for case in cases if case.stream is not None]
     assert any(stream.stored for stream in streams)
     assert any(len(stream.merged) > 2 for stream in streams)
+
+
+def test_every_kind_of_array_of_parameters_is_drawn(rng):
+    cases = some(1500, int(rng.integers(2**32)), "parameters")
+    arrays = [case.operands["parameter"] for case in cases]
+    assert {case.name for case in cases} == {name for name in ORACLE if ORACLE[name].parameter}
+    assert {(case.quantity, case.reduction, case.working.name) for case in cases} == {
+        (quantity, reduction, dtype)
+        for quantity, reduction, dtype in itertools.product(QUANTITIES, ("none", "mean", "sum"), ("float32", "float64"))
+        if (quantity, reduction) != ("streaming", "none")
+    }
+    assert {case.mode for case in cases} == {0, *MODES}
+    assert {operand.values.dtype for operand in arrays} >= {*FLOATS, *INTEGERS}
+    shapes = [(case.values("parameter").shape, case.values("input").shape, case.shape) for case in cases]
+    assert {own for own, _, _ in shapes} >= {(), (1,), (1, 1)}
+    assert any(math.prod(own) > 1000 for own, _, _ in shapes)
+    assert any(0 in own for own, _, _ in shapes)
+    assert any(own == whole and len(own) > 1 for own, _, whole in shapes)
+    assert any(len(own) > len(of_input) for own, of_input, _ in shapes)
+    assert any(0 < math.prod(of_input) < math.prod(whole) for _, of_input, whole in shapes)
+    numbers = np.concatenate([operand.values.astype(np.float64).ravel() for operand in arrays])
+    assert set(numbers.tolist()) >= {0.0, 1.0, np.inf}
+    assert np.signbit(numbers[numbers == 0]).any()
+    assert numbers[numbers > 0].min() < 1e-310
+    assert numbers[numbers < np.inf].max() > 1e300
+    several = [operand for operand in arrays if len(set(operand.values.ravel().tolist())) > 1]
+    assert any(0 in (operand.place.steps or ()) for operand in several)
+    assert any(operand.number and operand.values.ndim > 1 for operand in several)
+    assert any(operand.place.swapped for operand in several)
+    for role in ("weight", "where", "grad_output"):
+        assert any(role in case.operands for case in cases)
+    assert any(output is not None and output.host == "parameter" for case in cases for output in case.outputs)
+    assert any(case.stream is not None and len(case.stream.pieces) > 2 for case in cases)
 
 
 def kinds(case):
@@ -98,13 +132,13 @@ def kinds(case):
     axis = case.axis is not None
     yield (dtype.name, case.reduction, "weight" in case.operands, "where" in case.operands, axis)
     with np.errstate(all="ignore"):
-        parameter = float(dtype.type(case.parameter))
+        parameters = case.parameters.astype(dtype)
         errors = abs(difference(x, t, dtype)).ravel() if x.shape == t.shape else np.zeros(0, dtype)
     ends = {
         "subnormal errors": ((errors > 0) & (errors < info.smallest_normal)).any(),
         "huge errors": ((errors > info.max / 8) & (errors < np.inf)).any(),
-        "tiny parameter": 0 < parameter < info.smallest_normal**0.75,
-        "huge parameter": info.max**0.75 < parameter < np.inf,
+        "tiny parameter": ((parameters > 0) & (parameters < info.smallest_normal**0.75)).any(),
+        "huge parameter": ((parameters > info.max**0.75) & (parameters < np.inf)).any(),
         "threads": (case.n_threads or 1) > 1 and errors.size > 2048,  # one block is for one thread
     }
     yield from ((dtype.name, end) for end, reached in ends.items() if reached)
@@ -259,6 +293,108 @@ def test_a_fault_of_layouts_keeps_its_layout(monkeypatch):
     assert len(text) < 600
 
 
+def plant_in_parameters(monkeypatch, method, sabotage):
+    """Have a method of all losses use other parameters wherever they are an array."""
+    right = getattr(Loss, method)
+
+    def wrong(self, input, target, **options):
+        given = getattr(self, self.parameter_name)
+        if isinstance(given, np.ndarray):
+            self = type(self)(reduction=self.reduction, **{self.parameter_name: sabotage(given, np.shape(input))})
+        return right(self, input, target, **options)
+
+    monkeypatch.setattr(Loss, method, wrong)
+
+
+def with_its_last_as_its_first(given, shape):
+    """What a wrong step along the last axis would do."""
+    wrong = given.copy()
+    if given.ndim and given.size:
+        wrong[..., -1] = given[..., 0]
+    return wrong
+
+
+def random_case(**changes):
+    """A call with an array of parameters for 4 rows and 7 columns, which stretches the target."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((5, 4, 7))
+    operands = {
+        "input": Operand(x, Place(order=(2, 0, 1))),
+        "target": Operand(x[:1, :1] * 1.5),
+        "parameter": Operand(rng.uniform(0.1, 1, (4, 7)), Place(order=(1, 0), steps=(-1, 2))),
+        "weight": Operand(rng.uniform(0.1, 1, (4, 1))),
+    }
+    return Case("huber", 0.37, operands, n_threads=3, mode=MODES[-1]).but(**changes)
+
+
+def shrunk(case):
+    mismatch, *_ = check(case, Report())
+    return shrink(case, mismatch, lambda case: check(case, Report(), 0), seconds=60)
+
+
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("__call__", {}),
+        ("__call__", {"reduction": "mean", "axis": (0, 2)}),
+        ("grad", {"quantity": "grad", "wrt": "target", "reduction": "sum"}),
+        ("grad_and_hess", {"quantity": "grad_and_hess", "reduction": "mean"}),
+        ("value_and_grad", {"quantity": "value_and_grad", "reduction": "mean", "axis": 1}),
+    ],
+    ids=str,
+)
+def test_a_wrong_parameter_is_found_and_shrunk(monkeypatch, capsys, method, changes):
+    plant_in_parameters(monkeypatch, method, with_its_last_as_its_first)
+    small, mismatch = shrunk(random_case(**changes))
+    assert small.shape == (2,)
+    assert sorted(small.operands) == ["input", "parameter", "target"]
+    assert small.values("parameter").shape == (2,)
+    assert {operand.place for operand in small.operands.values()} == {Place()}
+    assert (small.n_threads, small.mode, small.axis) == (None, 0, None)
+    text = snippet(small, mismatch)
+    assert "delta=parameter" in text
+    assert len(text.splitlines()) <= 8
+    assert "should be" in run_snippet(text, capsys)
+
+
+def test_operands_that_a_parameter_stretches_stay_so(monkeypatch):
+    """A fault that needs parameters beyond the axes of the operands keeps them."""
+
+    def sabotage(given, shape):
+        return given[::-1] if given.ndim > len(shape) else given
+
+    plant_in_parameters(monkeypatch, "__call__", sabotage)
+    rng = np.random.default_rng(1)
+    operands = {"input": Operand(rng.standard_normal(9)), "target": Operand(rng.standard_normal(9))}
+    operands["parameter"] = Operand(rng.uniform(0.1, 1, (3, 2, 9)))
+    small, _ = shrunk(Case("tukey", 1.0, operands))
+    assert small.values("parameter").shape == (2,)
+    assert small.values("input").shape == ()
+
+
+@pytest.mark.filterwarnings("ignore::cylosses.BroadcastWarning")
+def test_a_fault_without_need_of_an_array_of_parameters_loses_it(monkeypatch):
+    plant(monkeypatch, "__call__", lambda result, *_: result + 1 if np.ndim(result) > 1 and np.size(result) > 1 else result)
+    small, _ = shrunk(random_case())
+    assert "parameter" not in small.operands
+    # Without the parameter, the input has the shape that it was stretched to.
+    operands = {role: Operand(np.zeros(())) for role in ("input", "target")}
+    small, _ = shrunk(Case("huber", 1.0, {**operands, "parameter": Operand(np.array([[0.1, 2.0]]))}))
+    assert sorted(small.operands) == ["input", "target"]
+    assert small.values("input").shape == (1, 2)
+
+
+def test_shrinking_draws_no_parameter_that_is_refused(monkeypatch):
+    def broken(self, *args, **options):
+        raise ValueError("broken")
+
+    monkeypatch.setattr(Loss, "__call__", broken)
+    small, mismatch = shrunk(random_case())
+    assert mismatch.text == "ValueError: broken"
+    assert small.parameter > 0
+
+
 def test_exceptions_and_elements_are_found(monkeypatch):
     def broken(self, *args, **options):
         raise RuntimeError("broken")
@@ -282,6 +418,12 @@ def test_streams_are_put_together():
 
 
 # The search ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_finds_wrong_parameters(monkeypatch):
+    plant_in_parameters(monkeypatch, "grad", with_its_last_as_its_first)
+    found = search(int(np.random.default_rng(2).integers(2**32)), cases=200, only="parameters", most=1)
+    assert "parameter" in found.failures[0].case.operands  # how small it is depends on the time there was
 
 
 def test_a_search_reports_each_kind_once(monkeypatch):

@@ -347,6 +347,19 @@ def test_outputs_may_overlap_operands(reduction, axis, rng):
     assert same_bits(loss.grad(y, t, axis=axis, out=y), expected)
 
 
+@pytest.mark.parametrize("axis", [(), 0, 1])
+@pytest.mark.parametrize("wrt", ["input", "target"])
+def test_outputs_may_overlap_operands_where_each_slice_has_an_incoming_gradient(wrt, axis, rng):
+    x, t = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
+    incoming = rng.normal(size={(): (60, 3), 0: (3,), 1: (60,)}[axis])
+    for reduction, weight in itertools.product(("mean", "sum"), (None, rng.uniform(0, 2, (60, 3)))):
+        loss = SmoothL1Loss(reduction=reduction, beta=[0.1, 1.0, 2.0])
+        options = {"grad_output": incoming, "wrt": wrt, "axis": axis, "weight": weight}
+        operands = {"input": x.copy(), "target": t.copy()}
+        expected = loss.grad(**operands, **options)
+        assert same_bits(loss.grad(**operands, **options, out=operands[wrt]), expected)
+
+
 def test_bad_weights_leave_an_output_that_overlaps_as_it_was(rng):
     x, t = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
     weight = np.ones((60, 3))
@@ -512,8 +525,57 @@ def test_a_parameter_that_is_broadcast_warns_of_nothing():
         warnings.simplefilter("error")
         quantile_loss(np.zeros(4), np.zeros(4), q=[[0.1], [0.5], [0.9]])
         quantile_loss(np.zeros((4, 3)), np.zeros((4, 3)), q=[0.1, 0.5, 0.9], axis=0)
-        with pytest.raises(BroadcastWarning, match=r"input has shape \(4, 3\) and target has shape \(4, 1\)"):
-            quantile_loss(np.zeros((4, 3)), np.zeros((4, 1)), q=[0.1, 0.5, 0.9], axis=0)
+
+
+Q3 = [0.1, 0.5, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("of_input", "of_target", "q"),
+    [
+        ((4, 3), (4, 1), Q3),
+        ((4, 1), (4, 3), Q3),
+        ((4, 3), (4, 1), np.broadcast_to(Q3, (4, 3))),
+        ((4, 3), (4, 1), np.broadcast_to(0.5, (4, 3))),
+        ((4, 3), (4, 1), [[Q3], [Q3]]),
+        ((3, 4), (4,), np.reshape(Q3, (3, 1))),
+        ((5, 4, 3), (4, 1), np.full((5, 1, 3), 0.5)),
+        ((3, 1), (1, 3), np.full((3, 3), 0.5)),
+    ],
+    ids=lambda given: str(given if isinstance(given, tuple) else np.shape(given)),
+)
+def test_operands_stretched_along_axes_of_the_parameter_warn_of_nothing(of_input, of_target, q):
+    x, t, loss = np.ones(of_input), np.zeros(of_target), QuantileLoss(q=q)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        value = loss(x, t)
+        assert loss.value_and_grad(x, t)[0] == value
+        total = loss.streaming()
+        total.update(x, t)
+        assert total.compute() == value
+        loss.grad(x, t, wrt="target")
+        loss.grad_and_hess(x, t)
+
+
+@pytest.mark.parametrize(
+    ("of_input", "of_target", "q"),
+    [
+        ((3,), (3, 1), 0.5),
+        ((3,), (3, 1), [0.5]),
+        ((3,), (3, 1), Q3),  # the target may be stretched, the input may not
+        ((3,), (3, 1), np.reshape(Q3, (3, 1))),
+        ((3, 1), (3,), Q3),
+        ((3, 3), (3,), Q3),
+        ((4, 3), (4, 1), np.full((4, 1), 0.5)),
+        ((4, 3), (1, 3), Q3),
+        ((5, 4, 3), (4, 1), Q3),
+        ((1, 3), (3,), Q3),  # nothing is stretched, but an axis is missing
+    ],
+    ids=lambda given: str(given if isinstance(given, tuple) else np.shape(given)),
+)
+def test_other_operands_are_warned_of_with_a_parameter_too(of_input, of_target, q):
+    with pytest.warns(BroadcastWarning, match=re.escape(f"input has shape {of_input} and target has shape {of_target}")):
+        quantile_loss(np.zeros(of_input), np.zeros(of_target), q=q)
 
 
 # Streaming ------------------------------------------------------------------------------------------------------------------------

@@ -167,6 +167,27 @@ def test_the_gradient_of_a_broadcast_operand_is_summed_over_what_was_broadcast()
     assert same_bits(reference.summed_gradient(gradient, (3, 1)), gradient.sum(axis=(0, 2)).reshape(3, 1))
     assert same_bits(reference.summed_gradient(gradient, ()), np.array(276, np.float32))
     assert same_bits(reference.summed_gradient(gradient, (2, 3, 4)), gradient)
+    places = np.array([2, 0])
+    assert same_bits(reference.summed_gradient(gradient, (3, 1), places), gradient.sum(axis=(0, 2))[places])
+
+
+def test_sums_that_are_wrong_are_suspected():
+    gradient = np.random.default_rng(1).standard_normal((4, 1000)).astype(np.float32)
+    right = reference.summed_gradient(gradient, (1000,))
+    for place in (0, 123, 999):
+        wrong = right.copy()
+        wrong[place] = np.nextafter(wrong[place], np.float32(np.inf))
+        assert place in reference.suspected_sums(wrong, gradient, 20)
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_each_element_may_have_a_parameter(name):
+    errors, parameters = np.array([-3.0, 0.25, 8.0, np.inf]), np.array([0.5, 1.0, 0.25, 1.0])
+    for what in reference.QUANTITIES:
+        each = [reference.elementwise(name, what, d, p, np.float32)[0] for d, p in zip(errors, parameters, strict=True)]
+        assert reference.elementwise(name, what, errors, parameters, np.float32) == each
+        both = reference.elementwise(name, what, errors[None] + np.zeros((2, 1)), [[0.5], [1.0]], np.float32)
+        assert both == [exact for p in (0.5, 1.0) for exact in reference.elementwise(name, what, errors, p, np.float32)]
 
 
 # Formulas -----------------------------------------------------------------------------------------------------------

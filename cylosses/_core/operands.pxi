@@ -119,14 +119,32 @@ cdef bint set_size(Call* call) noexcept:
 
 
 cdef int broadcast(Call* call, cnp.ndarray first, cnp.ndarray second) except -1:
-    """Enter the shape that operands of different shapes are broadcast to. Warn of it, unless one of them has a single element."""
+    """Enter the shape that operands of different shapes are broadcast to.
+
+    Warn of it, unless one of them has a single element, or is stretched only along axes that the parameter has as well: who
+    passes a parameter for each element of an axis knows of that axis.
+    """
     if not widen(call, cnp.PyArray_NDIM(second), shape_of(second)):
         convert.refuse_shapes((<object> first).shape, (<object> second).shape)
     if not set_size(call):
         convert.refuse_shapes((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
-    if cnp.PyArray_SIZE(first) != 1 and cnp.PyArray_SIZE(second) != 1:
+    if cnp.PyArray_SIZE(first) == 1 or cnp.PyArray_SIZE(second) == 1:
+        return 0
+    if not (call.parameters is not NULL and parameter_stretches(call, first) and parameter_stretches(call, second)):
         convert.warn_of_broadcast((<object> first).shape, (<object> second).shape, as_tuple(call.ndim, call.shape))
     return 0
+
+
+cdef bint parameter_stretches(const Call* call, cnp.ndarray array):
+    """Whether the parameter, an array, has all axes in full that an operand has with length 1 or not at all."""
+    cdef tuple own = (<object> call.parameters).shape
+    cdef int k, before = call.ndim - cnp.PyArray_NDIM(array), missing = call.ndim - <int> len(own)
+    for k in range(call.ndim):
+        if k >= before and cnp.PyArray_DIM(array, k - before) == call.shape[k]:
+            continue
+        if k < missing or call.shape[k] == 1 or own[k - missing] != call.shape[k]:
+            return False
+    return True
 
 
 cdef inline void enter_array(Call* call, int slot, cnp.ndarray array, int storage, bint has_shape) noexcept:

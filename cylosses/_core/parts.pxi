@@ -168,10 +168,11 @@ cdef int run_in_parts(Call* call, int n_kept, const bint* kept) except -1:
     cdef Job* job = &call.contiguous.job
     cdef Parts parts
     cdef Box box
-    cdef unsigned int present = call.present
+    cdef unsigned int present
     cdef cnp.ndarray terms = None
     if call.finds_factors:
         find_factors_of_slices(call)
+    present = call.present              # without the incoming gradient that the factors have been made of
     if job.size == 0:
         return run_box(call, NULL, n_kept, kept)
     cut(call, n_kept, kept, &parts)

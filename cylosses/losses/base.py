@@ -243,8 +243,8 @@ class Loss:
         Parameters
         ----------
         input, target : array_like of real numbers
-            Of one shape, or of shapes that broadcast (with a `BroadcastWarning` if both have
-            more than one element).
+            Of one shape, or of shapes that broadcast (with a `BroadcastWarning` if both have more than one element, unless all
+            axes along which they are stretched are axes of an array of parameters).
         weight : array_like, optional
             Finite and not negative, broadcastable to the result. ``mean`` divides by the sum of the weights, ``none`` returns
             weight times loss. Weight 0 removes an element, even a NaN; weight k counts it k times, bit for bit.

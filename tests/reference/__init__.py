@@ -45,6 +45,7 @@ from .gradients import (
     gradient_error,
     is_scaled,
     summed_gradient,
+    suspected_sums,
     suspects,
     worst_ulp,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "same_bits",
     "selection",
     "summed_gradient",
+    "suspected_sums",
     "suspects",
     "ulp",
     "ulp_error",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -33,13 +32,17 @@ def accepts(name: str, parameter: float, dtype: Any) -> bool:
     return oracle.parameter is None or all(oracle.valid(working_parameter(parameter, d)) for d in (np.float64, dtype))
 
 
-def elementwise(name: str, what: str, errors: Iterable[Any], parameter: float, dtype: Any) -> list[Exact]:
-    """One of the exact QUANTITIES of a loss at errors that are floats of `dtype`; None where nothing is promised."""
+def elementwise(name: str, what: str, errors: Any, parameter: Any, dtype: Any) -> list[Exact]:
+    """One of the exact QUANTITIES of a loss at errors that are floats of `dtype`; None where nothing is promised.
+
+    The parameter is one for all, or an array that broadcasts to the errors.
+    """
     oracle = ORACLE[name]
     formula = getattr(oracle, what)
-    p = working_parameter(parameter, dtype)
+    parameters = np.broadcast_to(np.asarray(parameter, np.float64), np.shape(errors)).ravel().tolist()
+    working = {parameter: working_parameter(parameter, dtype) for parameter in set(parameters)}
     results = []
-    for error in np.ravel(errors).tolist():
+    for error, p in zip(np.ravel(errors).tolist(), map(working.__getitem__, parameters), strict=True):
         if math.isnan(error):
             results.append(math.nan)
         elif math.isinf(error):
@@ -63,8 +66,8 @@ def central_difference(name: str, error: Any, parameter: float, order: int = 1) 
         return (above - below) / (2 * step) if order == 1 else (above - 2 * at + below) / step**2
 
 
-def largest_error(name: str, what: str, got: np.ndarray, errors: np.ndarray, parameter: float) -> tuple[float, int | None]:
-    """The largest error of computed quantities in ulps, and where it is; None without any."""
+def largest_error(name: str, what: str, got: np.ndarray, errors: np.ndarray, parameter: Any) -> tuple[float, int | None]:
+    """The largest error of computed quantities in ulps, and where it is; None without any. The parameter as in `elementwise`."""
     dtype = got.dtype
     expected = elementwise(name, what, errors, parameter, dtype)
     found = [0.0 if exact is None else ulp_error(g, exact, dtype) for g, exact in zip(got.tolist(), expected, strict=True)]

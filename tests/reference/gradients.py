@@ -138,11 +138,24 @@ def is_scaled(got: Any, derivative: np.ndarray, *factors: Any, **more: Any) -> b
     return gradient_error(got, derivative, *factors, **more)[0] <= GRADIENT_ULPS[np.asarray(got).dtype.name]
 
 
-def summed_gradient(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The gradient of an operand of `shape` that was broadcast: elementwise gradients summed exactly, rounded once."""
+def summed_gradient(gradient: np.ndarray, shape: tuple[int, ...], at: np.ndarray | None = None) -> np.ndarray:
+    """The gradient of an operand of `shape` that was broadcast: elementwise gradients summed exactly, rounded once.
+
+    Of its elements at flat places, if they are given.
+    """
     padded = (1,) * (gradient.ndim - len(shape)) + tuple(shape)
-    result = np.empty(padded, gradient.dtype)
-    for index in np.ndindex(*padded):
-        block = tuple(slice(None) if size == 1 else at for at, size in zip(index, padded, strict=True))
-        result[index] = round_fraction(exact_sum(gradient[block]), gradient.dtype)
-    return result.reshape(shape)
+    places = np.arange(math.prod(padded)) if at is None else at
+    result = np.empty(places.size, gradient.dtype)
+    for k, place in enumerate(places.tolist()):
+        index = np.unravel_index(place, padded)
+        block = tuple(slice(None) if size == 1 else j for j, size in zip(index, padded, strict=True))
+        result[k] = round_fraction(exact_sum(gradient[block]), gradient.dtype)
+    return result.reshape(shape) if at is None else result
+
+
+def suspected_sums(got: np.ndarray, gradient: np.ndarray, most: int) -> np.ndarray:
+    """Flat places of the gradient of an operand that was broadcast, as `suspects`."""
+    padded = (1,) * (gradient.ndim - got.ndim) + got.shape
+    axes = tuple(k for k, n in enumerate(padded) if n == 1)
+    with np.errstate(all="ignore"):
+        return suspects(got, [gradient.astype(np.longdouble).sum(axes).reshape(got.shape)], 1, most)

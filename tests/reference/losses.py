@@ -40,8 +40,8 @@ class Oracle:
     form_changes: tuple[float, ...] = (1.0,)  # |d| / p at which the library takes another form of a formula
     inflection: int | None = None  # n, where the second derivative passes through 0 at |d| = p / sqrt(n)
 
-    def setting(self, parameter: float) -> dict[str, float]:
-        """The parameter as a keyword argument; none for a loss without."""
+    def setting(self, parameter: Any) -> dict[str, Any]:
+        """The parameter, whatever it is, as a keyword argument; none for a loss without."""
         return {} if self.parameter is None else {self.parameter: parameter}
 
     def some_parameters(self, dtype: Any) -> list[float]:

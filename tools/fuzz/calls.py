@@ -17,7 +17,8 @@ from tests.reference import BFLOAT16, ORACLE, result_dtype, working_dtype
 
 from .modes import current, floating_point_mode
 
-ROLES = ("input", "target", "weight", "where", "grad_output")
+ROLES = ("input", "target", "parameter", "weight", "where", "grad_output")
+SHAPING = ROLES[:3]  # those that broadcast to the shape of the call
 QUANTITIES = ("value", "grad", "value_and_grad", "grad_and_hess", "streaming")
 OUTPUTS = {  # what each quantity returns
     "value": ("value",),
@@ -56,7 +57,7 @@ class Operand:
 
     values: np.ndarray  # as they are meant: of the machine's byte order, C-contiguous
     place: Place = field(default_factory=Place)
-    number: bool = False  # passed as a Python number, which has no width
+    number: bool = False  # passed as a Python number, which has no width; a parameter also as a list of them
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Case:
     """One call."""
 
     name: str
-    parameter: float
+    parameter: float  # unless there is an operand of that name: an array of parameters
     operands: dict[str, Operand]
     quantity: str = "value"
     reduction: str = "none"
@@ -103,7 +104,13 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return np.broadcast_shapes(self.operands["input"].values.shape, self.operands["target"].values.shape)
+        return np.broadcast_shapes(*(self.operands[role].values.shape for role in SHAPING if role in self.operands))
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """The parameter of each element, in float64 and of the shape of the call."""
+        given = self.values("parameter")
+        return np.broadcast_to(np.float64(self.parameter) if given is None else given.astype(np.float64), self.shape)
 
     @property
     def dtype(self) -> np.dtype:
@@ -164,7 +171,7 @@ def lay_out(case: Case) -> tuple[dict[str, np.ndarray], dict[str, Any], list[np.
     hosts, passed = {}, {}
     for role, operand in case.operands.items():
         if operand.number:
-            passed[role] = operand.values.item()
+            passed[role] = operand.values.tolist()
             continue
         sizes = [operand.place.layout(operand.values.shape, operand.values.dtype.itemsize)[2]]
         sizes += [o.place.layout(case.shape_of(name), case.dtype.itemsize)[2] for name, o in outputs if o and o.host == role]
@@ -203,6 +210,11 @@ def _stream(case: Case, loss: Any, passed: dict[str, Any], options: dict[str, An
     return first.compute()
 
 
+def setting_of(case: Case, passed: dict[str, Any]) -> dict[str, Any]:
+    """The parameter as a keyword argument."""
+    return ORACLE[case.name].setting(passed.get("parameter", case.parameter))
+
+
 def _call(case: Case, loss: Any, passed: dict[str, Any], outs: list[Any]) -> tuple[Any, ...]:
     options: dict[str, Any] = {} if case.n_threads is None else {"n_threads": case.n_threads}
     operands = {role: passed[role] for role in ("input", "target")}
@@ -214,7 +226,7 @@ def _call(case: Case, loss: Any, passed: dict[str, Any], outs: list[Any]) -> tup
         options["axis"] = case.axis
     if any(out is not None for out in outs):
         options["out"] = outs[0] if len(outs) == 1 else tuple(outs)
-    setting = ORACLE[case.name].setting(case.parameter)
+    setting = setting_of(case, passed)
     if case.quantity == "value":
         options |= {"keepdims": True} if case.keepdims else {}
         if case.function:
@@ -237,7 +249,7 @@ def perform(case: Case) -> Outcome:
     """Lay the operands out and make the call in its floating-point mode."""
     hosts, passed, outs = lay_out(case)
     before = {name: host.copy() for name, host in hosts.items()}
-    loss = LOSSES[case.name](reduction=case.reduction, **ORACLE[case.name].setting(case.parameter))
+    loss = LOSSES[case.name](reduction=case.reduction, **setting_of(case, passed))
     with floating_point_mode(case.mode):
         returned = _call(case, loss, passed, outs)
         left = current()

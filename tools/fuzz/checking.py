@@ -6,7 +6,9 @@ same elements as small contiguous arrays. Everything that follows from the eleme
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +24,7 @@ SAMPLED = 4  # elements of a case that are compared with 60 digits
 SLIGHT = 8  # ulp
 MOST_EXACT = 40  # products of a case that are computed in fractions
 MOST_SLICES = 60
+MOST_SUMS = 200  # of gradients that belong to one element of an operand
 SMALL = 1000  # elements of the arrays that large ones are compared with
 
 
@@ -47,7 +50,7 @@ class Report:
 
 
 def plain(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Both operands as they are computed with: flat, contiguous, of the working dtype."""
+    """Both operands as they are computed with: flat, contiguous, of the shape of the call, of the working dtype."""
     pair = [case.values(role) for role in ("input", "target")]
     with np.errstate(all="ignore"):
         if case.is_integer:
@@ -58,19 +61,36 @@ def plain(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def of_elements(case: Case, what: str, pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """One of reference.QUANTITIES of each element, by the library, from small contiguous arrays; of the working dtype."""
-    loss = LOSSES[case.name](reduction="none", **ORACLE[case.name].setting(case.parameter))
+    """One of reference.QUANTITIES of each element, by the library, from small contiguous arrays with one number as parameter each;
+    of the working dtype.
+    """
     results = np.empty(pair[0].size, case.working)
-    for k in range(0, results.size, SMALL):
-        part = tuple(operand[k : k + SMALL].copy() for operand in pair)
-        if what == "value":
-            found = loss(*part, n_threads=1)
-        elif what == "derivative":
-            found = loss.grad(*part, n_threads=1)
-        else:
-            found = loss.grad_and_hess(*part, curvature="exact" if what == "second_derivative" else "mm", n_threads=1)[1]
-        results[k : k + SMALL] = found
+    for number, places in _by_parameter(case):
+        loss = LOSSES[case.name](reduction="none", **ORACLE[case.name].setting(number))
+        for k in range(0, places.size, SMALL):
+            at = places[k : k + SMALL]
+            part = tuple(operand[at] for operand in pair)
+            if what == "value":
+                found = loss(*part, n_threads=1)
+            elif what == "derivative":
+                found = loss.grad(*part, n_threads=1)
+            else:
+                found = loss.grad_and_hess(*part, curvature="exact" if what == "second_derivative" else "mm", n_threads=1)[1]
+            results[at] = found
     return results
+
+
+def _by_parameter(case: Case) -> Iterator[tuple[float, np.ndarray]]:
+    """Each number that is a parameter, and the flat places of the elements that it is for."""
+    if not math.prod(case.shape):
+        return
+    if "parameter" not in case.operands:
+        yield case.parameter, np.arange(math.prod(case.shape))
+        return
+    numbers, of_element = np.unique(case.parameters, return_inverse=True)
+    order = np.argsort(of_element.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(of_element.ravel(), minlength=numbers.size))
+    yield from zip(numbers.tolist(), np.split(order, ends[:-1]), strict=True)
 
 
 def _difference(got: np.ndarray, expected: np.ndarray) -> int:
@@ -99,14 +119,13 @@ class Check:
             errors = reference.difference(*self.pair, self.case.working)
             # The sample is spread by a step that has nothing in common with lengths of rows, and is the same in every run.
             at = np.unique(np.arange(self.sampled) * 7919 % found.size) if found.size else np.zeros(0, int)
-            worst, place = reference.largest_error(self.case.name, what, found[at], errors[at], self.case.parameter)
+            parameters = self.case.parameters.ravel()[at]
+            worst, place = reference.largest_error(self.case.name, what, found[at], errors[at], parameters)
             self.report.comparisons += at.size
             key = (self.case.name, self.case.working.name, what)
             self.report.ulps[key] = max(self.report.ulps[key], worst)
             if worst > ORACLE[self.case.name].ulps[reference.QUANTITIES.index(what)]:
-                exact = reference.elementwise(
-                    self.case.name, what, errors[at][place : place + 1], self.case.parameter, self.case.working
-                )
+                exact = reference.elementwise(self.case.name, what, errors[at][place], parameters[place], self.case.working)
                 self.wrong(
                     f"elementwise {what}",
                     f"{worst:.4g} ulp from the formula",
@@ -215,7 +234,8 @@ class Check:
             return
         results = perform(whole).results[what]
         self.scaled(what, results, whole)
-        self.bits(what, got, reference.summed_gradient(results, shape))
+        at = reference.suspected_sums(got, results, MOST_SUMS)
+        self.bits(what, got, reference.summed_gradient(results, shape, at), at)
 
 
 def check(case: Case, report: Report, sampled: int = SAMPLED) -> list[Mismatch]:

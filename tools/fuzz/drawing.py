@@ -2,25 +2,29 @@
 
 All comes from one `numpy.random.Generator`, so that the seed of a case brings it back. `only` narrows what is drawn to one subject:
 layouts (mixed memory orders with rows left over from tiles), modes (of floating point), weights (of any exponent), integers, slices
-(reductions over some axes: rows, groups of columns, and columns over many blocks).
+(reductions over some axes: rows, groups of columns, and columns over many blocks), parameters (that are arrays; the rest of such a
+call is of any subject).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cylosses.losses import LOSSES
 from tests import generators
-from tests.reference import BFLOAT16, FLOATS, INTEGERS, result_dtype, working_dtype
+from tests.reference import BFLOAT16, FLOATS, INTEGERS, accepts, result_dtype, working_dtype
 
-from .calls import OUTPUTS, QUANTITIES, ROLES, Case, Operand, Output, Place, Stream
+from .calls import OUTPUTS, QUANTITIES, Case, Operand, Output, Place, Stream
 from .modes import MODES
 
-SUBJECTS = ("layouts", "modes", "weights", "integers", "slices")
+SUBJECTS = ("layouts", "modes", "weights", "integers", "slices", "parameters")
+WITH_PARAMETER = [name for name, cls in LOSSES.items() if cls.parameter_name]
+MOST_NUMBERS = 4096  # of a parameter, along the axes where they differ
 MOST_SLICES = 1200
 Generator = np.random.Generator
 
@@ -105,6 +109,28 @@ def part_of(rng: Generator, shape: tuple[int, ...], whole: float = 0.5) -> tuple
     return part[rng.integers(len(part) + 1) :] if chance(rng, 0.3) else part
 
 
+def beside_parameter(rng: Generator, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of operands and of a parameter that together broadcast to `shape`, or to more axes.
+
+    Along some axes the parameter alone is long: it stretches the operands.
+    """
+    if chance(rng, 0.15):
+        return shape, pick(rng, (), (1,), (1, 1), (1,) * (len(shape) + 1))
+    if chance(rng, 0.15):
+        shape = (int(rng.integers(1, 5)), *shape)
+    own = [chance(rng, 0.4) for _ in shape]
+    alone = [chance(rng, 0.2) for _ in shape]
+    of_operands = tuple(1 if far else n for n, far in zip(shape, alone, strict=True))
+    of_parameter = tuple(n if far or here else 1 for n, far, here in zip(shape, alone, own, strict=True))
+    return _without_leading_ones(rng, of_operands), _without_leading_ones(rng, of_parameter)
+
+
+def _without_leading_ones(rng: Generator, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Perhaps without some of them."""
+    ones = next((k for k, n in enumerate(shape) if n != 1), len(shape))
+    return shape[rng.integers(ones + 1) :] if chance(rng, 0.7) else shape
+
+
 # Values -------------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +165,25 @@ def draw_floats(rng: Generator, size: int, dtype: np.dtype) -> tuple[np.ndarray,
         for a in pair:
             a[rng.integers(0, size, 1 + size // 20)] = pick(rng, math.inf, -math.inf, math.nan, -0.0)
     return pair
+
+
+def draw_numbers(rng: Generator, name: str, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Valid numbers for a parameter, often some of them alike, and the axes along which they repeat."""
+    lengths, most = [min(n, 1) for n in shape], pick(rng, 4, 40, 40, 40, 400, MOST_NUMBERS)
+    for k in rng.permutation(len(shape)).tolist():
+        if math.prod(lengths) * shape[k] <= most and chance(rng, 0.9):
+            lengths[k] = shape[k]
+    size = math.prod(lengths)
+    pool = np.array([generators.random_parameter(rng, dtype, name) for _ in range(pick(rng, size, min(size, 3)))])
+    numbers = pool if len(pool) == size else rng.choice(pool, size)
+    numbers = np.where((numbers == 0) & (rng.random(size) < 0.5), -0.0, numbers)  # which is 0
+    kind = pick(rng, *[np.dtype(np.float64)] * 8, *FLOATS, *INTEGERS)
+    with np.errstate(all="ignore"):
+        narrow = (np.clip(numbers, 0, 100).round() if kind in INTEGERS else numbers).astype(kind)
+    if all(accepts(name, number, dtype) for number in set(narrow.astype(np.float64).tolist())):
+        numbers = narrow
+    repeated = tuple(k for k, (n, length) in enumerate(zip(shape, lengths, strict=True)) if n != length)
+    return np.broadcast_to(numbers.reshape(lengths), shape).copy(), repeated
 
 
 def draw_weights(rng: Generator, shape: tuple[int, ...], only: str | None) -> np.ndarray:
@@ -254,9 +299,15 @@ def _incoming(rng: Generator, case: Case) -> Operand:
     return Operand(values, draw_place(rng, values.shape, values.dtype, None))
 
 
+def _may_be_cut(case: Case) -> bool:
+    """Whether the first axis is that of operands: with a parameter that has it, each piece must have it in full."""
+    parameters = case.values("parameter")
+    return parameters is None or parameters.ndim < len(case.shape) or parameters.shape[0] == 1
+
+
 def _stream(rng: Generator, case: Case) -> Stream:
     length = case.shape[0] if case.shape else 1
-    cuts = np.sort(rng.integers(0, length + 1, rng.integers(6))) if length > 1 and 0 in case.summed else []
+    cuts = np.sort(rng.integers(0, length + 1, rng.integers(6))) if length > 1 and 0 in case.summed and _may_be_cut(case) else []
     bounds = [0, *(int(cut) for cut in cuts), length]
     totals = int(rng.integers(1, 5))
     pieces = [(a, b, int(rng.integers(totals))) for a, b in itertools.pairwise(bounds)]
@@ -267,14 +318,27 @@ def _stream(rng: Generator, case: Case) -> Stream:
     )
 
 
-def _operands(rng: Generator, name: str, only: str | None) -> tuple[float, dict[str, Operand]]:
-    """The parameter, input and target."""
+def _array_of_parameters(rng: Generator, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Operand:
+    values, repeated = draw_numbers(rng, name, shape, dtype)
+    if 0 < values.size <= 64 and chance(rng, 0.3):
+        return Operand(values, number=True)
+    place = draw_place(rng, shape, values.dtype, None)
+    if repeated and chance(rng, 0.5):
+        place = replace(place, steps=tuple(0 if k in repeated else 1 for k in range(len(shape))))
+    return Operand(values, place)
+
+
+def _operands(rng: Generator, name: str, only: str | None, array: bool) -> tuple[float, dict[str, Operand]]:
+    """The parameter as a number, input and target, and for `array` an array of parameters."""
     first, second = draw_dtypes(rng, only)
-    shape = draw_shape(rng, only)
+    shape, of_parameter = beside_parameter(rng, draw_shape(rng, only)) if array else (draw_shape(rng, only), None)
     shapes = (
         (shape, shape) if chance(rng, 0.65 if only == "slices" else 0.8) else (shape, part_of(rng, shape, 0))[:: pick(rng, 1, -1)]
     )
-    parameter = generators.random_parameter(rng, working_dtype(result_dtype(first, second)), name)
+    working = working_dtype(result_dtype(first, second))
+    parameter, parameters = generators.random_parameter(rng, working, name), None
+    if of_parameter is not None:
+        parameters = _array_of_parameters(rng, name, of_parameter, working)
     values = [
         draw_integers(rng, math.prod(part), dtype) if dtype in INTEGERS else draw_floats(rng, math.prod(part), dtype)[k]
         for k, (part, dtype) in enumerate(zip(shapes, (first, second), strict=True))
@@ -282,11 +346,12 @@ def _operands(rng: Generator, name: str, only: str | None) -> tuple[float, dict[
     if first == second and first in FLOATS and shapes[0] == shapes[1]:
         values = list(draw_floats(rng, math.prod(shape), first))
         if first.itemsize >= 4 and chance(rng, 0.3):
-            values = [generators.of_the_size_of(rng, parameter, values[0].size, first), np.zeros_like(values[0])]
+            near = parameter if parameters is None else _beside(parameters.values, shape)
+            values = [generators.of_the_size_of(rng, near, values[0].size, first), np.zeros_like(values[0])]
     elif first.kind in "iu" and first == second and shapes[0] == shapes[1] and chance(rng, 0.5):
         values[1] = values[0] + rng.integers(-3, 4, values[0].size).astype(first)  # near each other, perhaps around the end
     values = [a.reshape(part) for a, part in zip(values, shapes, strict=True)]
-    found = {role: Operand(a, draw_place(rng, a.shape, a.dtype, only)) for role, a in zip(ROLES, values, strict=False)}
+    found = {role: Operand(a, draw_place(rng, a.shape, a.dtype, only)) for role, a in zip(("input", "target"), values, strict=True)}
     if chance(rng, 0.2 if only == "modes" else 0.06):  # a Python number
         role = pick(rng, "input", "target")
         integer = found[role].values.dtype.kind in "iub"
@@ -294,14 +359,29 @@ def _operands(rng: Generator, name: str, only: str | None) -> tuple[float, dict[
         found[role] = Operand(number.astype(np.int64 if integer else np.float64).reshape(()), number=True)
         # It has no width, so a narrower dtype may be computed in: the parameter must be valid there.
         widths = [operand.values.dtype for operand in found.values() if not operand.number]
-        parameter = generators.random_parameter(rng, working_dtype(result_dtype(*widths)), name)
-    return parameter, found
+        working = working_dtype(result_dtype(*widths))
+        parameter = generators.random_parameter(rng, working, name)
+        if of_parameter is not None:
+            parameters = _array_of_parameters(rng, name, of_parameter, working)
+    return parameter, found if parameters is None else {**found, "parameter": parameters}
+
+
+def _beside(parameters: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A parameter for each element of operands of a shape: of several, the first. Flat."""
+    whole = np.broadcast_to(parameters.astype(np.float64), np.broadcast_shapes(parameters.shape, shape))
+    if not whole.size:
+        return np.ones(math.prod(shape))
+    extra = whole.ndim - len(shape)
+    return whole[(*(0,) * extra, *(slice(n) for n in shape))].ravel()
 
 
 def draw(rng: Generator, only: str | None = None, name: str | None = None) -> Case:
     """One case with everything drawn at random."""
-    name = name or str(rng.choice(list(LOSSES)))
-    parameter, operands = _operands(rng, name, only)
+    array = only == "parameters" or (only is None and chance(rng, 0.15))
+    if only == "parameters":
+        only = pick(rng, None, None, "slices", *SUBJECTS[:-1])
+    name = name or str(rng.choice(WITH_PARAMETER if array else list(LOSSES)))
+    parameter, operands = _operands(rng, name, only, array and name in WITH_PARAMETER)
     quantity = QUANTITIES[rng.choice(5, p=[0.4, 0.25, 0.2, 0.0, 0.15] if only == "slices" else [0.35, 0.25, 0.15, 0.15, 0.1])]
     if only in ("weights", "modes") and quantity in ("value", "streaming") and chance(rng, 0.7):
         quantity = "grad"

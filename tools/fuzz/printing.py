@@ -39,6 +39,12 @@ def number_text(number: Any) -> str:
     )
 
 
+def setting_text(case: Case) -> list[str]:
+    """The parameter as a keyword argument; none for a loss without."""
+    text = name_of("parameter") if "parameter" in case.operands else number_text(case.parameter)
+    return [f"{name}={value}" for name, value in ORACLE[case.name].setting(text).items()]
+
+
 def _nested(array: np.ndarray) -> str:
     return number_text(array[()]) if array.ndim == 0 else "[" + ", ".join(_nested(row) for row in array) + "]"
 
@@ -79,7 +85,7 @@ def _lay_out(case: Case) -> list[str]:
     for role, operand in case.operands.items():
         name = name_of(role)
         if operand.number:
-            lines.append(f"{name} = {number_text(operand.values.item())}")
+            lines.append(f"{name} = {_nested(operand.values)}")
             continue
         array, place = operand.values, operand.place
         lines += array_lines(name, array)
@@ -141,8 +147,7 @@ def _call_lines(case: Case) -> list[str]:
     arguments = ["x", "t"]
     results = ", ".join(OUTPUTS[case.quantity])
     if case.function:
-        setting = [f"{name}={number_text(value)}" for name, value in ORACLE[case.name].setting(case.parameter).items()]
-        settings = [f'"{case.reduction}"' if case.quantity == "grad" else f'reduction="{case.reduction}"', *setting]
+        settings = [f'"{case.reduction}"' if case.quantity == "grad" else f'reduction="{case.reduction}"', *setting_text(case)]
         if case.quantity == "grad":
             incoming = "grad_output" if "grad_output" in case.operands else "1.0"
             return [f"{results} = cylosses.{case.name}_loss_backward({', '.join([incoming, *arguments, *settings, *options])})"]
@@ -155,10 +160,9 @@ def _call_lines(case: Case) -> list[str]:
 
 def snippet(case: Case, mismatch: Mismatch) -> str:
     """Python that runs in the root of the source tree."""
-    setting = [f"{name}={number_text(value)}" for name, value in ORACLE[case.name].setting(case.parameter).items()]
     body = _lay_out(case)
     if not case.function:
-        arguments = ", ".join([f'reduction="{case.reduction}"', *setting])
+        arguments = ", ".join([f'reduction="{case.reduction}"', *setting_text(case)])
         body.append(f"loss = cylosses.{LOSSES[case.name].__name__}({arguments})")
     call = _call_lines(case)
     if case.mode:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cylosses.losses import LOSSES
+from tests.reference import accepts
 
 from .calls import OUTPUTS, Case, Operand, Output, Place, Stream
 from .checking import Mismatch
@@ -101,9 +102,57 @@ def settings(case: Case) -> Iterator[Case]:
     if case.curvature != "exact":
         yield case.but(curvature="exact")
     default = LOSSES[case.name].default
-    for parameter in (default, *simpler(case.parameter)):
+    for parameter in (default, *simpler(case.parameter)) if "parameter" not in case.operands else ():
         if parameter != case.parameter and (parameter == default or case.parameter != default):
             yield case.but(parameter=parameter)
+
+
+# A parameter that is an array ---------------------------------------------------------------------------------------
+
+
+def parameters(case: Case, at: tuple[int, ...] | None) -> Iterator[Case]:
+    """One number instead of an array of them, fewer axes, and numbers of no special dtype."""
+    operand = case.operands.get("parameter")
+    if operand is None:
+        return
+    array = operand.values
+    for number in dict.fromkeys([*_chosen(array, at), *array.ravel()[:1].tolist(), *array.ravel()[-1:].tolist()]):
+        yield _in_shape(_without(case, "parameter").but(parameter=float(number)), case.shape)
+    for axis, n in enumerate(array.shape):
+        if n > 1:
+            place = _place_in(array, at)
+            for k in dict.fromkeys([0 if place is None else place[axis], 0, n - 1]):
+                yield _in_shape(_with_parameters(case, array[(slice(None),) * axis + (slice(k, k + 1),)]), case.shape)
+    if array.ndim > 1 and array.shape[0] == 1:
+        yield _in_shape(_with_parameters(case, array[0]), case.shape)
+    if array.dtype != np.float64:
+        yield _with_parameters(case, array.astype(np.float64))
+
+
+def _with_parameters(case: Case, array: np.ndarray) -> Case:
+    """With these as parameters, in plain memory."""
+    return with_operand(case, "parameter", Operand(np.ascontiguousarray(array), number=case.operands["parameter"].number))
+
+
+def _in_shape(case: Case, shape: tuple[int, ...]) -> Case:
+    """The same, with an input that has the shape, if the operands do not broadcast to it any more."""
+    if case.shape == shape:
+        return case
+    outputs = tuple(None if output is None else Output(Place(), output.host) for output in case.outputs)
+    values = np.broadcast_to(case.operands["input"].values, shape).copy()
+    return with_operand(case.but(outputs=outputs), "input", Operand(values))
+
+
+def _place_in(array: np.ndarray, at: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The element of an operand that belongs to an element of the call; None if it has more axes."""
+    if at is None or len(at) < array.ndim or not array.size:
+        return None
+    return tuple(min(k, n - 1) for k, n in zip(at[len(at) - array.ndim :], array.shape, strict=True))
+
+
+def _chosen(array: np.ndarray, at: tuple[int, ...] | None) -> list[float]:
+    place = _place_in(array, at)
+    return [] if place is None else [array[place].item()]
 
 
 # Memory -------------------------------------------------------------------------------------------------------------
@@ -211,7 +260,7 @@ def values(case: Case, at: tuple[int, ...] | None) -> Iterator[Case]:
                 yield put(np.ones_like(array))
             continue
         varied = bool((array != array.flat[0]).any())
-        place = None if at is None or len(at) != array.ndim else tuple(np.minimum(at, np.array(array.shape) - 1))
+        place = _place_in(array, at)
         if varied:
             for constant in (0, 1, *([] if place is None else [array[place]])):
                 yield put(np.full_like(array, constant))
@@ -252,6 +301,18 @@ def _replaced(put: Callable[[np.ndarray], Case], array: np.ndarray, chosen: np.n
 # All together -------------------------------------------------------------------------------------------------------
 
 
+def makes_sense(case: Case) -> bool:
+    """Whether the loss accepts each parameter, and each operand repeats where its memory does."""
+    if not all(accepts(case.name, number, case.working) for number in np.unique(case.parameters).tolist()):
+        return False
+    return all(
+        (operand.values == operand.values.take([0], k)).all()
+        for operand in case.operands.values()
+        for k, step in enumerate(operand.place.steps or ())
+        if step == 0 and operand.values.size
+    )
+
+
 def _kind(mismatch: Mismatch) -> str:
     if mismatch.what == "exception":
         return mismatch.text.split(":")[0]
@@ -274,7 +335,7 @@ def shrink(case: Case, mismatch: Mismatch, wrong: Wrong, seconds: float = 10.0) 
                 continue
             seen.add(key)
             try:
-                found = [m for m in wrong(candidate) if _kind(m) == kind]
+                found = [m for m in wrong(candidate) if _kind(m) == kind] if makes_sense(candidate) else []
             except (ValueError, TypeError, IndexError, OverflowError):
                 continue  # the candidate itself makes no sense
             if found:
@@ -284,6 +345,7 @@ def shrink(case: Case, mismatch: Mismatch, wrong: Wrong, seconds: float = 10.0) 
     steps = [
         lambda: shapes(case, mismatch.at),  # first, since the rest is quick with few elements
         lambda: settings(case),
+        lambda: parameters(case, mismatch.at),
         lambda: places(case),
         lambda: values(case, mismatch.at),
     ]
@@ -299,14 +361,14 @@ def shrink(case: Case, mismatch: Mismatch, wrong: Wrong, seconds: float = 10.0) 
 
 def signature(case: Case, mismatch: Mismatch) -> tuple[Any, ...]:
     """What failures that have one cause have in common, roughly."""
-    extreme = [role for role in ("weight", "grad_output") if role in case.operands]
+    roles = [role for role in ("parameter", "weight", "grad_output") if role in case.operands]
     large = len([n for n in case.shape if n > 64]) > 1
     numbers = any(operand.number for role, operand in case.operands.items() if role in ("input", "target"))
     return (
         _kind(mismatch),
         mismatch.what in ("gradient", "hessian"),
         case.working.name,
-        *extreme,
+        *roles,
         bool(case.mode),
         case.is_integer,
         large,
