@@ -136,7 +136,7 @@ def draw_means() -> list[str]:
         panel.text(TIMES, 1.004 * exact, "cylosses: the same bits throughout", BLUE, "end"),
         panel.text(TIMES - 10, 0.950 * exact, "NumPy in float32, axis=0:", ORANGE, "end"),
         panel.text(TIMES - 10, 0.941 * exact, f"{drift:.1f} % too small at last", ORANGE, "end"),
-        _text(440, BOTTOM + 24, "the same million rows, seen once"),
+        _text(440, BOTTOM + 24, "a million rows, seen once"),
         _text(800, BOTTOM + 24, f"{TIMES} times", anchor="end"),
     ]
 
