@@ -606,7 +606,9 @@ def test_short_table_without_torch_or_peers():
 def test_table_of_the_readme_is_short_and_planned():
     assert len(short_table.README_CALLS) <= 5
     names = {row.name for row in (*rows.plan(2), *slice_rows.plan(2))}
-    assert {f"smooth_l1/{work}/float32/{place}/2" for work, place in (*short_table.KEYS, *short_table.README_CALLS.values())} <= names
+    assert {
+        f"smooth_l1/{work}/float32/{place}/2" for work, place in (*short_table.KEYS, *short_table.README_CALLS.values())
+    } <= names
     assert ("mean", "(1M,4) axis 1") in short_table.README_CALLS.values()
 
 

@@ -146,15 +146,13 @@ def test_the_score_of_the_start_page(tmp_path):
 
 def test_what_is_drawn_from_the_score():
     rows = {line.split(",")[0]: line.split(",") for line in START.splitlines() if re.match(r"(north|south|west),[\d.]+,", line)}
-    mse, smooth_l1, tukey = (
-        {region: float(cells[column]) for region, cells in rows.items()} for column in (1, 2, 3)
-    )
+    mse, smooth_l1, tukey = ({region: float(cells[column]) for region, cells in rows.items()} for column in (1, 2, 3))
     assert 400 < mse["west"] / mse["south"] < 420
     assert 3 < smooth_l1["west"] / smooth_l1["south"] < 3.2
     assert tukey["west"] < 1.1 * tukey["north"]
 
 
-# Conventions ------------------------------------------------------------------------------------------------------------------
+# The losses --------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_number_of_losses_that_pages_tell():
@@ -162,6 +160,12 @@ def test_the_number_of_losses_that_pages_tell():
     for name in ("losses", "start", "own-estimator"):
         page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").lower()
         assert f"{numbers[len(LOSSES)]} losses" in page, name
+
+
+def test_the_first_page_counts_the_losses():
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    (named, more) = re.findall(r"Smooth L1, (.*?) and (\w+) more", page)[0]
+    assert len(named.split(", ")) + 1 + {"six": 6, "seven": 7, "eight": 8}[more] == len(LOSSES)
 
 
 def test_what_the_page_of_losses_does():
