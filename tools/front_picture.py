@@ -1,7 +1,7 @@
 """The picture of README.md and of the site's first page, docs/_static/why.svg: ``python -m tools.front_picture``.
 
-Two panels: what a robust loss does to a fit, and what an exact mean is for. It is written as text, without a plotting library, so that
-the file has the same bytes wherever it is made (a test makes it again), and in colours that can be read on white and on black.
+Two panels: what a robust loss does to a fit, and what an exact mean is for. It is written as text, without a plotting library, so
+that the file has the same bytes wherever it is made (a test makes it again), and in colours that can be read on white and on black.
 """
 
 from __future__ import annotations
