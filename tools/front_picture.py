@@ -53,7 +53,7 @@ def means() -> tuple[list[float], list[float]]:
     NumPy adds one row after the other, so that its sum can be taken up where it stopped.
     """
     prediction, target = np.random.default_rng(0).standard_normal((2, ROWS, 2), dtype=np.float32)
-    losses = SmoothL1Loss("none")(prediction, target)
+    losses = SmoothL1Loss(reduction="none")(prediction, target)
     running, total = np.zeros(2, np.float32), SmoothL1Loss().streaming(axis=0)
     by_numpy, by_cylosses = [], []
     for seen in range(1, TIMES + 1):
@@ -112,7 +112,7 @@ def draw_fits() -> list[str]:
     return [
         _text(20, 24, "Wrong points do not tilt the line", weight="bold"),
         panel.axes(),
-        *(panel.dot(*point, ORANGE if is_wrong else GREY) for *point, is_wrong in zip(x, y, wrong, strict=True)),
+        *(panel.dot(across, up, ORANGE if is_wrong else GREY) for across, up, is_wrong in zip(x, y, wrong, strict=True)),
         panel.line(zip(ends, squares[0] + squares[1] * ends, strict=True), GREY),
         panel.line(zip(ends, robust[0] + robust[1] * ends, strict=True), BLUE),
         panel.text(6.9, 8.0, "smooth L1", BLUE, "end"),
