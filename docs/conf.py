@@ -94,4 +94,4 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
-html_sidebars = {"index": [], "changelog": []}
+html_sidebars = {"index": [], "start": [], "performance": [], "changelog": []}

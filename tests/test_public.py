@@ -196,7 +196,7 @@ def test_what_lacks_something_is_found(monkeypatch):
 # One set of names ---------------------------------------------------------------------------------------------------
 
 
-def test_core_registry_oracle_stubs_functions_command_line_and_readme_name_the_same_losses():
+def test_core_registry_oracle_stubs_functions_command_line_and_manual_name_the_same_losses():
     names = set(LOSSES)
     parameters = (PACKAGE / "_core" / "parameters.pxd").read_text(encoding="utf-8")
     header = (PACKAGE / "include" / "cylosses.h").read_text(encoding="utf-8")
@@ -215,14 +215,14 @@ def test_core_registry_oracle_stubs_functions_command_line_and_readme_name_the_s
     (option,) = (parameter for parameter in cli.score_command.params if parameter.name == "losses")
     completed = option.shell_complete(click.Context(cli.score_command), "")
     assert {item.value for item in completed} == names
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    assert [name for name in names if f"{name}_loss" not in readme] == []
+    page = (Path(__file__).parents[1] / "docs" / "losses.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"{name}_loss" not in page] == []
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_readme_has_a_row_for_each_loss(name):
-    cls, readme = LOSSES[name], (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    function, title, parameter = re.search(rf"^\| `({name}_loss)` \| `(\w+)` \|(.*?)\|", readme, re.MULTILINE).groups()
+def test_the_page_of_losses_has_a_row_for_each(name):
+    cls, page = LOSSES[name], (Path(__file__).parents[1] / "docs" / "losses.md").read_text(encoding="utf-8")
+    function, title, parameter = re.search(rf"^\| `({name}_loss)` \| `(\w+)` \|(.*?)\|", page, re.MULTILINE).groups()
     assert (function, title) == (f"{name}_loss", cls.__name__)
     if cls.parameter_name is None:
         assert parameter.strip() == ""
@@ -239,7 +239,7 @@ def quoted(text):
 def test_the_manuals_name_the_losses_that_differ():
     """What a class says of its accuracy, and of its default for boosters, the prose says too."""
     root = Path(__file__).parents[1]
-    accuracy = re.search(r"\(4\s+for ([^)]*)\)", (root / "README.md").read_text(encoding="utf-8"))[1]
+    accuracy = re.search(r"\(4\s+for ([^)]*)\)", (root / "docs" / "conventions.md").read_text(encoding="utf-8"))[1]
     assert quoted(accuracy) == {name for name, cls in LOSSES.items() if cls.max_ulp_error == 4}
     manual = (root / "docs" / "boosting.md").read_text(encoding="utf-8")
     listed = manual[manual.index("The fraction is ") : manual.index("is no length.")]

@@ -15,18 +15,13 @@ KEYS: tuple[Key, ...] = (
     *((work, size) for work in SHORT_WORKS for size in SIZES),
     *((work, layout.name) for work in MAIN_PLAN for layout in MAIN_PLAN[work] if layout == BOXES),
 )
-README_KEYS: tuple[Key, ...] = (
-    ("mean", 16),
-    ("mean", 100_000),
-    ("mean", 1_000_000),
-    ("mean", 50_000_000),
-    ("mean", BOXES.name),
-    ("value_and_grad", 16),
-    ("value_and_grad", 50_000_000),
-    ("none", 50_000_000),
-    ("grad", 50_000_000),
-)
-"""Work and place of each line in README.md, where a screen must hold the table."""
+README_CALLS: dict[str, Key] = {
+    "a mean, `loss(x, y)`": ("mean", 50_000_000),
+    "a mean a box, `loss(x, y, axis=1)`": ("mean", BOXES.name),
+    "a gradient a box": ("grad", BOXES.name),
+    "`loss.value_and_grad(x, y)`": ("value_and_grad", 50_000_000),
+}
+"""What the lines in README.md say, where a screen must hold everything, and the work and place of each."""
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 
@@ -38,12 +33,11 @@ def short_table(figures: dict[str, Any], threads: int, keys: Sequence[Key] = KEY
 
 
 def _lines(figures: dict[str, Any], threads: int, keys: Sequence[Key]) -> Iterator[Sequence[str]]:
-    rows = {row["name"]: row for row in timed_rows(figures)}
     for work, place in keys:
-        row = rows.get(f"{MAIN_LOSS}/{work}/float32/{place}/{threads}")
+        row = _row(figures, threads, work, place)
         if row is None:
             continue
-        peer, torch = fastest_peer(row), subject_of(row, "torch")
+        peer = fastest_peer(row)
         yield (
             f"`{work}`",
             place_text(place),
@@ -51,8 +45,30 @@ def _lines(figures: dict[str, Any], threads: int, keys: Sequence[Key]) -> Iterat
             ratio_text(row, row["floor"]),
             peer or "-",
             ratio_text(row, peer) if peer else "-",
-            ratio_text(row, torch) if torch else "-",
+            _over_torch(row),
         )
+
+
+def _row(figures: dict[str, Any], threads: int, work: str, place: int | str) -> dict[str, Any] | None:
+    name = f"{MAIN_LOSS}/{work}/float32/{place}/{threads}"
+    return next((row for row in timed_rows(figures) if row["name"] == name), None)
+
+
+def _over_torch(row: dict[str, Any]) -> str:
+    torch = subject_of(row, "torch")
+    return ratio_text(row, torch) if torch else "-"
+
+
+def readme_table(figures: dict[str, Any], threads: int) -> str:
+    """Return the few lines that a reader of README.md looks at: no floor, and no names of works."""
+    lines = []
+    for call, (work, place) in README_CALLS.items():
+        row = _row(figures, threads, work, place)
+        if row is not None:
+            peer, time = fastest_peer(row), seconds_text(row["subjects"]["cylosses"]["best"])
+            fastest = f"{ratio_text(row, peer)} ({peer})" if peer else "-"
+            lines.append((call, place_text(place).split(" axis")[0], time, _over_torch(row), fastest))
+    return markdown_table(["call", "elements", "cylosses", "× torch", "× fastest other"], lines)
 
 
 def readme_text(figures: dict[str, Any], threads: int) -> str:
@@ -62,7 +78,7 @@ def readme_text(figures: dict[str, Any], threads: int) -> str:
     software = ", ".join(
         f"{name} {machine['versions'][name]}" for name in ("numpy", "torch", "numba") if name in machine["versions"]
     )
-    return f"{machine['cpu']}, {threads} threads; {software}{date}:\n\n{short_table(figures, threads, README_KEYS)}"
+    return f"{machine['cpu']}, {threads} threads; {software}{date}:\n\n{readme_table(figures, threads)}"
 
 
 def update(path: Path, text: str) -> None:
