@@ -41,6 +41,8 @@ nb_execution_timeout = 300
 nb_execution_show_tb = True
 nb_merge_streams = True
 os.environ.setdefault("PYTHONWARNINGS", "error::FutureWarning:cylosses")
+# Pages draw with the modules of _ext, and run in processes of their own.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE / "_ext"), os.environ.get("PYTHONPATH")]))
 
 # The reference -------------------------------------------------------------------------------------------------------
 autodoc_member_order = "groupwise"
