@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cylosses import LOSSES
+
 pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +56,8 @@ def test_notebook(page):
         [sys.executable, "-W", "error", "-c", run], input=code, capture_output=True, encoding="utf-8", cwd=DOCS, env=environment
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_guide_says_when_to_choose_a_loss(name):
+    assert f"`{name}`" in (DOCS / "choosing-a-loss.md").read_text(encoding="utf-8")

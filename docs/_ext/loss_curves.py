@@ -7,9 +7,6 @@ from pictures import COLOURS, caption, legend, panels
 
 from cylosses import Loss
 
-ERRORS = np.linspace(-4, 4, 801)
-
-
 def parameters_of(cls: type[Loss]) -> list[Any]:
     """Return three parameters that show what it does: none where the loss has none."""
     if cls.parameter_name is None:
@@ -19,16 +16,23 @@ def parameters_of(cls: type[Loss]) -> list[Any]:
     return [0.5, 1.0, 2.0] if cls.default == 1 else [cls.default / 2, cls.default, cls.default * 2]
 
 
-def draw(cls: type[Loss], errors: np.ndarray = ERRORS) -> Any:
+def reach_of(cls: type[Loss]) -> float:
+    """Return the error up to which there is something to see."""
+    return 3 * cls.default if cls.parameter_is_length else 3.0
+
+
+def draw(cls: type[Loss]) -> Any:
     """Return a figure of three panels."""
-    figure, axes = panels(1, 3, size=(9, 2.6))
+    reach = reach_of(cls)
+    errors = np.linspace(-reach, reach, 1201)
+    figure, axes = panels(1, 3, size=(7.5, 2.2))
     for parameter, colour in zip(parameters_of(cls), COLOURS, strict=False):
         loss = cls("none") if parameter is None else cls("none", **{str(cls.parameter_name): parameter})
         label = None if parameter is None else f"{cls.parameter_name} = {parameter:g}"
         axes[0].plot(errors, loss(errors, 0.0), color=colour, label=label)
         derivative, weight = loss.grad_and_hess(errors, 0.0, curvature="mm")
         axes[1].plot(errors, derivative, color=colour)
-        axes[2].plot(errors, np.where(np.abs(weight) > 20, np.nan, weight), color=colour)
+        axes[2].plot(errors, np.where(np.abs(weight) * reach > 60, np.nan, weight), color=colour)
     for panel, title in zip(axes, ("loss", "derivative", "IRLS weight"), strict=True):
         caption(panel, title, x="input − target")
     if cls.parameter_name:

@@ -9,7 +9,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73")
 NEUTRAL = "#888888"
 
 
-def panels(rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 3), **options: Any) -> tuple[Any, Any]:
+def panels(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 2.5), **options: Any) -> tuple[Any, Any]:
     """Return a figure without a background, and its panels as `pyplot.subplots` does."""
     figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", facecolor="none", dpi=144, **options)
     for panel in figure.axes:
