@@ -26,6 +26,7 @@ extensions = [
     "mathml",
     "loss_pages",
     "repository_links",
+    "folds",
 ]
 
 exclude_patterns = ["inventories", "gallery/*.ipynb"]
