@@ -7,6 +7,7 @@ from pictures import COLOURS, caption, legend, panels
 
 from cylosses import Loss
 
+
 def parameters_of(cls: type[Loss]) -> list[Any]:
     """Return three parameters that show what it does: none where the loss has none."""
     if cls.parameter_name is None:
