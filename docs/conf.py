@@ -26,6 +26,7 @@ extensions = [
     "mathml",
     "loss_pages",
     "repository_links",
+    "folds",
 ]
 
 default_role = "py:obj"  # names in single backticks are links where they are known
@@ -41,7 +42,11 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_code_prompt_show = "How this picture is drawn"
+nb_code_prompt_hide = "How this picture is drawn"
 os.environ.setdefault("PYTHONWARNINGS", "error::FutureWarning:cylosses")
+# Pages draw with the modules of _ext, and run in processes of their own.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE / "_ext"), os.environ.get("PYTHONPATH")]))
 
 # The reference -------------------------------------------------------------------------------------------------------
 autodoc_member_order = "groupwise"

@@ -1,5 +1,7 @@
 """Links of pages to files of the repository: to the page that includes the file, or, where there is none, its name alone.
 
+Pictures stay: Sphinx copies them.
+
 The pages are also read in the repository, where such links work.
 """
 
@@ -37,7 +39,7 @@ class _Links:
             name = path.relative_to(self.root).as_posix()
             if example := EXAMPLE.fullmatch(name):
                 target = docs / "gallery" / f"{example[1]}.rst"
-            elif name in PAGES:
+            elif name in PAGES and PAGES[name] != self.page.name:
                 target = docs / PAGES[name]
             else:
                 return text if text.startswith("`") else f"`{text}`"
