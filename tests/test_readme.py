@@ -110,6 +110,15 @@ def test_the_picture_is_what_its_script_draws():
     assert PICTURE.read_text(encoding="utf-8") == picture(), "python -m tools.front_picture writes it anew"
 
 
+def test_the_picture_of_the_demo_is_small():
+    from tools.front_picture import DEMO
+
+    image = pytest.importorskip("PIL.Image")
+    with image.open(DEMO) as picture:
+        assert (picture.format, picture.size) == ("PNG", (953, 736))
+    assert DEMO.stat().st_size < 60_000
+
+
 def test_the_running_sum_of_the_picture_is_numpys_mean():
     from tools import front_picture
 

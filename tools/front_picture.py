@@ -1,12 +1,14 @@
-"""The picture of README.md and of the site's first page, docs/_static/why.svg: ``python -m tools.front_picture``.
+"""The pictures of README.md and of the site's first page, in docs/_static: ``python -m tools.front_picture``.
 
-Two panels: what a robust loss does to a fit, and what an exact mean is for. It is written as text, without a plotting library, so
+demo.png is what ``cylosses demo`` draws, smaller. why.svg has two panels: what a robust loss does to a fit, and what an exact mean is for. It is written as text, without a plotting library, so
 that the file has the same bytes wherever it is made (a test makes it again), and in colours that can be read on white and on black.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from cylosses import Loss, MSELoss, SmoothL1Loss
 Vector = npt.NDArray[np.float64]
 
 PICTURE = Path(__file__).parents[1] / "docs" / "_static" / "why.svg"
+DEMO = PICTURE.with_name("demo.png")
 BLUE, ORANGE, GREY = "#1f83c9", "#d9660a", "#7a7a7a"
 WIDTH, HEIGHT = 820, 300
 TOP, BOTTOM = 52, 250
@@ -150,7 +153,19 @@ def picture() -> str:
     return "\n".join([f"{head} {style}", f"<title>{title}</title>", *draw_fits(), *draw_means(), "</svg>", ""])
 
 
+def write_demo(path: Path) -> None:
+    """Run the demo and write its picture, two thirds as wide and in as few colours as it needs."""
+    from PIL import Image  # comes with matplotlib, which the demo draws with
+
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "cylosses", "demo"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        with Image.open(Path(folder) / "cylosses-demo.png") as drawn:
+            small = drawn.convert("RGB").resize((drawn.width * 2 // 3, drawn.height * 2 // 3), Image.Resampling.LANCZOS)
+    small.quantize(48).save(path, optimize=True)
+
+
 if __name__ == "__main__":
     PICTURE.write_text(picture(), encoding="utf-8")
-    print(f"wrote {PICTURE}")
+    write_demo(DEMO)
+    print(f"wrote {PICTURE} and {DEMO}")
     sys.exit(0)
