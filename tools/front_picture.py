@@ -1,7 +1,8 @@
 """The pictures of README.md and of the site's first page, in docs/_static: ``python -m tools.front_picture``.
 
-demo.png is what ``cylosses demo`` draws, smaller. why.svg has two panels: what a robust loss does to a fit, and what an exact mean is for. It is written as text, without a plotting library, so
-that the file has the same bytes wherever it is made (a test makes it again), and in colours that can be read on white and on black.
+demo.png is what ``cylosses demo`` draws, smaller. why.svg has two panels: what a robust loss does to a fit, and what an exact mean
+is for. It is written as text, without a plotting library, so that the file has the same bytes wherever it is made (a test makes it
+again), and in colours that can be read on white and on black.
 """
 
 from __future__ import annotations
