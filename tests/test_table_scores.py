@@ -178,6 +178,17 @@ def test_missing_keys_are_a_group():
     assert found.groups.values == [[4.0, 1.0, 10.0]]
 
 
+def test_a_terminal_is_not_told_what_to_do_by_keys(monkeypatch, capsys):
+    from cylosses._cli import output
+
+    Path("data.csv").write_text("x,y,g\n1,0,\x1b]0;title\x07 [bold]\n", encoding="utf-8")
+    monkeypatch.setattr(output, "_is_terminal", lambda stream: True)
+    output.print_score(["l1"], scored(by=("g",)))
+    printed = capsys.readouterr().out
+    assert r"\x1b]0;title\x07 [bold]" in printed
+    assert "\x1b" not in printed
+
+
 def test_keys_that_are_no_integers_after_all():
     Path("data.csv").write_text("x,y,g\n" + "1,0,1\n" * 30_000 + "1,0,1.5\n")
     assert "column 'g': the first rows hold integers, and a later one 1.5" in refusal(by=("g",))

@@ -83,12 +83,17 @@ def print_score(losses: list[str], result: Score, as_csv: bool = False) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for k, heading in enumerate(headings):
         table.add_column(
-            escape(heading), justify="left" if k < (1 if result.groups is None else len(result.groups.names)) else "right"
+            escape(_visible(heading)), justify="left" if k < (1 if result.groups is None else len(result.groups.names)) else "right"
         )
     for k, line in enumerate(lines):
         last = result.groups is not None and k == len(lines) - 1
-        table.add_row(*(escape(str(cell)) for cell in line), style="bold" if last else None)
+        table.add_row(*(escape(_visible(str(cell))) for cell in line), style="bold" if last else None)
     Console(highlight=False).print(table)
+
+
+def _visible(text: str) -> str:
+    """Return text of a table with escapes for what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _group_table(losses: list[str], result: Score, groups: Groups) -> tuple[list[str], list[list[Any]]]:
