@@ -27,6 +27,7 @@ extensions = [
     "loss_pages",
     "repository_links",
     "folds",
+    "module_pages",
 ]
 
 default_role = "py:obj"  # names in single backticks are links where they are known
@@ -71,9 +72,12 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.position",
+    "default_thumb_file": str(HERE / "_static" / "script.svg"),  # of scripts without a picture
+    "capture_repr": (),  # what scripts print is their output, not the last object that they made
     "download_all_examples": False,
     "show_memory": False,
+    "show_signature": False,
     "min_reported_time": 10_000,
     "write_computation_times": False,
     "remove_config_comments": True,
