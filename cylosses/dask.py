@@ -225,7 +225,8 @@ def value_and_grad(
     >>> import dask.array as da
     >>> import cylosses.dask
     >>> from cylosses import MSELoss
-    >>> value, gradient = cylosses.dask.value_and_grad(MSELoss(), da.arange(4, chunks=2, dtype=float), da.zeros(4, chunks=2))
+    >>> prediction = da.arange(4, chunks=2, dtype=float)
+    >>> value, gradient = cylosses.dask.value_and_grad(MSELoss(), prediction, 0.0)
     >>> dask.compute(value, gradient)
     (np.float64(3.5), array([0. , 0.5, 1. , 1.5]))
     """
@@ -274,7 +275,8 @@ def grad_and_hess(
     >>> import dask.array as da
     >>> import cylosses.dask
     >>> from cylosses import HuberLoss
-    >>> parts = cylosses.dask.grad_and_hess(HuberLoss(reduction="sum"), da.arange(4, chunks=2, dtype=float), 0.5)
+    >>> prediction = da.arange(4, chunks=2, dtype=float)
+    >>> parts = cylosses.dask.grad_and_hess(HuberLoss(reduction="sum"), prediction, 0.5)
     >>> dask.compute(*parts)
     (array([-0.5,  0.5,  1. ,  1. ]), array([1., 1., 0., 0.]))
     """
@@ -329,8 +331,11 @@ def score_by(
     >>> import pandas as pd
     >>> import cylosses.dask
     >>> from cylosses import L1Loss, MSELoss
-    >>> frame = pd.DataFrame({"fold": [2, 1, 2, 1], "yhat": [1.0, 2.0, 3.0, 4.0], "y": [1.5, 2.0, 1.0, 4.0]})
-    >>> lazy = cylosses.dask.score_by(dd.from_pandas(frame, npartitions=2), "yhat", "y", by="fold", loss=[L1Loss(), MSELoss()])
+    >>> predictions, observations = [1.0, 2.0, 3.0, 4.0], [1.5, 2.0, 1.0, 4.0]
+    >>> frame = pd.DataFrame({"fold": [2, 1, 2, 1], "yhat": predictions, "y": observations})
+    >>> frame = dd.from_pandas(frame, npartitions=2)
+    >>> losses = [L1Loss(), MSELoss()]
+    >>> lazy = cylosses.dask.score_by(frame, "yhat", "y", by="fold", loss=losses)
     >>> lazy.compute().reset_index().to_dict("list")
     {'fold': [1, 2], 'l1': [0.0, 1.25], 'mse': [0.0, 2.125], 'count': [2, 2]}
     """

@@ -250,8 +250,9 @@ References
 Examples
 --------
 >>> from cylosses import {cls}, {name}_loss_backward
->>> gradient = {name}_loss_backward(0.5, [1.5, 2.0, 0.5], [1.0, 10.0, 0.5], "none")
->>> bool((gradient == 0.5 * {cls}(reduction="none").grad([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])).all())
+>>> input, target = [1.5, 2.0, 0.5], [1.0, 10.0, 0.5]
+>>> gradient = {name}_loss_backward(0.5, input, target, "none")
+>>> bool((gradient == 0.5 * {cls}(reduction="none").grad(input, target)).all())
 True
 """
 
@@ -297,8 +298,9 @@ Examples
 --------
 >>> import math
 >>> from cylosses import {name}_loss
->>> losses = {name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.25], "none")
->>> bool({name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.25], "sum") == math.fsum(losses))
+>>> input, target = [1.5, 2.0, 0.5], [1.0, 10.0, 0.25]
+>>> losses = {name}_loss(input, target, "none")
+>>> bool({name}_loss(input, target, "sum") == math.fsum(losses))
 True
 """
 
