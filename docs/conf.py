@@ -57,6 +57,7 @@ autosectionlabel_prefix_document = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 maximum_signature_line_length = 90
+toc_object_entries_show_parents = "hide"  # the list beside a page is narrow
 
 # Other projects' names. Their inventories are here, so that nothing is downloaded: inventories/README.md.
 intersphinx_mapping = {
