@@ -93,7 +93,8 @@ Examples
 --------
 >>> from cylosses import {name}_loss
 >>> from cylosses.sklearn import mean_{name}_error
->>> mean_{name}_error([1.0, 10.0, 0.5], [1.5, 2.0, 0.5]) == {name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])
+>>> truth, prediction = [1.0, 10.0, 0.5], [1.5, 2.0, 0.5]
+>>> mean_{name}_error(truth, prediction) == {name}_loss(prediction, truth)
 np.True_
 """
 

@@ -72,8 +72,8 @@ def loss(
     Raises
     ------
     TypeError, ValueError
-        As the call of a loss, and before anything is computed, but for weights that are not valid, and for chunks of unknown sizes
-        that differ.
+        As the call of a loss, and before anything is computed; except for invalid weights, and for chunks of unknown sizes that
+        differ.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def total(
     n_threads: int | None = 1,
     split_every: int | dict[int, int] | None = None,
 ) -> Any:
-    """Return the exact total of Dask arrays, which can be stored, and merged with those of other data.
+    """Return the exact total of Dask arrays, to be stored, or merged with those of other data.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def total(
     Returns
     -------
     dask.delayed.Delayed
-        Which computes to a `cylosses.StreamingLoss`.
+        Computes to a `cylosses.StreamingLoss`.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def grad(
     grad_output : dask.array.Array, array_like, number or fractions.Fraction, optional
         Factor of the gradient, as in `Loss.grad`. 1 by default.
     wrt : {'input', 'target'}
-        The operand to derive by.
+        The operand to differentiate with respect to.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def value_and_grad(
     n_threads: int | None = 1,
     split_every: int | dict[int, int] | None = None,
 ) -> tuple[Any, Any]:
-    """Return the loss of Dask arrays and its gradient with respect to input; one task has both of a block.
+    """Return the loss of Dask arrays and its gradient with respect to input; one task computes both of a block.
 
     Parameters
     ----------
@@ -225,7 +225,8 @@ def value_and_grad(
     >>> import dask.array as da
     >>> import cylosses.dask
     >>> from cylosses import MSELoss
-    >>> value, gradient = cylosses.dask.value_and_grad(MSELoss(), da.arange(4, chunks=2, dtype=float), da.zeros(4, chunks=2))
+    >>> prediction = da.arange(4, chunks=2, dtype=float)
+    >>> value, gradient = cylosses.dask.value_and_grad(MSELoss(), prediction, 0.0)
     >>> dask.compute(value, gradient)
     (np.float64(3.5), array([0. , 0.5, 1. , 1.5]))
     """
@@ -260,7 +261,8 @@ def grad_and_hess(
     Returns
     -------
     tuple of (gradient, Hessian)
-        Dask arrays of the shape of input, with the bits of ``loss.grad_and_hess(...)`` in memory. One task has both of a block.
+        Dask arrays of the shape of input, with the bits of ``loss.grad_and_hess(...)`` in memory. One task computes both of a
+        block.
 
     Raises
     ------
@@ -273,7 +275,8 @@ def grad_and_hess(
     >>> import dask.array as da
     >>> import cylosses.dask
     >>> from cylosses import HuberLoss
-    >>> parts = cylosses.dask.grad_and_hess(HuberLoss(reduction="sum"), da.arange(4, chunks=2, dtype=float), 0.5)
+    >>> prediction = da.arange(4, chunks=2, dtype=float)
+    >>> parts = cylosses.dask.grad_and_hess(HuberLoss(reduction="sum"), prediction, 0.5)
     >>> dask.compute(*parts)
     (array([-0.5,  0.5,  1. ,  1. ]), array([1., 1., 0., 0.]))
     """
@@ -299,11 +302,11 @@ def score_by(
     Parameters
     ----------
     frame : dask.dataframe.DataFrame
-        Its index plays no part.
+        Its index is not used.
     predicted, observed : hashable
         Names of the columns of predictions and true values.
     by : hashable, or list of them
-        Names of the columns whose values make a group. Missing values are values like others, and stand last.
+        Names of the columns whose values make a group. Missing values are values like any other, and come last.
     loss : Loss, list of Loss, or dict
         Losses with reduction ``mean`` or ``sum``; each has a column, under its name (``"smooth_l1"``) or its key.
     weight, where : hashable, optional
@@ -320,7 +323,7 @@ def score_by(
     Raises
     ------
     TypeError, ValueError
-        For what is no Dask DataFrame, no loss, or no column of the frame; and as the call of a loss.
+        If `frame` is not a Dask DataFrame, a loss not a loss, or a name not a column of the frame; and as the call of a loss.
 
     Examples
     --------
@@ -328,8 +331,11 @@ def score_by(
     >>> import pandas as pd
     >>> import cylosses.dask
     >>> from cylosses import L1Loss, MSELoss
-    >>> frame = pd.DataFrame({"fold": [2, 1, 2, 1], "yhat": [1.0, 2.0, 3.0, 4.0], "y": [1.5, 2.0, 1.0, 4.0]})
-    >>> lazy = cylosses.dask.score_by(dd.from_pandas(frame, npartitions=2), "yhat", "y", by="fold", loss=[L1Loss(), MSELoss()])
+    >>> predictions, observations = [1.0, 2.0, 3.0, 4.0], [1.5, 2.0, 1.0, 4.0]
+    >>> frame = pd.DataFrame({"fold": [2, 1, 2, 1], "yhat": predictions, "y": observations})
+    >>> frame = dd.from_pandas(frame, npartitions=2)
+    >>> losses = [L1Loss(), MSELoss()]
+    >>> lazy = cylosses.dask.score_by(frame, "yhat", "y", by="fold", loss=losses)
     >>> lazy.compute().reset_index().to_dict("list")
     {'fold': [1, 2], 'l1': [0.0, 1.25], 'mse': [0.0, 2.125], 'count': [2, 2]}
     """
@@ -339,7 +345,7 @@ def score_by(
 
 @default_floating_point_mode()
 def robust_scale(targets: Any, sample_weight: Any = None) -> float:
-    """Return `cylosses.boosting.robust_scale` of a Dask array: from exact medians, whose computation takes sixteen passes.
+    """Return `cylosses.boosting.robust_scale` of a Dask array, from exact medians, which take sixteen passes over it.
 
     Parameters
     ----------
@@ -351,7 +357,7 @@ def robust_scale(targets: Any, sample_weight: Any = None) -> float:
     Returns
     -------
     float
-        The number that the targets have in memory; weights near the ends of float64 apart, whose ratios are rounded there.
+        The same number as for targets in memory, except with weights near the ends of float64, whose ratios are rounded there.
 
     Raises
     ------

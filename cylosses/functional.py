@@ -1,4 +1,4 @@
-"""The losses as functions with the documented calls of PyTorch's: overloads, legacy flags, reductions."""
+"""The losses as functions, with every call that PyTorch documents: overloads, legacy flags, reductions."""
 
 import textwrap
 from collections.abc import Mapping
@@ -107,8 +107,8 @@ def smooth_l1_loss(
         all axes along which they are stretched are axes of an array of betas).
     size_average, reduce : bool, optional
         Deprecated flags that replace `reduction` if one is given: ``reduce=False`` means ``none``, else ``size_average=False``
-        means ``sum``, else ``mean``. In third place, `size_average` may also be a string, then it is the reduction and a number
-        in fourth place is beta; or a mapping, then it is `options`.
+        means ``sum``, else ``mean``. The third positional argument may also be a string, which is the reduction, with beta as
+        the fourth; or a mapping, which is `options`.
     reduction : {'mean', 'sum', 'none'}
         What is returned: the mean or the sum over all elements, or the loss of each.
     beta : float or array_like
@@ -129,7 +129,7 @@ def smooth_l1_loss(
         Takes the result: of its exact shape and dtype. It may overlap the inputs. After an error, an `out` that overlaps an input
         is as it was; another one may be partly written.
     n_threads : int, optional
-        At most so many threads; None leaves it to `set_num_threads`. The bits do not depend on it.
+        The most threads to use; None leaves that to `set_num_threads`. The bits do not depend on it.
 
     Returns
     -------
@@ -140,7 +140,8 @@ def smooth_l1_loss(
     Raises
     ------
     TypeError
-        For dtypes but real numbers of at most 64 bits, masked arrays, GPU arrays, unknown options, a setting with two values.
+        For dtypes other than real numbers of at most 64 bits, masked arrays, GPU arrays, unknown options, and a setting with two
+        values.
     ValueError
         For a negative or NaN `beta`, an unknown `reduction`, shapes that do not broadcast, and an `out` that does not fit.
 
@@ -150,14 +151,14 @@ def smooth_l1_loss(
 
     Notes
     -----
-    With d = input - target rounded once in the working dtype (float32, or float64 if an operand has it or both are integers; those
-    are subtracted exactly, an integer with a float is converted first),
+    With d = input - target rounded once in the working dtype (float32, or float64 if an operand has it or both are integers;
+    integers are subtracted exactly, an integer beside a float is converted first),
 
     .. math:: \ell(d) = d^2 / (2 \beta) \text{ if } |d| < \beta \text{ else } |d| - \beta / 2
 
-    which is the Huber loss divided by beta. Each element is within 2 ulp of that formula. ``mean`` and ``sum`` are the exact sum
-    of the elements' losses, divided by their number (or the sum of the weights) for the mean, and rounded once: they do not
-    depend on the order of summation, the threads or the machine. The mean of nothing is NaN, its sum 0. NaN propagates.
+    which is the Huber loss divided by beta. Each element is within 2 ulp of that formula. ``sum`` is the exact
+    sum of the elements' losses and ``mean`` that sum divided by their number (or the sum of the weights), each rounded once. They
+    do not depend on the order of summation, the threads or the machine. The mean of nothing is NaN, its sum 0. NaN propagates.
 
     References
     ----------
@@ -219,14 +220,14 @@ input, target : array_like of real numbers
     As in `{name}_loss`.
 {settings}
 wrt : {{'input', 'target'}}
-    The operand to derive by.
+    The operand to differentiate with respect to.
 weight, where, axis : optional
     As in `{name}_loss`. ``mean`` has the same divisor in the gradient.
 out : numpy.ndarray, optional
     Takes the gradient: of the shape of that operand and the dtype of the loss. It may overlap the inputs. After an error, an `out`
     that overlaps an input is as it was; another one may be partly written.
 n_threads : int, optional
-    At most so many threads; None leaves it to `set_num_threads`. The bits do not depend on it.
+    The most threads to use; None leaves that to `set_num_threads`. The bits do not depend on it.
 
 Returns
 -------
@@ -249,8 +250,9 @@ References
 Examples
 --------
 >>> from cylosses import {cls}, {name}_loss_backward
->>> gradient = {name}_loss_backward(0.5, [1.5, 2.0, 0.5], [1.0, 10.0, 0.5], "none")
->>> bool((gradient == 0.5 * {cls}(reduction="none").grad([1.5, 2.0, 0.5], [1.0, 10.0, 0.5])).all())
+>>> input, target = [1.5, 2.0, 0.5], [1.0, 10.0, 0.5]
+>>> gradient = {name}_loss_backward(0.5, input, target, "none")
+>>> bool((gradient == 0.5 * {cls}(reduction="none").grad(input, target)).all())
 True
 """
 
@@ -285,8 +287,8 @@ See Also
 
 Notes
 -----
-{notes} ``mean`` and ``sum`` are the exact sum of the elements' losses, divided by their number (or the sum of the weights) for the
-mean, and rounded once. The mean of nothing is NaN, its sum 0. NaN propagates.
+{notes} ``sum`` is the exact sum of the elements' losses and ``mean`` that sum divided by their number (or the sum of the weights),
+each rounded once. The mean of nothing is NaN, its sum 0. NaN propagates.
 
 References
 ----------
@@ -296,8 +298,9 @@ Examples
 --------
 >>> import math
 >>> from cylosses import {name}_loss
->>> losses = {name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.25], "none")
->>> bool({name}_loss([1.5, 2.0, 0.5], [1.0, 10.0, 0.25], "sum") == math.fsum(losses))
+>>> input, target = [1.5, 2.0, 0.5], [1.0, 10.0, 0.25]
+>>> losses = {name}_loss(input, target, "none")
+>>> bool({name}_loss(input, target, "sum") == math.fsum(losses))
 True
 """
 

@@ -39,8 +39,8 @@ def rho(loss: Loss | str) -> Callable[[Numbers], Array]:
     Parameters
     ----------
     loss : Loss or str
-        A loss that costs the same in either direction (`Loss.is_symmetric`: all but the quantile loss with another `q` than 0.5),
-        as an object or by its name in `cylosses.LOSSES`. Its reduction does not matter: the cost of `least_squares` is a sum.
+        A loss that is the same in either direction (`Loss.is_symmetric`: all but the quantile loss with a `q` other than 0.5), as
+        an object or by its name in `cylosses.LOSSES`. Its reduction does not matter: the cost of `least_squares` is a sum.
 
     Returns
     -------
@@ -63,13 +63,13 @@ def rho(loss: Loss | str) -> Callable[[Numbers], Array]:
         \qquad \rho(z) = 2\, \ell(\sqrt z),\ \rho'(z) = \psi(r) / r,\ \rho''(z) = \frac{d}{dz} \frac{\psi(r)}{r}
 
     with the residuals f, C = `f_scale` and r = √z: with the default of 1 for `f_scale` its cost is the sum of the losses. A
-    parameter that is a length, as `delta`, is in units of `f_scale`: leave one of both at 1. SciPy's ``"huber"`` is
+    parameter that is a length, such as `delta`, is in units of `f_scale`: leave one of the two at 1. SciPy's ``"huber"`` is
     ``HuberLoss(delta=1)``, ``"soft_l1"`` is ``PseudoHuberLoss(delta=1)``, and ``"linear"`` is half of ``MSELoss()``. Losses are not
     for ``method="lm"``.
 
     The losses with a kink at 0 (``l1``, ``smooth_l1`` with ``beta=0``, ``quantile`` with ``q=0.5``) have an infinite rho' there. Up
     to z = 2**-40 it stays at 2**20 times the slope, and rho'' is 0. So `f_scale` should be about the size of residuals. Where rho'
-    or rho'' jump, as rho'' of Huber at delta, they are those of the side of 0.
+    or rho'' jump, as rho'' of Huber does at delta, they are those of the side towards 0.
 
     References
     ----------
@@ -125,7 +125,7 @@ def objective(
     callable
         ``fun(x, *args)``: without `jacobian` the value; with it the value and the gradient, of shape (n,), which `minimize` takes
         with ``jac=True``. It is picklable if `residual` and `jacobian` are, and raises a `TypeError` or `ValueError` if the arrays
-        that they return are no real numbers or do not fit.
+        that they return are not real numbers or do not fit.
 
     Raises
     ------

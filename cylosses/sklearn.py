@@ -46,8 +46,8 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
     ----------
     loss : str or Loss
         A loss of `cylosses.LOSSES` by name, with the default of its parameter; or a loss object, as in
-        ``loss=HuberLoss(delta=2.0)``, whose reduction must be ``"mean"``. Losses that are not convex, as
-        ``"tukey"``, are refused.
+        ``loss=HuberLoss(delta=2.0)``, whose reduction must be ``"mean"``. Losses that are not convex, such as ``"tukey"``, are
+        refused.
     beta : float
         The beta of ``loss="smooth_l1"``: the error at which the square turns into a line, in the units of y; at least 0. Other
         losses have their parameter in the loss object, and refuse a `beta` other than 1.
@@ -56,14 +56,14 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
     fit_intercept : bool
         Whether the model has an intercept.
     max_iter : int
-        Most iterations of L-BFGS for one output; at least 1.
+        The most iterations of L-BFGS for one output; at least 1.
     tol : float
-        Accuracy of the search: it ends when no component of the scaled gradient is larger. Both are free of units: the predictions
-        are then off by about `tol` times the spread of y.
+        Accuracy of the search: it ends when no component of the scaled gradient is larger. Neither has a unit: the predictions are
+        then off by about `tol` times the spread of y.
     warm_start : bool
         Whether `fit` starts from the coefficients of the last one, which must be of the same shape.
     n_threads : int, optional
-        At most so many threads; None leaves it to `cylosses.set_num_threads`. The result does not depend on it.
+        The most threads to use; None leaves that to `cylosses.set_num_threads`. The result does not depend on it.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
     Raises
     ------
     TypeError, ValueError
-        By `fit`, for parameters and data that are not valid.
+        By `fit`, if parameters or data are invalid.
 
     Notes
     -----
@@ -103,7 +103,7 @@ class SmoothL1Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # typ
 
     The losses with a kink, ``"l1"``, ``"quantile"``, ``"epsilon_insensitive"`` and ``"smooth_l1"`` with ``beta=0``, are minimised
     with a parabola in place of the kink, 1e-4 mean absolute residuals to each side. So their objective ends within 5e-5 mean
-    absolute residuals of the minimum, mostly far closer. scikit-learn's `QuantileRegressor` finds one of the exact solutions, by
+    absolute residuals of the minimum, usually far closer. scikit-learn's `QuantileRegressor` finds one of the exact solutions, by
     linear programming.
 
     References

@@ -60,17 +60,18 @@ class StreamingLoss:
 
     Notes
     -----
-    The state is the exact sum as an integer, so neither the cutting into pieces nor the order of merging can change a bit. The
+    The state is the exact sum, as an integer. So neither the cutting into pieces nor the order of merging can change a bit. The
     result has the widest dtype that any piece had; float64 before the first.
 
-    With `axis`, pieces have the same number of dimensions, and the same lengths along the axes that are kept; along the others
-    they may be of any length, also 0. Negative axes count from the end of the first piece's shape. A total takes some 2 kB of
-    memory for each element of the kept axes, and `update` and `merge` copy them: larger pieces are quicker.
+    With `axis`, pieces have the same number of dimensions, and the same lengths along the axes that are kept. Along the others
+    they may have any length, even 0. Negative axes count from the end of the first piece's shape. A total takes some 2 kB of
+    memory for each element of the kept axes, and `update` and `merge` copy them, so a few large pieces are faster than many small
+    ones.
 
     Totals are equal (``==``) if they hold the same: loss, exact sums, counts, dtype, and with `axis` the axes and lengths of the
-    data. They can be pickled, and `to_bytes` gives some sixty bytes that are the same wherever the same data was summed. Threads
-    may update one total at the same time, and processes may fork meanwhile. If a signal handler raises an exception during
-    `update` or `merge`, the piece has been added whole or not at all.
+    data. They can be pickled, and `to_bytes` returns some sixty bytes, the same wherever the same data was summed. Threads may
+    update one total at the same time, and processes may fork meanwhile. If a signal handler raises an exception during `update`
+    or `merge`, the piece has been added as a whole or not at all.
 
     Examples
     --------
@@ -119,9 +120,9 @@ class StreamingLoss:
 
     @property
     def count(self) -> Any:
-        """Number of elements so far that count: selected by `where`, and with a weight other than 0.
+        """How many elements have counted so far: those that `where` selects and whose weight is not 0.
 
-        With `axis` an int64 array of the kept shape; 0 before the first piece.
+        With `axis`, an int64 array of the kept shape; 0 before the first piece.
         """
         return self._content.count
 
@@ -156,14 +157,14 @@ class StreamingLoss:
         input, target, weight, where : array_like
             As in the call of a loss.
         n_threads : int, optional
-            At most so many threads.
+            The most threads to use.
 
         Raises
         ------
         TypeError, ValueError
             As in the call of a loss; with `axis`, also if an axis that is kept is not as long as before.
         OverflowError
-            If more than 2**63 - 1 elements came together.
+            If there are more than 2**63 - 1 elements in all.
 
         Examples
         --------
@@ -177,13 +178,13 @@ class StreamingLoss:
         self._add(call.total(loss._code, loss._parameter, input, target, weight, where, self._axes, n_threads))
 
     def merge(self, other: "StreamingLoss") -> None:
-        """Add what another total of the same loss holds; it stays as it is.
+        """Add what another total of the same loss holds; the other is not changed.
 
         Parameters
         ----------
         other : StreamingLoss
-            Of an equal loss: same class, parameter and reduction, and over the same axes. May be this total itself, which counts
-            everything twice.
+            Of an equal loss (same class, parameter and reduction) and over the same axes. It may be this total itself: then
+            everything counts twice.
 
         Raises
         ------
@@ -192,7 +193,7 @@ class StreamingLoss:
         ValueError
             If it is of another loss, over other axes, or of data whose kept axes have other lengths.
         OverflowError
-            If more than 2**63 - 1 elements came together.
+            If there are more than 2**63 - 1 elements in all.
 
         Examples
         --------
@@ -235,13 +236,13 @@ class StreamingLoss:
 
     @in_default_mode
     def exact(self) -> Any:
-        """Return the mean or sum of all data so far as it is, not rounded.
+        """Return the mean or sum of all data so far, exactly.
 
         Returns
         -------
         fractions.Fraction
-            Which `compute` rounds to the dtype of the data. With `axis`, an object array of them, whose elements are floats where
-            the total is infinite or NaN.
+            What `compute` rounds to the dtype of the data. With `axis`, an object array of fractions, with floats where the total
+            is infinite or NaN.
 
         Raises
         ------
@@ -277,8 +278,8 @@ class StreamingLoss:
         Returns
         -------
         bytes
-            Some sixty for ordinary data, fewer than a thousand for any; with `axis` about as many for each element of the kept
-            axes. Totals that are equal have equal bytes. The format is described in docs/state-format.md.
+            Some sixty for ordinary data, and always fewer than a thousand; with `axis`, about as many for each element of the
+            kept axes. Totals that are equal have equal bytes. docs/state-format.md describes the format.
 
         Raises
         ------
@@ -313,15 +314,15 @@ class StreamingLoss:
         Returns
         -------
         StreamingLoss
-            Whose `axis`, once there is data, has no negative numbers.
+            If it holds data, its `axis` has no negative numbers.
 
         Raises
         ------
         TypeError
             If `data` is not bytes-like.
         ValueError
-            If it is something else than a state, damaged, incomplete, of an unknown version or loss, or cannot have come from data;
-            the message says which.
+            If it is not a state, is damaged or incomplete, is of an unknown version or loss, or cannot have come from data. The
+            message says which.
 
         Examples
         --------

@@ -61,7 +61,7 @@ def value(
     weight : buffer of shape (n,), optional
         Finite, not negative. Weight 0 removes an element, even a NaN; weight k counts it k times.
     n_threads : int, optional
-        At most so many threads; 0: as many as `cylosses.set_num_threads` allows.
+        The most threads to use; 0 means as many as `cylosses.set_num_threads` allows.
 
     Returns
     -------

@@ -27,6 +27,7 @@ extensions = [
     "loss_pages",
     "repository_links",
     "folds",
+    "module_pages",
 ]
 
 default_role = "py:obj"  # names in single backticks are links where they are known
@@ -56,6 +57,7 @@ autosectionlabel_prefix_document = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 maximum_signature_line_length = 90
+toc_object_entries_show_parents = "hide"  # the list beside a page is narrow
 
 # Other projects' names. Their inventories are here, so that nothing is downloaded: inventories/README.md.
 intersphinx_mapping = {
@@ -71,9 +73,12 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.position",
+    "default_thumb_file": str(HERE / "_static" / "script.svg"),  # of scripts without a picture
+    "capture_repr": (),  # what scripts print is their output, not the last object that they made
     "download_all_examples": False,
     "show_memory": False,
+    "show_signature": False,
     "min_reported_time": 10_000,
     "write_computation_times": False,
     "remove_config_comments": True,
@@ -92,7 +97,7 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "show_toc_level": 2,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"index": [], "**": ["page-toc"]},
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
     "show_prev_next": True,

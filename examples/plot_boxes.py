@@ -33,7 +33,7 @@ predicted[6] += [0, -20, 70, 60]
 anchors = np.hstack([truth[:, :2], np.full((10, 2), 80.0)])
 
 # %%
-# One loss a box: the exact mean of its four coordinates.
+# One loss per box: the exact mean of its four coordinates.
 
 inputs, targets = offsets(predicted, anchors), offsets(truth, anchors)
 per_box = SmoothL1Loss(beta=1 / 9)(inputs, targets, axis=1)

@@ -15,7 +15,7 @@ from cylosses import QuantileLoss
 from cylosses.sklearn import SCORERS, SmoothL1Regressor
 
 # %%
-# Sixty springs under loads in kg: 2 mm of elongation a kg, and 1 mm before. Five were recorded in centimetres.
+# Sixty springs under loads in kg: 2 mm of elongation per kg, and 1 mm before. Five were recorded in centimetres.
 
 rng = np.random.default_rng(2)
 x = np.sort(rng.uniform(0, 10, 60))

@@ -619,7 +619,7 @@ def test_table_of_the_readme():
     ]
     assert cells(short_table.readme_table({"rows": found}, 2)) == [
         ["a mean, `loss(x, y)`", "50 M", "500 ms", "0.25", "2.00 (numba)"],
-        ["a mean a box, `loss(x, y, axis=1)`", "(1M,4)", "500 ms", "-", "-"],
+        ["a mean per box, `loss(x, y, axis=1)`", "(1M,4)", "500 ms", "-", "-"],
     ]
 
 

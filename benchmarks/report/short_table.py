@@ -17,8 +17,8 @@ KEYS: tuple[Key, ...] = (
 )
 README_CALLS: dict[str, Key] = {
     "a mean, `loss(x, y)`": ("mean", 50_000_000),
-    "a mean a box, `loss(x, y, axis=1)`": ("mean", BOXES.name),
-    "a gradient a box": ("grad", BOXES.name),
+    "a mean per box, `loss(x, y, axis=1)`": ("mean", BOXES.name),
+    "a gradient per box": ("grad", BOXES.name),
     "`loss.value_and_grad(x, y)`": ("value_and_grad", 50_000_000),
 }
 """What the lines in README.md say, where a screen must hold everything, and the work and place of each."""

@@ -149,7 +149,7 @@ class Adapter:
 
     @default_floating_point_mode()
     def for_targets(self, targets: Any, sample_weight: Any = None) -> Self:
-        """Return the same with numbers in place of ``"auto"``, worked out of targets. CatBoost needs them.
+        """Return the same with numbers in place of ``"auto"``, worked out from targets. CatBoost needs them.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ _BOOSTERS = ("lightgbm", "xgboost", "catboost")
 
 
 class Metric(Adapter):
-    """Weighted mean of a loss as an evaluation metric; less is better.
+    """Weighted mean of a loss as an evaluation metric; lower is better.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Metric(Adapter):
     booster : {'lightgbm', 'xgboost', 'catboost'}
         Whose conventions the results follow.
     scale, **parameter
-        As of `Objective`. With ``auto`` the parameter is worked out of the targets of each evaluation set by itself; to judge
+        As of `Objective`. With ``auto`` the parameter is worked out from the targets of each evaluation set by itself; to judge
         several sets by one loss, use `for_targets` or give a number. CatBoost needs that. Losses without a parameter, and given
         ones, need no scale.
 
@@ -37,7 +37,7 @@ class Metric(Adapter):
 
     Notes
     -----
-    The mean is exact, with the sum of the weights as divisor, and in units of the loss: nothing is rescaled. CatBoost adds up
+    The mean is exact, with the sum of the weights as divisor, and in the units of the loss: nothing is rescaled. CatBoost adds up
     blocks in its own way. XGBoost rounds every metric to six digits after the point.
 
     Examples
@@ -115,7 +115,7 @@ class Metric(Adapter):
         Returns
         -------
         tuple of (float, float)
-            Both are correctly rounded; infinite beyond the range of float64, where float32 weights, as CatBoost's are, do not get.
+            Both correctly rounded; infinite beyond the range of float64, which float32 weights such as CatBoost's do not reach.
 
         Examples
         --------
@@ -159,7 +159,7 @@ class Metric(Adapter):
         return error / weight if weight else float("nan")
 
     def is_max_optimal(self) -> bool:
-        """Return False, less is better: CatBoost calls this.
+        """Return False, because lower is better: CatBoost calls this.
 
         Returns
         -------

@@ -26,12 +26,12 @@ class Objective(Adapter):
         What stands for the Hessian: the majorise-minimise bound, the second derivative, or 1. ``mm`` trains for every loss;
         ``exact`` stalls or runs away where a loss is linear, because its second derivative is 0 there.
     scale : float or 'auto'
-        Spread of the targets, in their units. ``auto`` is `robust_scale` of the targets, and of the weights, of each call. It is
-        not known to CatBoost, which passes parts of the targets only: see `for_targets`.
+        Spread of the targets, in their units. ``auto`` is `robust_scale` of the targets and weights of each call. CatBoost passes
+        only parts of the targets, so it needs a number: see `for_targets`.
     **parameter : float or 'auto'
         The parameter of the loss under its name, such as ``beta`` of smooth L1, in units of the targets. ``auto``, the default, is
-        the scale times what the class has as ``boosting_default``: 0.2 for ``smooth_l1``, ``huber`` and ``pseudo_huber``, the
-        default of the loss for the others. ``q`` of the quantile loss is no length, but a number, 0.5 by default.
+        the scale times the ``boosting_default`` of the loss: 0.2 for ``smooth_l1``, ``huber`` and ``pseudo_huber``, and the
+        ordinary default for the others. ``q`` of the quantile loss is not a length, but a number, 0.5 by default.
 
     Raises
     ------
@@ -46,15 +46,15 @@ class Objective(Adapter):
 
     .. math:: w f \psi(d), \qquad w f \min(\psi(d) / d,\ \psi(s / 10) / (s / 10)) \text{ for mm}
 
-    where s is the scale and f = s / psi(s), so that an error of one scale has the curvature 1 that half a square has everywhere.
-    The factor f changes no leaf by itself: gradient and Hessian have it alike. It makes ``lambda``, ``min_child_weight`` and
-    ``min_sum_hessian_in_leaf`` mean what they mean for squared errors, in whatever unit the targets are. The bound keeps 1 / \|d\|
-    of rows that fit by chance from ruling a leaf. For ``exact`` the Hessian is w f psi'(d), for ``ones`` w.
+    where s is the scale and f = s / psi(s), so that an error of one scale has curvature 1, as half a square has everywhere. The
+    factor f by itself changes no leaf, because gradient and Hessian both have it. It makes ``lambda``, ``min_child_weight`` and
+    ``min_sum_hessian_in_leaf`` mean what they mean for squared errors, whatever the unit of the targets. The bound keeps rows that
+    fit by chance, whose 1 / \|d\| is huge, from dominating a leaf. For ``exact`` the Hessian is w f psi'(d), for ``ones`` w.
 
-    Targets that multiply by 1000 give gradients that do, and the same Hessians, if scale and parameter are ``auto``.
+    If scale and parameter are ``auto``, targets 1000 times as large give gradients 1000 times as large, and the same Hessians.
 
-    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. Tell them the `initial_score` of the
-    targets, as docs/boosting.md shows: then no rounds are lost, and targets many scales away train as others do, also with
+    The boosters start far from the targets: LightGBM and CatBoost at 0, XGBoost at 0.5. Give them the `initial_score` of the
+    targets, as docs/boosting.md shows. Then no rounds are lost, and targets many scales away train like any others, even with
     ``tukey``, which ignores errors beyond c.
 
     An objective has no state: it may serve several models and threads. It is immutable, comparable, hashable and picklable, and
@@ -187,9 +187,9 @@ class Objective(Adapter):
         Returns
         -------
         float or numpy.ndarray of shape (k,)
-            The number of float64 with the least total loss: the median for ``l1``, the mean for ``mse``, a quantile for
-            ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. Where several numbers are as good, the middle of them,
-            as for the median of an even number of targets; for a ``q`` of 0 or 1 the least or the greatest target. For the losses
+            The float64 with the least total loss: the median for ``l1``, the mean for ``mse``, a quantile for
+            ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. If several numbers are equally good, the middle of them,
+            as for the median of an even number of targets; for a ``q`` of 0 or 1, the least or the greatest target. For the losses
             that are not convex, ``tukey`` and ``geman_mcclure``, the local minimum that iteratively reweighted least squares reach
             from the median. Equal targets are returned as they are.
 
@@ -200,8 +200,8 @@ class Objective(Adapter):
 
         Notes
         -----
-        The curvature and the scale of the objective do not matter, but an ``auto`` parameter is worked out of these targets, as
-        `for_targets` does. docs/boosting.md shows how each booster is told.
+        The curvature and the scale of the objective do not matter, but an ``auto`` parameter is worked out from these targets, as
+        `for_targets` does. docs/boosting.md shows how to give it to each booster.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""What is asked of targets and their weights before a number is worked out of all of them."""
+"""What is asked of targets and their weights before a number is worked out from all of them."""
 
 from typing import Any
 

@@ -34,7 +34,8 @@ _OF_A_ROW = (
 class Loss:
     """Common behaviour of the losses: an immutable, hashable, picklable pair of a reduction and a parameter.
 
-    A subclass names itself, its parameter and its row of the kernels' table; everything else follows from these. Use a subclass.
+    Use one of the subclasses, which `LOSSES` lists. Each gives its name, its parameter and its row of the kernels' table, and
+    inherits everything else.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class Loss:
     legacy: ClassVar[bool] = False
     """Whether the deprecated flags size_average and reduce are documented for this loss."""
     convex: ClassVar[bool]
-    """Whether it is convex in the error: what minimises it in a linear fit does not depend on where the search starts."""
+    """Whether it is convex in the error, so that a linear fit ends in the same place wherever it starts."""
     kinked: ClassVar[bool]
     """Whether its derivative jumps at some error, with the default of the parameter."""
     hyperbolic: ClassVar[bool] = False
@@ -174,7 +175,7 @@ class Loss:
         return {"reduction": self.reduction} | parameter
 
     def check_one_parameter(self) -> None:
-        """Refuse a parameter that is an array: what asks this takes one number.
+        """Refuse a parameter that is an array, on behalf of what takes one number only.
 
         Raises
         ------
@@ -258,7 +259,7 @@ class Loss:
             Takes the result: of its exact shape and dtype. It may overlap the inputs. After an error, an `out` that overlaps an
             input is as it was; another one may be partly written.
         n_threads : int, optional
-            At most so many threads; None leaves it to `set_num_threads`.
+            The most threads to use; None leaves that to `set_num_threads`.
 
         Returns
         -------
@@ -293,9 +294,9 @@ class Loss:
     ) -> Array:
         """Return the gradient of the reduced loss with respect to input or target.
 
-        The derivative is that of the element, as ``none`` has it without weights. What it is multiplied with, weight · grad_output
-        / divisor, is rounded once, and the product once more. Neither has a limit of range: gradients are right where the weights,
-        or their sum, are tiny or huge.
+        The derivative of an element is that of its loss, as ``none`` has it without weights. Its factor, weight · grad_output /
+        divisor, is rounded once, and the product once more. The range of neither is limited: gradients are right even where the
+        weights, or their sum, are tiny or huge.
 
         Parameters
         ----------
@@ -303,13 +304,13 @@ class Loss:
             As in the call.
         grad_output : array_like, optional
             Factor of the gradient: one number, or an array that broadcasts to the result of the call. 1 by default. For the
-            reductions ``sum`` and ``none``, a `fractions.Fraction` counts exactly, also where it is too small or too large for a
+            reductions ``sum`` and ``none``, a `fractions.Fraction` counts exactly, even if it is too small or too large for a
             float.
         wrt : {'input', 'target'}
-            The operand to derive by.
+            The operand to differentiate with respect to.
         out : numpy.ndarray, optional
-            Takes the gradient: of the shape of that operand and the dtype of the loss. As for overlaps and errors, as in the call;
-            so in all methods.
+            Takes the gradient: of the shape of that operand and the dtype of the loss. Overlaps and errors are handled as in the
+            call, in all methods.
 
         Returns
         -------
@@ -386,8 +387,8 @@ class Loss:
         grad_output : array_like, optional
             Factor of both, as in `grad`.
         curvature : {'exact', 'mm', 'ones'}
-            ``exact`` is the second derivative, as it is: 0 where the loss is linear, negative where it is not convex. ``mm`` is the
-            IRLS weight psi(d) / d: for the losses that are symmetric and smooth or absolute at 0, it is the curvature of the
+            ``exact`` is the second derivative as it is: 0 where the loss is linear, negative where it is not convex. ``mm`` is the
+            IRLS weight psi(d) / d. For losses that are symmetric and smooth or absolute at 0, that is the curvature of the
             parabola that touches the loss at d and bounds it from above (majorise-minimise). Where it is unbounded, at the kink of
             L1, quantile and epsilon-insensitive, it is capped at 2**20 (times the slope). ``ones`` is 1.
         out : tuple of two numpy.ndarray, optional

@@ -1,4 +1,4 @@
-"""The convex losses: an error costs the more, the larger it is."""
+"""The convex losses: the larger an error, the more it costs."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ class SmoothL1Loss(Loss):
     Raises
     ------
     ValueError
-        If `beta` is negative or NaN, or `reduction` is none of the three.
+        If `beta` is negative or NaN, or `reduction` is not one of the three.
 
     Notes
     -----
@@ -195,7 +195,7 @@ class HuberLoss(Loss):
     Raises
     ------
     ValueError
-        If `delta` is not positive, or `reduction` is none of the three.
+        If `delta` is not positive, or `reduction` is not one of the three.
 
     Notes
     -----
@@ -255,7 +255,7 @@ class QuantileLoss(Loss):
     Raises
     ------
     ValueError
-        If `q` is less than 0 or greater than 1, or `reduction` is none of the three.
+        If `q` is less than 0 or greater than 1, or `reduction` is not one of the three.
 
     Notes
     -----
@@ -319,7 +319,7 @@ class EpsilonInsensitiveLoss(Loss):
     Raises
     ------
     ValueError
-        If `epsilon` is negative or NaN, or `reduction` is none of the three.
+        If `epsilon` is negative or NaN, or `reduction` is not one of the three.
 
     Notes
     -----
@@ -381,7 +381,7 @@ class PseudoHuberLoss(Loss):
     Raises
     ------
     ValueError
-        If `delta` is not positive, or `reduction` is none of the three.
+        If `delta` is not positive, or `reduction` is not one of the three.
 
     Notes
     -----
@@ -441,7 +441,7 @@ class CharbonnierLoss(Loss):
     Raises
     ------
     ValueError
-        If `eps` is not positive and finite, or `reduction` is none of the three.
+        If `eps` is not positive and finite, or `reduction` is not one of the three.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The redescending losses: far enough from the target, an error has no influence on a fit any more. None is convex."""
+"""The redescending losses: far enough from the target, an error no longer influences a fit. None is convex."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ class TukeyLoss(Loss):
     reduction : {'mean', 'sum', 'none'}
         What the call returns.
     c : float or array_like
-        Error from which on the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency for
+        Error beyond which the loss is constant, in the units of the data; positive and finite. The default has 95 % efficiency for
         normal errors of scale 1. Rounded to the working dtype of the call. An array broadcasts with input and target.
 
     Raises
     ------
     ValueError
-        If `c` is not positive and finite, or `reduction` is none of the three.
+        If `c` is not positive and finite, or `reduction` is not one of the three.
 
     Notes
     -----
@@ -66,7 +66,7 @@ class TukeyLoss(Loss):
 
     @property
     def c(self) -> Any:
-        """Error from which on the loss is constant."""
+        """Error beyond which the loss is constant."""
         return self._setting
 
     @in_default_mode
@@ -77,7 +77,7 @@ class TukeyLoss(Loss):
 
 
 class GemanMcClureLoss(Loss):
-    r"""Geman-McClure loss: like half the square near zero, level far out, where an error of `c` costs half of the most.
+    r"""Geman-McClure loss: like half the square near zero, level far out; an error of `c` costs half of the most.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class GemanMcClureLoss(Loss):
     Raises
     ------
     ValueError
-        If `c` is not positive and finite, or `reduction` is none of the three.
+        If `c` is not positive and finite, or `reduction` is not one of the three.
 
     Notes
     -----
@@ -99,8 +99,7 @@ class GemanMcClureLoss(Loss):
     .. math:: \ell(d) = \tfrac{1}{2} \frac{c^2 d^2}{c^2 + d^2}
 
     which approaches c²/2. The loss is not convex: the derivative d c⁴/(c² + d²)² is largest at \|d\| = c / √3, where the second
-    derivative becomes negative, and returns to 0 far out without ever reaching it: unlike Tukey's, the loss sees an error however
-    large.
+    derivative becomes negative, and approaches 0 far out without reaching it: unlike Tukey's, the loss sees even the largest error.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """The losses for torch's tensors on the CPU: the extra `torch`.
 
-For every loss of `cylosses.LOSSES` there are a function and a module, those that torch has under its names and with its signatures,
-so that an import is all that changes: ``from cylosses.torch import smooth_l1_loss``. ``torch.ops.cylosses`` has the operators that
+For every loss of `cylosses.LOSSES` there are a function and a module. Those that torch has, too, have its names and signatures, so
+that only an import changes: ``from cylosses.torch import smooth_l1_loss``. ``torch.ops.cylosses`` has the operators that
 compilers see.
 """
 

@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 
 from cylosses import LOSSES, Loss
 
-PAGE = """# {title}
+PAGE = """# {name}: {title}
 
 ```{{image}} /api/losses/{name}.svg
 :alt: Value, derivative and IRLS weight of {title} against the error
