@@ -348,6 +348,7 @@ def test_killed_runs_leave_whole_sets_of_files(tmp_path):
         time.sleep(draw.uniform(0, 1.1 * duration))
         process.send_signal((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3])
         ended.append(process.wait())
+        duration *= 0.8 if ended[-1] == 0 else 1.0  # it ended before the signal: the machine has less to do than when it was timed
         assert found(OUTPUTS.values()) in (now, sets[beta]), "a mixed set, or half a file"
         assert ended[-1] != 0 or found(OUTPUTS.values()) == sets[beta]
         now = found(OUTPUTS.values())
