@@ -34,7 +34,8 @@ def draw(cls: type[Loss]) -> Any:
         derivative, weight = loss.grad_and_hess(errors, 0.0, curvature="mm")
         axes[1].plot(errors, derivative, color=colour)
         axes[2].plot(errors, weight, color=colour)
-    axes[2].set_ylim(0, min(axes[2].get_ylim()[1], 12 / reach))  # the weights of losses with a kink grow without limit beside it
+    # The weights of losses with a kink grow without limit beside it.
+    axes[2].set_ylim(0, min(axes[2].get_ylim()[1], max(12 / reach, 1.05)))
     for panel, title in zip(axes, ("loss", "derivative", "IRLS weight"), strict=True):
         caption(panel, title, x="input − target")
     if cls.parameter_name:
