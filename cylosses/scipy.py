@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cylosses import LOSSES, Loss, default_floating_point_mode
+from cylosses._numbers import real_numbers
 from cylosses._types import Array, Numbers
 from cylosses.losses.squares import root_and_rest
 
@@ -165,7 +166,7 @@ def objective(
             f"jacobian must be a function of the parameters or None, got {jacobian!r}: "
             "for differences, leave it out here and give minimize jac='3-point'"
         )
-    return _Objective(loss, residual, jacobian, None if weight is None else np.array(weight))
+    return _Objective(loss, residual, jacobian, None if weight is None else real_numbers("weight", weight).copy())
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class _Rho:
     @default_floating_point_mode()
     def __call__(self, z: Numbers) -> Array:
         """Return the three rows for squared residuals."""
-        squares = np.asarray(z, np.float64)
+        squares = real_numbers("z", z)
         if (squares < 0).any():
             raise ValueError(f"z must hold squares, which are not negative, got {float(np.nanmin(squares))!r}")
         root, rest = root_and_rest(squares)

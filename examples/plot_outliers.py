@@ -25,7 +25,7 @@ for loss in (MSELoss(reduction="sum"), SmoothL1Loss(reduction="sum", beta=1.0), 
     print(f"{loss.name:>9}: {loss(wrong[:10], 20.0) / loss(wrong, 20.0):.2f} of the loss from 0.01 of the data")
 
 # %%
-# `initial_score` finds the constant with the least total loss, exactly. With more and more outliers:
+# `initial_score` finds the constant with the least total loss. With more and more outliers:
 
 objectives = {
     "squared error": Objective("mse"),

@@ -535,6 +535,8 @@ def test_errors_of_scores(table):
         lazily.score_by(frame, "yhat", "site", by="fold", loss=L1Loss())
     with pytest.raises(TypeError, match="where has dtype float64"):
         lazily.score_by(frame, "yhat", "y", by="fold", loss=L1Loss(), where="w")
+    with pytest.raises(ValueError, match="q must be one number here"):
+        lazily.score_by(frame, "yhat", "y", by="fold", loss=QuantileLoss(q=[0.1, 0.9]))
 
 
 # Boosters ------------------------------------------------------------------------------------------------------------

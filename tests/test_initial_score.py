@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cylosses
-from cylosses.boosting import Objective
+from cylosses.boosting import Objective, robust_scale
 from cylosses.boosting.pairs import Pairs
 from cylosses.losses import LOSSES, squares
 
@@ -261,6 +261,34 @@ def test_targets_that_have_no_score(targets, weights, named):
     for name in ("l1", "huber"):
         with pytest.raises(ValueError, match=named):
             Objective(name).initial_score(targets, weights)
+
+
+NO_NUMBERS = {
+    "masked": np.ma.masked_array([1.0, 2.0, 100.0], [0, 0, 1]),
+    "complex": np.array([1.0, 2.0, 1j]),
+    "dates": np.array(["2020", "2021", "2022"], "M8[s]"),
+    "texts": ["1", "2", "3"],
+    "objects": np.array(["1", 2, 3], object),
+    "wide": np.arange(3, dtype=np.longdouble),
+    "none": [None, 1.0, 2.0],
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_what_is_no_real_number_is_refused_by_name(kind):
+    """As the core refuses it; NumPy would drop a mask or an imaginary part, and count dates in seconds."""
+    if kind == "wide" and np.dtype(np.longdouble).itemsize == 8:
+        pytest.skip("long double is float64 here")
+    values = NO_NUMBERS[kind]
+    for call, name in (
+        (Objective("l1").initial_score, "y"),
+        (Objective("l1").for_targets, "targets"),
+        (robust_scale, "targets"),
+    ):
+        with pytest.raises(TypeError, match=rf"^{name} (is a masked array|must be an array of real numbers)"):
+            call(values)
+    with pytest.raises(TypeError, match="^sample_weight "):
+        robust_scale([1.0, 2.0, 3.0], values)
 
 
 # Losses that are not convex -------------------------------------------------------------------------------------------

@@ -251,6 +251,15 @@ def test_rho_refuses_what_is_no_square():
         rho("huber")(np.array([1.0, np.nan, -1.0]))
 
 
+@pytest.mark.parametrize("wrong", [np.ma.masked_array([1.0, 2.0], [0, 1]), [1.0, 2j], np.array(["2020"], "M8[s]"), ["1"], None])
+def test_what_is_no_real_number_is_refused_by_name(wrong):
+    if wrong is not None:
+        with pytest.raises(TypeError, match="^weight (is a masked array|must be an array of real numbers)"):
+            objective("huber", lambda x: x, weight=wrong)
+    with pytest.raises(TypeError, match="^z (is a masked array|must be an array of real numbers)"):
+        rho("huber")(wrong)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_is_symmetric(name):
     d = np.array([1e-9, 0.03, 0.7, 5.0, 1e4])

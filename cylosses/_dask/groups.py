@@ -22,6 +22,8 @@ def score(frame: Any, columns: dict[str, Any], by: Any, loss: Any, n_threads: in
     losses = _by_column(loss)
     if not (hasattr(frame, "map_partitions") and hasattr(frame, "reduction") and hasattr(frame, "columns")):
         raise TypeError(f"frame must be a Dask DataFrame, got {type(frame).__name__}")
+    if len(set(frame.columns)) < len(frame.columns):
+        raise ValueError("frame has several columns of one name, of which none can be told from the others")
     keys = list(by) if isinstance(by, list | tuple) else [by]
     if not keys:
         raise ValueError("by must name at least one column")
@@ -43,6 +45,7 @@ def _by_column(loss: Any) -> dict[Any, Loss]:
     for item in given.values() if isinstance(given, Mapping) else given:
         if not isinstance(item, Loss):
             raise TypeError(f"loss must be a loss object such as SmoothL1Loss(), or a list or mapping of them, got {item!r}")
+        item.check_one_parameter()  # an array of them has no place in a group
         item.streaming()  # refuses the reduction none
     named = dict(given) if isinstance(given, Mapping) else {item.name: item for item in given}
     if not named:

@@ -2,14 +2,14 @@
 
 Decisions, with their reasons:
 
-a. The result is the float64 with the least total loss, in exact arithmetic; where several have it, the middle of them, as
-   `numpy.median` does it. Equal targets are returned as they are.
+a. For losses that are made of lines and parabolas, the result is the float64 with the least total loss, in exact arithmetic; where
+   several have it, the middle of them, as `numpy.median` does it. Equal targets are returned as they are.
 b. Derivatives that are made of straight lines (`Loss.pieces`) are summed as fractions, from exact sums of the library. Their zero
    is a fraction too. The two floats around it are compared by the integral of the derivative between them.
 c. Those that are multiples of d / sqrt(d² + length²) (`Loss.hyperbolic`) are computed with 106 bits and summed exactly: a Newton
    search ends between two floats, and the mean slope between them says which is the better one.
 d. Any other loss, redescending ones above all, may have several minima. The one meant is what iteratively reweighted least squares
-   reach from the median: downhill all the way, and on the side where most targets are.
+   reach from the median: downhill all the way, and on the side where most targets are. It is found to some 12 digits.
 """
 
 import math

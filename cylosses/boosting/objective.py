@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cylosses import default_floating_point_mode
+from cylosses._numbers import real_numbers
 from cylosses._types import Array
 from cylosses.boosting.adapter import Adapter
 from cylosses.boosting.batch import Batch
@@ -182,16 +183,18 @@ class Objective(Adapter):
         y : array_like of shape (n,) or (n, k)
             The targets of the training, finite.
         sample_weight : array_like of shape (n,), optional
-            Finite and not negative. Weight 0 removes a target, weight k counts it k times.
+            Finite and not negative. Weight 0 removes a target, weight k counts it k times (for the losses that are curved or not
+            convex, to an ulp or two).
 
         Returns
         -------
         float or numpy.ndarray of shape (k,)
-            The float64 with the least total loss: the median for ``l1``, the mean for ``mse``, a quantile for
+            The float64 with the least total loss, for losses that are made of lines and parabolas in exact arithmetic: the median for ``l1``, the mean for ``mse``, a quantile for
             ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. If several numbers are equally good, the middle of them,
-            as for the median of an even number of targets; for a ``q`` of 0 or 1, the least or the greatest target. For the losses
-            that are not convex, ``tukey`` and ``geman_mcclure``, the local minimum that iteratively reweighted least squares reach
-            from the median. Equal targets are returned as they are.
+            as for the median of an even number of targets; for a ``q`` of 0 or 1, the least or the greatest target. For
+            ``pseudo_huber`` and ``charbonnier``, the number where the gradient changes its sign, computed with twice the digits of
+            float64. For the losses that are not convex, ``tukey`` and ``geman_mcclure``, about the local minimum that iteratively
+            reweighted least squares reach from the median: to some 12 digits. Equal targets are returned as they are.
 
         Raises
         ------
@@ -213,7 +216,7 @@ class Objective(Adapter):
         >>> Objective("mse").initial_score([1.0, 2.0, 3.0], sample_weight=[1, 0, 3])
         2.5
         """
-        targets = np.asarray(y, np.float64)
+        targets = real_numbers("y", y)
         if targets.ndim == 2:
             return np.array([self.initial_score(column, sample_weight) for column in targets.T])
         values, weights = checked_targets("y", targets, sample_weight, "initial score")

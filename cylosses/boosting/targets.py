@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from cylosses._numbers import real_numbers
 from cylosses._types import Array
 
 
 def checked_targets(name: str, targets: Any, sample_weight: Any, result: str) -> tuple[Array, Array | None]:
     """Return the targets that have a weight, and these weights, in float64; `name` and `result` are for the messages."""
-    values = np.asarray(targets, np.float64)
-    weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+    values = real_numbers(name, targets)
+    weights = None if sample_weight is None else real_numbers("sample_weight", sample_weight)
     if values.ndim != 1:
         raise ValueError(f"{name} must be a vector to have one {result}, got shape {values.shape}")
     if weights is not None:

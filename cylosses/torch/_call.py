@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -110,6 +111,8 @@ def call(
     keepdims: bool,
 ) -> Any:
     """Return the loss of tensors; `function` is the public one, which classes that override torch's functions are told."""
+    if axis is not None and isinstance(axis, np.integer):
+        axis = int(axis)
     tensors = (input, target, weight, where)
     if has_torch_function(tensors):
         settings = {} if (known := LOSSES[name].parameter_name) is None else {known: parameter}

@@ -72,7 +72,7 @@ See Also
 
 Notes
 -----
-Differentiable twice by input and target, in reverse mode. ``mean`` and ``sum`` are exact sums, rounded once: the same bits for any
+Differentiable twice by input and target, in reverse and forward mode. ``mean`` and ``sum`` are exact sums, rounded once: the same bits for any
 number of threads.
 
 Examples

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from numpy.lib.array_utils import normalize_axis_tuple
 from torch import Tensor
 
 
@@ -19,7 +20,7 @@ def rule(operator: Any, before: int) -> Callable[..., tuple[Tensor, int]]:
         if before:  # it has the axes of the result, which may be fewer
             aligned[0] = _aligned(tensors[0], dims[0], 0, info.batch_size)
         if reduction != "none":
-            axis = [k % ndim + 1 for k in (range(ndim) if axis is None else axis)]
+            axis = [k + 1 for k in (range(ndim) if axis is None else normalize_axis_tuple(axis, ndim, "axis"))]
         result = operator(*aligned, reduction, parameter, axis, *others)
         if others:  # the gradient with respect to an operand, whose shape may have been padded
             result = result.reshape(info.batch_size, *shapes[before + ("input", "target").index(others[0])])

@@ -401,6 +401,13 @@ def test_transforms(rng):
     assert torch.equal(vmap(lambda b: f(x, y, weight=b))(y.abs()), torch.stack([f(x, y, weight=b) for b in y.abs()]))
     assert torch.equal(vmap(lambda a, b: f(a, b, reduction="none"))(x, y), f(x, y, reduction="none"))
     assert torch.equal(vmap(vmap(f))(x[None], y[None])[0], rows)
+    assert torch.equal(vmap(lambda a, b: f(a, b, axis=np.int64(0)))(x, y), rows)
+    assert f(x, y, axis=np.int64(1), keepdims=True).shape == (len(x), 1)
+    for axis in (1, -2, 7):
+        with pytest.raises(ValueError, match="axis"):
+            vmap(lambda a, b, axis=axis: f(a, b, axis=axis))(x, y)
+    with pytest.raises(ValueError, match="axis"):
+        vmap(lambda a, b: f(a, b, axis=0))(x[:, 0], y[:, 0])
     each = torch.stack([grad(f)(a, b) for a, b in zip(x, y, strict=True)])
     assert torch.equal(vmap(grad(f))(x, y), each)
     assert bits(grad(f)(x, y)) == bits(cylosses.tukey_loss_backward(1.0, x.numpy(), y.numpy()))
