@@ -287,7 +287,7 @@ def test_what_is_no_real_number_is_refused_by_name(kind):
     ):
         with pytest.raises(TypeError, match=rf"^{name} (is a masked array|must be an array of real numbers)"):
             call(values)
-    with pytest.raises(TypeError, match="^sample_weight "):
+    with pytest.raises(TypeError, match=r"^sample_weight "):
         robust_scale([1.0, 2.0, 3.0], values)
 
 

@@ -254,9 +254,9 @@ def test_rho_refuses_what_is_no_square():
 @pytest.mark.parametrize("wrong", [np.ma.masked_array([1.0, 2.0], [0, 1]), [1.0, 2j], np.array(["2020"], "M8[s]"), ["1"], None])
 def test_what_is_no_real_number_is_refused_by_name(wrong):
     if wrong is not None:
-        with pytest.raises(TypeError, match="^weight (is a masked array|must be an array of real numbers)"):
+        with pytest.raises(TypeError, match=r"^weight (is a masked array|must be an array of real numbers)"):
             objective("huber", lambda x: x, weight=wrong)
-    with pytest.raises(TypeError, match="^z (is a masked array|must be an array of real numbers)"):
+    with pytest.raises(TypeError, match=r"^z (is a masked array|must be an array of real numbers)"):
         rho("huber")(wrong)
 
 

@@ -189,12 +189,13 @@ class Objective(Adapter):
         Returns
         -------
         float or numpy.ndarray of shape (k,)
-            The float64 with the least total loss, for losses that are made of lines and parabolas in exact arithmetic: the median for ``l1``, the mean for ``mse``, a quantile for
-            ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. If several numbers are equally good, the middle of them,
-            as for the median of an even number of targets; for a ``q`` of 0 or 1, the least or the greatest target. For
-            ``pseudo_huber`` and ``charbonnier``, the number where the gradient changes its sign, computed with twice the digits of
-            float64. For the losses that are not convex, ``tukey`` and ``geman_mcclure``, about the local minimum that iteratively
-            reweighted least squares reach from the median: to some 12 digits. Equal targets are returned as they are.
+            The float64 with the least total loss, for losses that are made of lines and parabolas in exact arithmetic: the median
+            for ``l1``, the mean for ``mse``, a quantile for ``quantile``, Huber's location for ``huber`` and ``smooth_l1``. If
+            several numbers are equally good, the middle of them, as for the median of an even number of targets; for a ``q`` of 0
+            or 1, the least or the greatest target. For ``pseudo_huber`` and ``charbonnier``, the number where the gradient changes
+            its sign, computed with twice the digits of float64. For the losses that are not convex, ``tukey`` and
+            ``geman_mcclure``, about the local minimum that iteratively reweighted least squares reach from the median: to some 12
+            digits. Equal targets are returned as they are.
 
         Raises
         ------

@@ -107,7 +107,7 @@ def call(
     parameter: Any,
     weight: Tensor | None,
     where: Tensor | None,
-    axis: Axis,
+    axis: Any,
     keepdims: bool,
 ) -> Any:
     """Return the loss of tensors; `function` is the public one, which classes that override torch's functions are told."""

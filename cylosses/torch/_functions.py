@@ -72,8 +72,8 @@ See Also
 
 Notes
 -----
-Differentiable twice by input and target, in reverse and forward mode. ``mean`` and ``sum`` are exact sums, rounded once: the same bits for any
-number of threads.
+Differentiable twice by input and target, in reverse and forward mode. ``mean`` and ``sum`` are exact sums, rounded once: the same
+bits for any number of threads.
 
 Examples
 --------
