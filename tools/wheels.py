@@ -29,7 +29,7 @@ from tools.commands import parse_with_pytest, parser_of
 from tools.elsewhere import ROOT, clean_variables, copy_tests, run_tests
 
 SUPPORTED = ("python3.11", "python3.12", "python3.13", "python3.14", "python3.14t", "python3.15", "python3.15t")
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1_150_000  # aimed at is 1 MB: 0.85 MB are compiled, 0.2 MB Python, of which half came with tables, Dask and torch
 COMPILERS = ("cc", "c99", "gcc", "g++", "c++", "clang", "clang++", "tcc", "cl")
 NEEDED_TOOLS = ("objdump",)  # that tests call, besides Python
 LINUX = sys.platform == "linux"
