@@ -55,7 +55,6 @@ autodoc_typehints = "none"  # the sections of the docstrings have them, in words
 autodoc_preserve_defaults = True
 autosectionlabel_prefix_document = True
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
 maximum_signature_line_length = 90
 toc_object_entries_show_parents = "hide"  # the list beside a page is narrow
 
@@ -82,7 +81,6 @@ sphinx_gallery_conf = {
     "min_reported_time": 10_000,
     "write_computation_times": False,
     "remove_config_comments": True,
-    "plot_gallery": "True",
 }
 
 # How it looks --------------------------------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ from cylosses._core import builds
 from cylosses._core.convert import Array, as_array, as_float
 
 MOST_NUMBERS = 4096  # each is a pass over its share of the data
-_REMEMBERED = (
-    64  # elements of an array that is told from its elements whether it came before: making it takes longer than a small call
-)
+# Up to so many elements, an array is looked up among those that came before: making one takes longer than a small call.
+_REMEMBERED = 64
 _PLAIN = frozenset({float, int})  # equal numbers of these types are the same parameter
 _REAL = "biuf"  # kinds of dtypes
 

@@ -111,7 +111,7 @@ def call(
     keepdims: bool,
 ) -> Any:
     """Return the loss of tensors; `function` is the public one, which classes that override torch's functions are told."""
-    if axis is not None and isinstance(axis, np.integer):
+    if isinstance(axis, np.integer):
         axis = int(axis)
     tensors = (input, target, weight, where)
     if has_torch_function(tensors):
@@ -177,9 +177,6 @@ def _loss(name: str, reduction: Any, parameter: Any) -> Loss:
     """Return the loss object of a call, which checks its settings."""
     if type(parameter) is not float:
         cls = LOSSES[name]
-        if isinstance(parameter, Tensor) and parameter.requires_grad:
-            known = cls.parameter_name
-            raise TypeError(f"{known} requires grad, but there is no derivative with respect to parameters: pass {known}.detach()")
         parameter = parameter_of(cls(**{cls.parameter_name: parameter})) if cls.parameter_name else 0.0
     if type(reduction) is not str:
         reduction = LOSSES[name](reduction=reduction).reduction
